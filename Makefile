@@ -1,0 +1,31 @@
+# Everything runs in .venv, which `make install` makes from constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PRESET ?= half-cheetah-dir
+OUT ?= runs/$(PRESET)
+
+.PHONY: train test lint install clean
+
+train: install          ## meta-train PRESET into OUT, then evaluate it on held-out tasks
+	$(BIN)/rlmaml train $(PRESET) --out $(OUT)
+	$(BIN)/rlmaml evaluate $(OUT)
+
+test: install           ## all tests, under 10 minutes on two cores
+	$(BIN)/python -m pytest
+
+lint: install           ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:                  ## remove the virtual environment and caches; never runs/
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,1 @@
+"""rlmaml: meta-learn control policies with MAML."""

@@ -1,0 +1,30 @@
+"""How an outer derivative comes back through adaptation.
+
+An adjoint computes what `adapt` computes, φ_0 .. φ_K; it decides what dφ_k/dθ is taken to be.
+Everything that differentiates the adaptation (the meta-gradient by pulling back, the trust
+region's curvature by pushing forward and pulling back) goes through the same adjoint, so the
+two Jacobian products are transposes of each other by construction.
+"""
+
+from __future__ import annotations
+
+from rlmaml import tree
+from rlmaml.inner import adapt
+from rlmaml.types import Adjoint, Data, InnerLoop, Meta, Path
+
+
+def unrolled(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Path:
+    """The exact derivative: dφ_K/dθ = Π_k (I - α ∇²L(φ_k, D_k)) (Finn et al. 2017)."""
+    return adapt(inner, meta, support)
+
+
+def first_order(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Path:
+    """FO-MAML: dφ_k/dθ = I, the curvature of the inner loss ignored (Finn et al. 2017, 5.2)."""
+    start = inner.start(meta)
+    return tuple(
+        tree.map(lambda s, p: s + (p - s).detach(), start, params)
+        for params in adapt(inner, tree.map(lambda leaf: leaf.detach(), meta), support)
+    )
+
+
+ADJOINTS: dict[str, Adjoint] = {"unrolled": unrolled, "first-order": first_order}

@@ -1,0 +1,56 @@
+"""Adapt while sampling: the same for training and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlmaml import tree
+from rlmaml.objective import over_tasks
+from rlmaml.random import Key
+from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params
+
+Sampler = Callable[[Params, np.ndarray, Key], Data]
+"""(stacked parameters, tasks [N, ...], key) -> data with leaves [N, ...]."""
+
+
+@torch.no_grad()
+def collect(
+    sampler: Sampler,
+    inner: InnerLoop,
+    meta: Meta,
+    tasks: np.ndarray,
+    *,
+    steps: int,
+    key: Key,
+    chunk_size: int | None = None,
+) -> MetaBatch:
+    """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
+
+    Data comes to the device of `meta` once per inner step; parameters go back once.
+
+    Args:
+        sampler: makes the data.
+        inner: the inner loop.
+        meta: the meta-parameters, unstacked.
+        tasks: [N, *task_space.shape].
+        steps: K.
+        key: (seed, iteration, phase); the inner step's number is added to the phase.
+        chunk_size: tasks per stacked inner step.
+    """
+    device = tree.leaves(meta)[0].device
+    params = tree.repeat(inner.start(meta), len(tasks))
+    support = []
+    for k in range(steps):
+        data = tree.to(sampler(params, tasks, (*key[:-1], key[-1] + k)), device)
+
+        def step(params: Params, data: Any, k: int = k) -> Params:
+            return inner.step(meta, params, data, k)
+
+        params = over_tasks(step, chunk_size)(params, data)
+        support.append(data)
+    query = sampler(params, tasks, (*key[:-1], key[-1] + steps))
+    return MetaBatch(tuple(support), tree.to(query, device))

@@ -1,0 +1,97 @@
+"""Action distributions as NamedTuples, so that `vmap`, `grad` and `vjp` see their parameters.
+
+`torch.distributions` validates with data-dependent branches and is opaque to `torch.func`;
+these are trees of tensors. Leading shapes [...] are arbitrary. All of them can:
+
+    sample(noise)     a draw, from noise made ahead by `noise(rng, shape)`
+    log_prob(action)  [...]
+    entropy()         [...]
+    kl(other)         [...]  KL(self ‖ other)
+    fisher(tangent)   the Fisher information matrix of the parameters times a tangent
+
+`fisher` is the Hessian of KL(old ‖ new) in the parameters of `new`, taken at new = old.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian over actions [..., A]."""
+
+    mean: Tensor  # [..., A]
+    log_std: Tensor  # [..., A]
+
+    def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """Standard normal noise [*shape, A] for `sample`."""
+        return rng.standard_normal((*shape, self.mean.shape[-1]), dtype=np.float32)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.mean + self.log_std.exp() * noise
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        standardised = (action - self.mean) * (-self.log_std).exp()
+        return (-0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def kl(self, other: Gaussian) -> Tensor:
+        ratio = (2 * (self.log_std - other.log_std)).exp()
+        shift = ((self.mean - other.mean) * (-other.log_std).exp()) ** 2
+        return (other.log_std - self.log_std + 0.5 * (ratio + shift - 1)).sum(-1)
+
+    def fisher(self, tangent: Gaussian) -> Gaussian:
+        return Gaussian(tangent.mean * (-2 * self.log_std).exp(), 2 * tangent.log_std)
+
+
+class Categorical(NamedTuple):
+    """A distribution over the actions 0 .. n-1, by unnormalised logits [..., n]."""
+
+    logits: Tensor  # [..., n]
+
+    def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """Gumbel noise [*shape, n]: the largest of logits + noise is a draw (Gumbel-max)."""
+        return rng.gumbel(size=(*shape, self.logits.shape[-1])).astype(np.float32)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return (self.logits + noise).argmax(-1)
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        log_p = self.logits.log_softmax(-1)
+        return log_p.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        log_p = self.logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def kl(self, other: Categorical) -> Tensor:
+        log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def fisher(self, tangent: Categorical) -> Categorical:
+        p = self.logits.softmax(-1)
+        centred = tangent.logits - (p * tangent.logits).sum(-1, keepdim=True)
+        return Categorical(p * centred)
+
+
+Distribution = Gaussian | Categorical
+
+
+def stack(distributions: Sequence[Distribution], dim: int = 0) -> Distribution:
+    """Stack distributions of one kind along a new leading dimension."""
+    kind = type(distributions[0])
+    return kind(*(torch.stack(field, dim) for field in zip(*distributions, strict=True)))

@@ -1,0 +1,44 @@
+"""The only inner loop there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.types import Data, InnerLoop, Meta, Params, Path
+
+
+def gradient_descent(loss: Callable[[Params, Data], Tensor], step_size: float) -> InnerLoop:
+    """φ_{k+1} = φ_k - α ∇L(φ_k, D_k), from φ_0 = θ (Finn et al. 2017, equation 1).
+
+    Args:
+        loss: (params, one task's data) -> scalar.
+        step_size: α, positive.
+    """
+    if not step_size > 0:
+        raise ValueError(f"The inner step size must be positive, got {step_size}.")
+
+    def start(meta: Meta) -> Params:
+        return meta["params"]
+
+    def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
+        gradient: Any = torch.func.grad(loss)(params, data)
+        return tree.map(lambda p, g: p - step_size * g, params, gradient)
+
+    return InnerLoop(start, step)
+
+
+def adapt(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Path:
+    """Adapt to one task: one inner step on each entry of `support`.
+
+    Returns:
+        (φ_0, .., φ_K), K = len(support). Differentiable in `meta`.
+    """
+    path = [inner.start(meta)]
+    for k, data in enumerate(support):
+        path.append(inner.step(meta, path[-1], data, k))
+    return tuple(path)

@@ -1,0 +1,181 @@
+"""The meta-objective: the only `vmap` over tasks, the only mean over tasks.
+
+    F(θ) = mean_i L_i(φ_i(θ), D'_i),   φ_i(θ) = adapt(θ, D_i)
+
+Below this file functions see one task; above it they see F, its gradient, the divergence
+between adapted policies and its curvature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.distributions import Distribution
+from rlmaml.inner import adapt
+from rlmaml.models import Policy
+from rlmaml.returns import masked_mean
+from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path
+
+
+class Objective(NamedTuple):
+    """What a meta-update needs to know of a method."""
+
+    inner: InnerLoop
+    adjoint: Adjoint
+    loss: Callable[[Params, Any], Tensor]  # the outer loss: (φ_K, query) -> scalar
+    policy: Policy
+    chunk_size: int | None = None  # tasks per stacked computation; None: all at once
+
+
+class Reference(NamedTuple):
+    """Where a batch was collected, stacked over tasks: what the trust region measures from."""
+
+    path: Path  # leaves [N, ...]
+    policy: Distribution  # of φ_K on the query observations, fields [N, B, T, ...]
+
+
+def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
+    """Apply a function of one task to all: every leaf of its arguments gains a leading [N]."""
+    return torch.func.vmap(function, chunk_size=chunk_size)
+
+
+def mean_over_tasks(values: Tensor) -> Tensor:
+    """[N, ...] -> [...]. The one place to reduce across processes, should there be several."""
+    return values.mean(0)
+
+
+@torch.no_grad()
+def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
+    """Adapt to every task and note the policies arrived at."""
+
+    def one(data: MetaBatch) -> Reference:
+        path = adapt(objective.inner, meta, data.support)
+        return Reference(path, objective.policy(path[-1], data.query.observations))
+
+    return over_tasks(one, objective.chunk_size)(batch)
+
+
+@torch.no_grad()
+def evaluate(
+    objective: Objective, meta: Meta, batch: MetaBatch, ref: Reference
+) -> tuple[Tensor, Tensor]:
+    """Outer loss [N] and KL(reference ‖ adapted policy) [N], a mean over valid query steps."""
+
+    def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
+        params = adapt(objective.inner, meta, data.support)[-1]
+        new: Any = objective.policy(params, data.query.observations)
+        return objective.loss(params, data.query), masked_mean(old.kl(new), data.query.mask)
+
+    return over_tasks(one, objective.chunk_size)(batch, ref.policy)
+
+
+def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[Tensor, Tensor]:
+    """The outer loss of every task and the gradient of its mean.
+
+    Memory grows with `chunk_size`, not with N: each chunk of tasks is differentiated alone.
+
+    Returns:
+        losses [N] and the gradient [P], in the order of `tree.ravel(meta)`.
+    """
+    theta, unravel = tree.ravel(meta)
+    theta = theta.detach().requires_grad_()
+
+    def one(data: MetaBatch) -> Tensor:
+        path = objective.adjoint(objective.inner, unravel(theta), data.support)
+        return objective.loss(path[-1], data.query)
+
+    losses, gradients, sizes = [], [], []
+    for chunk in tree.chunks(batch, objective.chunk_size):
+        loss = over_tasks(one)(chunk)
+        gradients.append(torch.autograd.grad(loss.sum(), theta)[0])
+        losses.append(loss.detach())
+        sizes.append(len(loss))
+    return torch.cat(losses), mean_over_tasks(_sums_as_rows(gradients, sizes))
+
+
+def _sums_as_rows(sums: list[Tensor], sizes: list[int]) -> Tensor:
+    """Rows whose plain mean is (Σ sums) / (Σ sizes), so that one function takes all means."""
+    scale = len(sums) / sum(sizes)
+    return torch.stack(sums) * scale
+
+
+def fisher_product(
+    objective: Objective,
+    meta: Meta,
+    batch: MetaBatch,
+    ref: Reference,
+    *,
+    fraction: float = 1.0,
+) -> Callable[[Tensor], Tensor]:
+    """The curvature of the mean KL at the collecting parameters, as v [P] -> mean_i JᵢᵀFᵢJᵢ v.
+
+    J = dφ_K/dθ by the objective's adjoint, F the Fisher information of the adapted policy on
+    the query states. The KL's gradient is zero there, so this is its Hessian exactly (for the
+    `unrolled` adjoint), with no need to differentiate the KL twice.
+
+    The map from θ to the adapted policies' outputs is linearised once, here; a product is then
+    one pass forward and one back through the recorded graph. That graph holds the activations
+    of all N tasks, on the fraction of episodes used.
+
+    Args:
+        fraction: the share of each task's episodes to use, in (0, 1], at least one episode. Below
+            1 the products are an estimate, still symmetric and positive semi-definite; J and
+            F are taken at the true φ_k, which come from all episodes.
+    """
+    theta, unravel = tree.ravel(meta)
+    theta = theta.detach().requires_grad_()
+
+    def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
+        inner = objective.inner if fraction == 1 else _anchored(objective.inner, path)
+        params = objective.adjoint(inner, unravel(theta), data.support)[-1]
+        weights = data.query.mask / data.query.mask.sum().clamp(min=1)
+        return objective.policy(params, data.query.observations), weights
+
+    linearised = []
+    part = _first_episodes(batch, fraction)
+    for chunk in tree.chunks((part, ref.path), objective.chunk_size):
+        outputs, weights = over_tasks(one)(*chunk)
+        zeros = tuple(torch.zeros_like(field, requires_grad=True) for field in outputs)
+        # The pull-back is linear in its cotangents, so its own derivative with respect to
+        # them is the push-forward: two reverse passes make a Jacobian-vector product.
+        pulled = torch.autograd.grad(outputs, theta, zeros, create_graph=True)[0]
+        linearised.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
+    sizes = [len(weights) for *_, weights in linearised]
+
+    def product(v: Tensor) -> Tensor:
+        images = []
+        for outputs, zeros, pulled, weights in linearised:
+            pushed = torch.autograd.grad(pulled, zeros, v, retain_graph=True)
+            metric = outputs.fisher(type(outputs)(*pushed))
+            cotangent = tuple((weights * field).detach() for field in metric)
+            images.append(torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0])
+        return mean_over_tasks(_sums_as_rows(images, sizes))
+
+    return product
+
+
+def _first_episodes(batch: MetaBatch, fraction: float) -> MetaBatch:
+    """The same fixed share of every task's episodes. Episodes are exchangeable."""
+
+    def cut(episodes: Episodes) -> Episodes:
+        count = max(1, round(fraction * episodes.mask.shape[1]))
+        return tree.map(lambda leaf: leaf[:, :count], episodes)
+
+    if not 0 < fraction <= 1:
+        raise ValueError(f"The Fisher fraction must lie in (0, 1], got {fraction}.")
+    return MetaBatch(tuple(cut(data) for data in batch.support), cut(batch.query))
+
+
+def _anchored(inner: InnerLoop, path: Path) -> InnerLoop:
+    """The same derivatives, but the values of a path computed elsewhere (on more data)."""
+
+    def step(meta: Meta, params: Params, data: Any, k: int) -> Params:
+        estimate = inner.step(meta, params, data, k)
+        return tree.map(lambda e, p: e + (p - e).detach(), estimate, path[k + 1])
+
+    return InnerLoop(inner.start, step)

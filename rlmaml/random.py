@@ -1,0 +1,28 @@
+"""Randomness: every draw comes from a generator keyed by what it is for.
+
+A key is (seed, iteration, phase, ...). What is drawn depends on neither thread count, chunk
+size nor on having been stopped and resumed, and there is no global generator to disturb.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+Key = tuple[int, ...]
+
+
+class Phase(IntEnum):
+    """What a draw is for; rollouts add the inner step's number."""
+
+    INITIALISE = 0
+    TASKS = 1
+    EVALUATION_TASKS = 2
+    ROLLOUT = 1000
+    EVALUATION_ROLLOUT = 2000
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A NumPy generator for this key, independent of every other key's."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

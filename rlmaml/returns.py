@@ -1,0 +1,67 @@
+"""Returns and advantages of padded episodes [B, T]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean of x over the entries where mask is 1 (0 if there are none). Shapes equal."""
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def discounted_sum(x: Tensor, discount: float, *, final: Tensor | None = None) -> Tensor:
+    """y_t = x_t + discount · y_{t+1} along the last axis, starting from y_T = final.
+
+    Args:
+        x: [..., T].
+        final: [...], 0 if None.
+
+    Returns:
+        [..., T].
+    """
+    carry = torch.zeros_like(x[..., 0]) if final is None else final
+    out = []
+    for t in range(x.shape[-1] - 1, -1, -1):
+        carry = x[..., t] + discount * carry
+        out.append(carry)
+    return torch.stack(out[::-1], -1)
+
+
+def generalised_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    *,
+    discount: float,
+    gae_lambda: float,
+    final_values: Tensor | None = None,
+) -> Tensor:
+    """Generalised advantage estimation, Schulman et al. 2016, equation 16.
+
+    Args:
+        rewards, values, mask: [B, T]; the mask is 1 up to the episode's end, then 0.
+        final_values: [B], the value of the state after the last valid step: 0 where the
+            episode truly ended. None: 0 everywhere, which treats a time limit as an end (the
+            convention of the MAML paper's code, at home with a baseline that sees the time).
+
+    Returns:
+        Advantages [B, T], 0 on padding.
+    """
+    valid = mask > 0
+    following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    last = valid & ~torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], 1)
+    end = torch.zeros_like(rewards) if final_values is None else final_values[:, None]
+    following = torch.where(last, end, following)
+    deltas = (rewards + discount * following - values) * mask
+    return discounted_sum(deltas, discount * gae_lambda) * mask
+
+
+def normalise(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
+    """Shift and scale the valid entries to mean 0, standard deviation 1; 0 on padding.
+
+    The standard deviation is the population's (divided by the count), as in NumPy.
+    """
+    centred = (x - masked_mean(x, mask)) * mask
+    return centred / (masked_mean(centred**2, mask).sqrt() + epsilon)

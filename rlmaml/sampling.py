@@ -1,0 +1,279 @@
+"""What turns (policies, tasks) into data: rollouts of N policies on N tasks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from rlmaml import baselines, tree
+from rlmaml.distributions import Distribution, stack
+from rlmaml.models import Policy
+from rlmaml.objective import over_tasks
+from rlmaml.random import Key, generator
+from rlmaml.returns import discounted_sum, generalised_advantages, normalise
+from rlmaml.types import Episodes, Params
+
+
+@dataclass(frozen=True)
+class AdvantageConfig:
+    """How advantages are estimated, for each task from its own episodes."""
+
+    discount: float = 0.99
+    """Discount factor γ per time step."""
+    gae_lambda: float = 1.0
+    """λ of generalised advantage estimation; 1 is the Monte-Carlo return minus the baseline."""
+    bootstrap: bool = False
+    """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
+    agrees with a baseline that sees the time."""
+
+    def __post_init__(self) -> None:
+        for name in ("discount", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"advantages.{name} must lie in [0, 1], got {getattr(self, name)}.")
+
+
+def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
+    """Fill in `values` and normalised `advantages` of one task's episodes.
+
+    The baseline is fitted on the same episodes that it serves (Duan et al. 2016).
+    """
+    rewards, mask = episodes.rewards, episodes.mask
+    steps = torch.arange(rewards.shape[1], device=rewards.device)
+    features = baselines.features(episodes.observations, steps)
+    returns = discounted_sum(rewards, config.discount)
+    weights = baselines.fit(features, returns, mask)
+    values = baselines.predict(weights, features).to(rewards.dtype)
+    final = None
+    if config.bootstrap:
+        ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
+        final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
+        final = final * (1 - episodes.terminated)
+    advantages = generalised_advantages(
+        rewards,
+        values,
+        mask,
+        discount=config.discount,
+        gae_lambda=config.gae_lambda,
+        final_values=final,
+    )
+    return episodes._replace(values=values * mask, advantages=normalise(advantages, mask))
+
+
+class Normaliser:
+    """Running mean and variance of observations (Chan, Golub and LeVeque 1983).
+
+    Frozen while a meta-iteration is collected and while evaluating: `observe` notes a batch,
+    `commit` folds in what was noted.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.mean = torch.zeros(shape, dtype=torch.float64)
+        self.variance = torch.ones(shape, dtype=torch.float64)
+        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, observations: Tensor) -> Tensor:
+        """[..., *obs] -> standardised and clipped to ±10."""
+        scale = (self.variance + 1e-8).rsqrt()
+        return ((observations.double() - self.mean) * scale).clamp(-10, 10).float()
+
+    def observe(self, observations: Tensor, mask: Tensor) -> None:
+        """observations [..., *obs], mask [...]."""
+        valid = observations[mask > 0].double()
+        if len(valid):
+            count = torch.tensor(float(len(valid)), dtype=torch.float64)
+            self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+
+    def commit(self) -> None:
+        for count, mean, variance in self._noted:
+            total = self.count + count
+            shift = mean - self.mean
+            self.variance = (
+                self.variance * self.count
+                + variance * count
+                + shift**2 * self.count * count / total
+            ) / total
+            self.mean = self.mean + shift * count / total
+            self.count = total
+        self._noted.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"count": self.count, "mean": self.mean, "variance": self.variance}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.count, self.mean, self.variance = (
+            state[name].clone() for name in ("count", "mean", "variance")
+        )
+
+
+class RolloutSampler:
+    """Rolls out N policies on N tasks, B episodes each, one stacked policy call a step.
+
+    Args:
+        env: a vector environment of N·B copies with `task_space` and `set_tasks` (see
+            `rlmaml.tasks`), autoreset DISABLED (finished copies rest) or SAME_STEP (what
+            follows the first end is thrown away). Environment i·B + j runs episode j of task i.
+        policy: (params, observations) -> distribution.
+        episodes: B.
+        horizon: T, time steps per episode at most.
+        advantages: how advantages are estimated; None leaves them zero.
+        normaliser: standardises what the policy sees, if given.
+        device: where policies act.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        policy: Policy,
+        *,
+        episodes: int,
+        horizon: int,
+        advantages: AdvantageConfig | None = None,
+        normaliser: Normaliser | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if env.num_envs % episodes:
+            raise ValueError(
+                f"The environment runs {env.num_envs} copies, which {episodes} episodes per task "
+                "do not divide. Make it with num_envs = tasks * episodes."
+            )
+        mode = env.metadata.get("autoreset_mode")
+        if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
+            raise ValueError(
+                f"The environment's autoreset mode is {mode}: use SAME_STEP or DISABLED, since "
+                "NEXT_STEP puts a dead step into every episode."
+            )
+        self.env, self.policy, self.device = env, policy, torch.device(device)
+        self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
+        self.advantages, self.normaliser = advantages, normaliser
+        self.encode, self.observation_shape = encoder(env.single_observation_space)
+        self._act = over_tasks(policy)
+        self._to_env = action_filter(env.single_action_space)
+
+    @torch.no_grad()
+    def __call__(self, params: Params, tasks: np.ndarray, key: Key) -> Episodes:
+        """Sample episodes.
+
+        Args:
+            params: leaves [N, ...], policy i for task i.
+            tasks: [N, *task_space.shape].
+            key: what all randomness of this call derives from, together with the task's index.
+
+        Returns:
+            Episodes with leaves [N, B, ...], on `device`.
+        """
+        if len(tasks) != self.tasks:
+            raise ValueError(f"Got {len(tasks)} tasks, but the environment is sized for "
+                             f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes).")
+        rngs = [generator(*key, i) for i in range(self.tasks)]
+        params = tree.to(params, self.device)
+        self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
+        seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
+        recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
+        if self.normaliser is not None:
+            self.normaliser.observe(recorded.observations, recorded.mask)
+            recorded = recorded._replace(
+                observations=self.normaliser(recorded.observations),
+                final_observations=self.normaliser(recorded.final_observations),
+            )
+        if self.advantages is None:
+            return recorded
+        return over_tasks(lambda e: estimate_advantages(e, self.advantages))(recorded)
+
+    def _roll_out(
+        self, params: Params, first: np.ndarray, rngs: list[np.random.Generator]
+    ) -> Episodes:
+        n, b, t_max, m = self.tasks, self.episodes, self.horizon, self.env.num_envs
+        # Time comes first while sampling, so that each step writes one contiguous row.
+        observations = torch.zeros(t_max, n, b, *self.observation_shape)
+        rewards, mask = torch.zeros(t_max, n, b), torch.zeros(t_max, n, b)
+        names = getattr(self.env, "diagnostics", ())
+        diagnostics = {name: torch.zeros(t_max, n, b) for name in names}
+        rows = {name: value.numpy().reshape(t_max, m) for name, value in diagnostics.items()}
+        reward_rows, mask_rows = rewards.numpy().reshape(t_max, m), mask.numpy().reshape(t_max, m)
+        final = np.zeros((m, *self.observation_shape), np.float32)
+        alive, terminated = np.ones(m, bool), np.zeros(m, bool)
+        same_step = self.env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+
+        observed, noise = self.encode(first), None
+        policies: list[Distribution] = []
+        actions: list[Tensor] = []
+        for t in range(t_max):
+            observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
+            seen = observations[t] if self.normaliser is None else self.normaliser(observations[t])
+            policies.append(self._act(params, seen.to(self.device)))
+            if noise is None:  # all of it ahead; its shape is the distribution's to say
+                drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
+                noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
+            actions.append(policies[t].sample(noise[t]))
+            step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
+            following, reward, terminations, truncations, info = step
+            diverged = info.get("diverged")
+            valid = alive if diverged is None else alive & ~diverged
+            mask_rows[t] = valid
+            reward_rows[t] = np.where(valid, reward, 0)
+            for name in names:
+                rows[name][t] = np.where(valid, info[name], 0)
+            observed = self.encode(following)
+            ended = (terminations | truncations) & alive
+            if ended.any():
+                if same_step:
+                    final[ended] = self.encode(np.stack(list(info["final_obs"][ended])))
+                else:
+                    final[ended] = observed[ended]
+                terminated |= terminations & ended
+                alive = alive & ~ended
+                if not alive.any():
+                    break
+        final[alive] = observed[alive]
+
+        lived = stack(policies)  # fields [t, N, B, ...]
+        acted = torch.stack(actions)
+        log_probs = lived.log_prob(acted)
+
+        def episodewise(x: Tensor) -> Tensor:  # [t <= T, N, B, ...] -> [N, B, T, ...]
+            x = x.to(self.device)
+            if len(x) < t_max:
+                x = torch.cat([x, x.new_zeros(t_max - len(x), *x.shape[1:])])
+            return x.permute(1, 2, 0, *range(3, x.ndim)).contiguous()
+
+        mask = episodewise(mask)
+        return Episodes(
+            observations=episodewise(observations),
+            actions=episodewise(acted),
+            rewards=episodewise(rewards),
+            log_probs=episodewise(log_probs) * mask,
+            values=torch.zeros_like(mask),
+            advantages=torch.zeros_like(mask),
+            mask=mask,
+            terminated=torch.from_numpy(terminated).view(n, b).to(mask),
+            final_observations=torch.from_numpy(final).view(n, b, *self.observation_shape).to(mask),
+            diagnostics={name: episodewise(value) for name, value in diagnostics.items()},
+        )
+
+
+def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...]]:
+    """How observations [M, ...] of a space reach the policy, as float32 [M, *shape]."""
+    if isinstance(space, gymnasium.spaces.Box):
+        return lambda observations: observations.astype(np.float32), space.shape
+    if isinstance(space, gymnasium.spaces.Discrete):
+        rows = np.eye(int(space.n), dtype=np.float32)
+        return lambda observations: rows[observations - space.start], (int(space.n),)
+    raise TypeError(f"Observations must be a Box or Discrete, got {space}. Wrap the environment, "
+                    "for example in gymnasium.wrappers.FlattenObservation.")
+
+
+def action_filter(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:
+    """How drawn actions [M, ...] reach the environment: clipped to a Box, shifted to a Discrete."""
+    if isinstance(space, gymnasium.spaces.Box):
+        return lambda actions: actions.clip(space.low, space.high)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return lambda actions: actions + space.start
+    raise TypeError(f"Actions must be a Box or Discrete, got {space}.")

@@ -1,0 +1,101 @@
+"""Task families as the sampler sees them.
+
+A world is a Gymnasium environment with `task_space` and `set_task(task)`; a point of
+`task_space` is a task. `sample_tasks(n, rng)` is optional: without it tasks are drawn from
+`task_space`. A batched environment has `set_tasks(tasks)` instead and is used as it is; any
+other goes through Gymnasium's own vector environments, made by `vectorise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+
+
+class TaskProperty(gymnasium.Wrapper):
+    """Makes the task an attribute, because vector environments can set those one by one."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        for name in ("task_space", "set_task"):
+            if not hasattr(env.unwrapped, name):
+                raise TypeError(
+                    f"{env.unwrapped} has no `{name}`. An environment to meta-train on needs "
+                    "`task_space` (a Gymnasium space whose points are tasks) and "
+                    "`set_task(task)`."
+                )
+
+    @property
+    def task(self) -> Any:
+        return getattr(self.env.unwrapped, "task", None)
+
+    @task.setter
+    def task(self, task: Any) -> None:
+        self.env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def task_space(self) -> gymnasium.Space:
+        return self.env.unwrapped.task_space  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def task_sampler(self) -> Callable | None:
+        return getattr(self.env.unwrapped, "sample_tasks", None)
+
+
+class Vectorised(VectorWrapper):
+    """A Sync- or AsyncVectorEnv of a task-parameterised environment, with `set_tasks`."""
+
+    def __init__(self, env: VectorEnv, example: TaskProperty) -> None:
+        super().__init__(env)
+        self.task_space = example.task_space
+        self._sample = example.task_sampler
+
+    def set_tasks(self, tasks: np.ndarray) -> None:
+        """Give environment i task i. tasks: [num_envs, *task_space.shape]."""
+        self.env.set_attr("task", list(tasks))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> np.ndarray:
+        """Draw n tasks by the environment's own law if it has one, else from `task_space`."""
+        if self._sample is None:
+            return sample_space(self.task_space, n, rng)
+        return np.asarray(self._sample(n, rng))
+
+
+def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:
+    """n points of a Box or Discrete, uniformly, from our generator and not the space's own."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return space.start + rng.integers(space.n, size=n)
+    if isinstance(space, gymnasium.spaces.Box):
+        if not space.is_bounded():
+            raise ValueError(f"Cannot draw tasks uniformly from the unbounded {space}: give the "
+                             "environment `sample_tasks(n, rng)`.")
+        return rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
+    raise TypeError(f"task_space must be a Box or Discrete, got {space}: give the environment "
+                    "`sample_tasks(n, rng)`.")
+
+
+def vectorise(
+    make: Callable[[], gymnasium.Env], num_envs: int, *, asynchronous: bool = False
+) -> Vectorised:
+    """Many copies of a task-parameterised environment, in this process or one process each.
+
+    Args:
+        make: makes one environment, with `task_space` and `set_task`.
+        num_envs: how many: tasks x episodes of the sampler.
+        asynchronous: gymnasium's AsyncVectorEnv instead of SyncVectorEnv; pays for
+            environments that take milliseconds a step.
+
+    Raises:
+        TypeError: the environment lacks `task_space` or `set_task`.
+    """
+
+    def wrapped() -> TaskProperty:
+        return TaskProperty(make())
+
+    example = wrapped()
+    kind = AsyncVectorEnv if asynchronous else SyncVectorEnv
+    return Vectorised(kind([wrapped] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), example)

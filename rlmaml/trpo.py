@@ -1,0 +1,125 @@
+"""The trust-region outer step (Schulman et al. 2015, appendix C), through the adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rlmaml import tree
+from rlmaml.linalg import conjugate_gradient
+from rlmaml.objective import (
+    Objective,
+    evaluate,
+    fisher_product,
+    mean_over_tasks,
+    meta_gradient,
+    reference,
+)
+from rlmaml.types import Meta, MetaBatch, Metrics
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """Settings of the trust-region outer step."""
+
+    max_kl: float = 0.01
+    """Bound on the mean KL(old ‖ new) between adapted policies, in nats per time step."""
+    cg_iterations: int = 10
+    """Conjugate-gradient iterations, each one curvature product."""
+    damping: float = 1e-5
+    """Multiple of the identity added to the curvature."""
+    backtracks: int = 15
+    """Most candidate steps of the line search."""
+    backtrack_ratio: float = 0.8
+    """Each candidate is this times as long as the one before."""
+    fisher_fraction: float = 1.0
+    """Share of the episodes that curvature products use; the step is then rescaled on all."""
+
+    def __post_init__(self) -> None:
+        for name, ok, want in (
+            ("max_kl", self.max_kl > 0, "positive"),
+            ("cg_iterations", self.cg_iterations >= 1, "at least 1"),
+            ("damping", self.damping >= 0, "zero or positive"),
+            ("backtracks", self.backtracks >= 1, "at least 1"),
+            ("backtrack_ratio", 0 < self.backtrack_ratio < 1, "between 0 and 1"),
+            ("fisher_fraction", 0 < self.fisher_fraction <= 1, "in (0, 1]"),
+        ):
+            if not ok:
+                raise ValueError(
+                    f"trust_region.{name} must be {want}, got {getattr(self, name)}."
+                )
+
+
+RESCALED = 0.9
+"""A step whose length was rescaled on all data aims at this share of the trust region, so that
+what the quadratic model leaves out does not cost it a backtrack."""
+
+
+def update(
+    objective: Objective, meta: Meta, batch: MetaBatch, config: TrustRegion
+) -> tuple[Meta, Metrics]:
+    """Minimise the outer loss within the trust region around the collecting parameters.
+
+    x = H⁻¹g by conjugate gradient, the longest step along -x that keeps ½ sᵀHs ≤ max_kl, then
+    backtracking until the loss has fallen and the measured KL(old ‖ new) is within the bound.
+
+    Returns:
+        The new meta-parameters, and metrics. Where no step can be taken (gradient zero or not
+        finite, x·Hx ≤ 0, no acceptable candidate), `meta` itself, and `outcome` says why.
+    """
+    theta, unravel = tree.ravel(meta)
+    ref = reference(objective, meta, batch)
+    losses, gradient = meta_gradient(objective, meta, batch)
+    before = mean_over_tasks(losses)
+    metrics: Metrics = {
+        "outcome": "accepted",
+        "surrogate": -before.item(),
+        "surrogate/gain": 0.0,
+        "kl": 0.0,
+        "kl/max_over_tasks": 0.0,
+        "gradient_norm": gradient.norm().item(),
+        "cg_iterations": 0,
+        "line_search_steps": 0,
+    }
+
+    def refuse(reason: str) -> tuple[Meta, Metrics]:
+        return meta, {**metrics, "outcome": reason}
+
+    if not torch.isfinite(gradient).all():
+        return refuse("gradient not finite")
+    if not gradient.any():
+        return refuse("gradient zero")
+
+    curvature = fisher_product(objective, meta, batch, ref, fraction=config.fisher_fraction)
+
+    def damped(v: torch.Tensor) -> torch.Tensor:
+        return curvature(v) + config.damping * v
+
+    x, metrics["cg_iterations"] = conjugate_gradient(
+        damped, gradient, iterations=config.cg_iterations
+    )
+    quadratic = x @ damped(x)
+    if not (torch.isfinite(quadratic) and quadratic > 0):
+        return refuse("curvature not positive")
+    step = -x * (2 * config.max_kl / quadratic).sqrt()
+    if config.fisher_fraction < 1:
+        kl = mean_over_tasks(evaluate(objective, unravel(theta + step), batch, ref)[1])
+        if torch.isfinite(kl) and kl > 0:
+            step = step * (RESCALED * config.max_kl / kl).sqrt()
+
+    for tried in range(1, config.backtracks + 1):
+        metrics["line_search_steps"] = tried
+        candidate = unravel(theta + step)
+        losses, kls = evaluate(objective, candidate, batch, ref)
+        after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
+        # A NaN fails both comparisons, so it is backed away from like any bad candidate.
+        if after < before and kl <= config.max_kl:
+            metrics |= {
+                "surrogate/gain": (before - after).item(),
+                "kl": kl.item(),
+                "kl/max_over_tasks": kls.max().item(),
+            }
+            return candidate, metrics
+        step = step * config.backtrack_ratio
+    return refuse("no acceptable step")
