@@ -14,8 +14,10 @@ from rlmaml.objective import (
     fisher_product,
     mean_over_tasks,
     meta_gradient,
+    over_tasks,
     reference,
 )
+from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch, Metrics
 
 
@@ -72,12 +74,14 @@ def update(
     ref = reference(objective, meta, batch)
     losses, gradient = meta_gradient(objective, meta, batch)
     before = mean_over_tasks(losses)
+    entropies = over_tasks(masked_mean)(ref.policy.entropy(), batch.query.mask)
     metrics: Metrics = {
         "outcome": "accepted",
         "surrogate": -before.item(),
         "surrogate/gain": 0.0,
+        "entropy": mean_over_tasks(entropies).item(),
         "kl": 0.0,
-        "kl/max_over_tasks": 0.0,
+        "kl/per_task": [0.0] * len(losses),
         "gradient_norm": gradient.norm().item(),
         "cg_iterations": 0,
         "line_search_steps": 0,
@@ -116,9 +120,10 @@ def update(
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
         if after < before and kl <= config.max_kl:
             metrics |= {
+                "surrogate": -after.item(),
                 "surrogate/gain": (before - after).item(),
                 "kl": kl.item(),
-                "kl/max_over_tasks": kls.max().item(),
+                "kl/per_task": kls.tolist(),
             }
             return candidate, metrics
         step = step * config.backtrack_ratio

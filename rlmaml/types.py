@@ -58,4 +58,5 @@ class InnerLoop(NamedTuple):
 Adjoint = Callable[[InnerLoop, Meta, tuple[Data, ...]], Path]
 """`adapt` with a rule for its derivative with respect to the meta-parameters."""
 
-Metrics = dict[str, float | int | str | None]
+Metrics = dict[str, Any]
+"""Numbers, strings and lists of numbers by name: one line of metrics.jsonl."""

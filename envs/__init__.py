@@ -1,0 +1,86 @@
+"""Worlds with tasks: gymnasium environments to meta-train on.
+
+Importing this package registers them. gymnasium (since 1.0) has no plugins, but imports a module
+by itself when asked for `gymnasium.make("envs:rlmaml/HalfCheetahDir-v0")`. What stands here is
+light: MuJoCo and the environments are imported when the first one is made. The ids are
+`rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0` and
+`rlmaml/Navigation2D-v0`; docs/environments.md describes them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+__all__ = ["register"]
+
+
+def register() -> None:
+    """Register the environments with gymnasium. Done on import; again is harmless."""
+    import gymnasium
+
+    if "rlmaml/Navigation2D-v0" in gymnasium.registry:
+        return
+    # Callables, not strings: "envs.…" would be looked up among the user's own folders.
+    for name, family in {
+        "HalfCheetahVel-v0": "half_cheetah_vel",
+        "HalfCheetahDir-v0": "half_cheetah_dir",
+        "AntVel-v0": "ant_vel",
+        "AntDir-v0": "ant_dir",
+    }.items():
+        gymnasium.register(
+            f"rlmaml/{name}",
+            entry_point=partial(_robot, family),
+            vector_entry_point=partial(_robots, family),
+            max_episode_steps=200,
+        )
+    gymnasium.register(
+        "rlmaml/Navigation2D-v0",
+        entry_point=_point,
+        vector_entry_point=_points,
+        max_episode_steps=100,
+    )
+
+
+_RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name")
+_RENDERING += ("default_camera_config", "max_geom", "visual_options")
+_BATCH = ("num_envs", "max_episode_steps", "autoreset_mode", "num_threads")
+
+
+def _robot(family: str, **parameters: Any) -> Any:
+    from . import families
+    from .locomotion import single_locomotion
+
+    rendering = _take(parameters, _RENDERING)
+    return single_locomotion(*getattr(families, family)(**parameters), **rendering)
+
+
+def _robots(family: str, **parameters: Any) -> Any:
+    from . import families
+    from .batched import BatchedLocomotion
+
+    batch = _take(parameters, _BATCH)
+    return BatchedLocomotion(*getattr(families, family)(**parameters), **batch)
+
+
+def _point(render_mode: None = None, **parameters: Any) -> Any:
+    from . import families
+    from .navigation import Navigation
+
+    return Navigation(families.navigation(**parameters), render_mode=render_mode)
+
+
+def _points(**parameters: Any) -> Any:
+    from . import families
+    from .navigation import BatchedNavigation
+
+    batch = _take(parameters, _BATCH)
+    return BatchedNavigation(families.navigation(**parameters), **batch)
+
+
+def _take(parameters: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Remove `names` from `parameters`, and return those that were there."""
+    return {name: parameters.pop(name) for name in names if name in parameters}
+
+
+register()

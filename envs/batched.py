@@ -1,0 +1,125 @@
+"""The batched environment: M robots stepped by MuJoCo's own threads, in one call."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from mujoco.batch import Batch
+from numpy.typing import NDArray
+
+from . import engine
+from .outcome import Outcome, judge_robots
+from .robots import Robot
+from .tasks import Tasks
+from .vector import Rows, TaskVectorEnv
+
+_NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value
+
+
+class BatchedLocomotion(TaskVectorEnv):
+    """M robots with a task each, equal to the bit to M single environments.
+
+    Seeds, infos, autoreset and divergence are those of `TaskVectorEnv`. Results do not depend
+    on `num_threads`.
+
+    Args:
+        robot: which robot.
+        tasks: a task family that rewards a velocity along x.
+        num_envs: M.
+        max_episode_steps: None for no time limit.
+        autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value.
+        num_threads: MuJoCo's threads; None is every CPU that this process may use.
+    """
+
+    diagnostics = ("x_velocity",)
+
+    def __init__(
+        self,
+        robot: Robot,
+        tasks: Tasks,
+        num_envs: int,
+        *,
+        max_episode_steps: int | None = 200,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        num_threads: int | None = None,
+    ) -> None:
+        parameters = {
+            "robot": robot,
+            "tasks": tasks,
+            "num_envs": num_envs,
+            "max_episode_steps": max_episode_steps,
+            "autoreset_mode": autoreset_mode,
+            "num_threads": num_threads,
+        }
+        if num_threads is None:
+            num_threads = engine.available_cpus()
+        if num_threads < 1:
+            raise ValueError(f"num_threads is {num_threads}; at least 1, or None for every CPU")
+        model = engine.load(robot.asset)
+        # Where things are at the first state without its noise.
+        start = mujoco.MjData(model)
+        self._init_qpos, self._init_qvel = start.qpos.copy(), start.qvel.copy()
+        forces = start.cfrc_ext if robot.needs_contact_forces else start.cfrc_ext[:0]
+        size = robot.observation(start.qpos[None], start.qvel[None], forces[None]).shape[1]
+        low, high = model.actuator_ctrlrange.astype(np.float32).T
+        super().__init__(
+            tasks,
+            num_envs,
+            spaces.Box(-np.inf, np.inf, (size,), dtype=np.float64),
+            spaces.Box(low, high, dtype=np.float32),
+            max_episode_steps,
+            autoreset_mode,
+            parameters,
+        )
+        self._robot = robot
+        self._model = model
+        self._dt = model.opt.timestep * robot.frame_skip
+        # Contact forces are no stage of a batch: they are computed one simulation at a time,
+        # from the whole MjData that a persistent batch keeps of each.
+        self._scratch = start
+        self._cfrc_ext = np.zeros((num_envs, *forces.shape))
+        self._batch = Batch(model, num_envs, num_threads, persistent=robot.needs_contact_forces)
+        # Live views: writing to them is writing the simulations' state.
+        self._qpos = self._batch.bind("qpos")
+        self._qvel = self._batch.bind("qvel")
+        self._ctrl = self._batch.bind("ctrl")
+        torso = robot.torso
+        self._x = self._qpos[:, 0] if torso is None else self._batch.bind("xpos")[:, torso, 0]
+
+    def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
+        self._batch.reset(ids, stage=_NO_STAGE)
+        for i in ids.tolist():
+            self._qpos[i], self._qvel[i] = self._robot.first_state(
+                self._generators[i], self._init_qpos, self._init_qvel
+            )
+        self._batch.forward(ids)
+        self._cfrc_ext[ids] = 0.0
+        return self._robot.observation(self._qpos[ids], self._qvel[ids], self._cfrc_ext[ids])
+
+    def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
+        x_before = self._x[rows].copy()
+        self._ctrl[rows] = actions
+        ids = None if isinstance(rows, slice) else rows
+        self._batch.step(ids, nstep=self._robot.frame_skip)
+        if self._robot.needs_contact_forces:
+            self._compute_contact_forces(rows)
+        return judge_robots(
+            self._robot,
+            self._family,
+            self._tasks[rows],
+            actions,
+            x_velocity=(self._x[rows] - x_before) / self._dt,
+            qpos=self._qpos[rows],
+            qvel=self._qvel[rows],
+            cfrc_ext=self._cfrc_ext[rows],
+            diverged=engine.diverged(self._batch.warning[rows, :, 1]),
+            before=self._observations[rows],
+        )
+
+    def _compute_contact_forces(self, rows: Rows) -> None:
+        for i in np.arange(self.num_envs)[rows].tolist():
+            data = self._batch.get_data(i, self._scratch)
+            mujoco.mj_rnePostConstraint(self._model, data)
+            self._cfrc_ext[i] = data.cfrc_ext

@@ -1,0 +1,60 @@
+"""MuJoCo, as every robot here uses it: quiet, and honest about a simulation that blew up."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import gymnasium.envs.mujoco
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+# Without a handler Python prints warnings to stderr; an application that configures logging
+# still receives these.
+logger.addHandler(logging.NullHandler())
+
+# BADQPOS, BADQVEL, BADQACC, BADCTRL. MuJoCo answers the first three by putting the simulation
+# back to its default state in the middle of a step and going on; the count is the only sign.
+_FATAL = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADCTRL.value + 1)
+
+
+def log_warnings() -> None:
+    """Send MuJoCo's warnings to the Python logger `envs.engine`.
+
+    Left alone, the engine prints them and writes MUJOCO_LOG.TXT into the working directory, for
+    a deprecated attribute in gymnasium's half_cheetah.xml already. The handler is one for the
+    whole process, so a handler that somebody else has set stays.
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_log)
+
+
+def load(asset: str) -> mujoco.MjModel:
+    """One of gymnasium's own models, the file that its v5 environment loads."""
+    log_warnings()
+    folder = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
+    return mujoco.MjModel.from_xml_path(str(folder / asset))
+
+
+def diverged(counts: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Where a simulation blew up since it was last reset, `[M]`.
+
+    `counts` is `[M, 7]`: how often each warning of `mujoco.mjtWarning` came. A reset clears it.
+    """
+    return np.any(counts[:, _FATAL] > 0, axis=1)
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on; MuJoCo's own default counts those of the host."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _log(message: str) -> None:
+    # The deprecation is gymnasium's to mend, and says nothing about a run.
+    level = logging.DEBUG if "is deprecated" in message else logging.WARNING
+    logger.log(level, message)

@@ -1,0 +1,132 @@
+"""The registered families: what each is made of, and its parameters with their defaults.
+
+A function here takes the parameters that `gymnasium.make` and `gymnasium.make_vec` accept for
+its id and returns the parts: a robot and its tasks. The table that sets the defaults against
+the MAML paper's, ProMP's and gymnasium's is in docs/environments.md.
+"""
+
+from __future__ import annotations
+
+from .robots import Ant, HalfCheetah, Robot
+from .tasks import Direction, GoalPoint, GoalVelocity, Interval, Range, Tasks
+
+
+def half_cheetah_vel(
+    *,
+    goal_range: Range = (0.0, 2.0),
+    test_goal_range: Range | None = None,
+    ctrl_cost_weight: float = 0.05,
+    frame_skip: int = 5,
+    reset_noise_scale: float = 0.1,
+) -> tuple[Robot, Tasks]:
+    """HalfCheetahVel: reward -|v - v*| - ctrl_cost_weight Σa².
+
+    Args:
+        goal_range: goal velocities to train on, in metres a second: an interval or several.
+        test_goal_range: those of split="test"; None is `goal_range`.
+        ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
+        frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
+        reset_noise_scale: gymnasium's .1.
+    """
+    robot = HalfCheetah(
+        frame_skip=frame_skip,
+        ctrl_cost_weight=ctrl_cost_weight,
+        reset_noise_scale=reset_noise_scale,
+    )
+    return robot, GoalVelocity(goal_range, test_goal_range)
+
+
+def half_cheetah_dir(
+    *,
+    ctrl_cost_weight: float = 0.05,
+    frame_skip: int = 5,
+    reset_noise_scale: float = 0.1,
+) -> tuple[Robot, Tasks]:
+    """HalfCheetahDir: reward ±v - ctrl_cost_weight Σa².
+
+    Args:
+        ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
+        frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
+        reset_noise_scale: gymnasium's .1.
+    """
+    robot = HalfCheetah(
+        frame_skip=frame_skip,
+        ctrl_cost_weight=ctrl_cost_weight,
+        reset_noise_scale=reset_noise_scale,
+    )
+    return robot, Direction()
+
+
+def ant_vel(
+    *,
+    goal_range: Range = (0.0, 3.0),
+    test_goal_range: Range | None = None,
+    ctrl_cost_weight: float = 0.005,
+    survival_bonus: float = 1.05,
+    contact_cost_weight: float = 0.0,
+    include_cfrc_ext_in_observation: bool = False,
+    frame_skip: int = 5,
+    reset_noise_scale: float = 0.1,
+) -> tuple[Robot, Tasks]:
+    """AntVel: reward survival_bonus - |v - v*| - ctrl_cost_weight Σa² - contact cost.
+
+    Args:
+        goal_range: goal velocities to train on, in metres a second: an interval or several.
+        test_goal_range: those of split="test"; None is `goal_range`.
+        ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
+        survival_bonus: a step, the last included; the paper's 1 + .05.
+        contact_cost_weight: of the squared contact forces, clipped to ±1; the paper's and
+            gymnasium's is 5e-4. Any but 0 costs a batch about 15 µs a simulation and step.
+        include_cfrc_ext_in_observation: observe those forces too, 78 numbers more, as the
+            paper and gymnasium do, at the same cost.
+        frame_skip: simulator steps of .01 s an action, gymnasium's 5; 2 is the paper's .02 s.
+        reset_noise_scale: gymnasium's .1.
+    """
+    robot = Ant(
+        frame_skip=frame_skip,
+        ctrl_cost_weight=ctrl_cost_weight,
+        survival_bonus=survival_bonus,
+        contact_cost_weight=contact_cost_weight,
+        include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
+        reset_noise_scale=reset_noise_scale,
+    )
+    return robot, GoalVelocity(goal_range, test_goal_range)
+
+
+def ant_dir(
+    *,
+    ctrl_cost_weight: float = 0.005,
+    survival_bonus: float = 0.05,
+    contact_cost_weight: float = 0.0,
+    include_cfrc_ext_in_observation: bool = False,
+    frame_skip: int = 5,
+    reset_noise_scale: float = 0.1,
+) -> tuple[Robot, Tasks]:
+    """AntDir: reward survival_bonus ± v - ctrl_cost_weight Σa² - contact cost.
+
+    Args:
+        ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
+        survival_bonus: a step, the last included; the paper's .05.
+        contact_cost_weight: as in `ant_vel`.
+        include_cfrc_ext_in_observation: as in `ant_vel`.
+        frame_skip: simulator steps of .01 s an action, gymnasium's 5; 2 is the paper's .02 s.
+        reset_noise_scale: gymnasium's .1.
+    """
+    robot = Ant(
+        frame_skip=frame_skip,
+        ctrl_cost_weight=ctrl_cost_weight,
+        survival_bonus=survival_bonus,
+        contact_cost_weight=contact_cost_weight,
+        include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
+        reset_noise_scale=reset_noise_scale,
+    )
+    return robot, Direction()
+
+
+def navigation(*, goal_range: Interval = (-0.5, 0.5)) -> GoalPoint:
+    """Navigation2D: reward -||x - g||.
+
+    Args:
+        goal_range: either coordinate of a goal; the paper's.
+    """
+    return GoalPoint(goal_range)

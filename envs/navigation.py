@@ -1,0 +1,142 @@
+"""A point on a plane that goes where the task says, without seeing where that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from numpy.typing import ArrayLike, NDArray
+
+from .outcome import Outcome, check_actions
+from .single import TaskEnv
+from .tasks import GoalPoint
+from .vector import Rows, TaskVectorEnv
+
+MAX_STEP = 0.1
+"""How far an action moves the point in either coordinate at most."""
+REACHED = 0.01
+"""The episode ends when both coordinates are nearer to the goal than this."""
+
+
+def move(family: GoalPoint, tasks: NDArray[Any], start: Any, actions: Any) -> Outcome:
+    """One step of m points from `start`, `[m, 2]`, under `actions`, `[m, 2]`.
+
+    The reward is minus the distance to the goal after the move.
+    """
+    position = start + np.clip(actions, -MAX_STEP, MAX_STEP)
+    rewards = family.reward(tasks, position)
+    reached = (np.abs(position - tasks) < REACHED).all(axis=1)
+    never = np.zeros(len(position), dtype=np.bool_)
+    return Outcome(position, rewards, reached, never, {"distance": -rewards})
+
+
+def _position_space() -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
+
+
+def _action_space() -> spaces.Box:
+    return spaces.Box(-MAX_STEP, MAX_STEP, (2,), dtype=np.float32)
+
+
+class Navigation(TaskEnv):
+    """2-D navigation of the MAML paper, in a `gymnasium.Env`.
+
+    The point starts at the origin, an action is clipped to ±.1 and added to the position, which
+    is all that is observed. Nothing here is random but the task.
+
+    Args:
+        tasks: where goals are.
+        render_mode: None; there is nothing to draw.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+    diagnostics: tuple[str, ...] = ("distance",)
+
+    def __init__(self, tasks: GoalPoint, render_mode: None = None) -> None:
+        _no_rendering(render_mode)
+        self._start_tasks(tasks, {"tasks": tasks})
+        self._family = tasks
+        self.observation_space = _position_space()
+        self.action_space = _action_space()
+        self._position = np.zeros((1, 2))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Begin a new episode at the origin; `options={"task": ...}` is `set_task` first."""
+        super().reset(seed=seed)
+        self._take_options(options)
+        self._position = np.zeros((1, 2))
+        return self._position[0].copy(), {"task": self.task}
+
+    def step(
+        self, action: ArrayLike
+    ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]:
+        """Move by `action`, `[2]`.
+
+        Raises:
+            ValueError: `action` has another shape or is not finite.
+        """
+        actions = check_actions(np.asarray(action)[None], (1, 2))
+        outcome = move(self._family, self._task, self._position, actions)
+        self._position = outcome.observations
+        info = {name: values[0] for name, values in outcome.details.items()}
+        info |= {"diverged": False, "task": self.task}
+        reached = bool(outcome.terminations[0])
+        return self._position[0].copy(), outcome.rewards[0], reached, False, info
+
+
+class BatchedNavigation(TaskVectorEnv):
+    """M points with a goal each, equal to the bit to M single environments.
+
+    Args:
+        tasks: where goals are.
+        num_envs: M.
+        max_episode_steps: None for no time limit.
+        autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value.
+        num_threads: taken for the same call to serve every family; unused.
+    """
+
+    diagnostics = ("distance",)
+
+    def __init__(
+        self,
+        tasks: GoalPoint,
+        num_envs: int,
+        *,
+        max_episode_steps: int | None = 100,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        num_threads: int | None = None,
+    ) -> None:
+        parameters = {
+            "tasks": tasks,
+            "num_envs": num_envs,
+            "max_episode_steps": max_episode_steps,
+            "autoreset_mode": autoreset_mode,
+        }
+        super().__init__(
+            tasks,
+            num_envs,
+            _position_space(),
+            _action_space(),
+            max_episode_steps,
+            autoreset_mode,
+            parameters,
+        )
+        self._goals = tasks
+
+    def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.zeros((len(ids), 2))
+
+    def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
+        # The position is the observation: the base class keeps it.
+        return move(self._goals, self._tasks[rows], self._observations[rows], actions)
+
+
+def _no_rendering(render_mode: Any) -> None:
+    if render_mode is not None:
+        raise ValueError(
+            f"render_mode is {render_mode!r}; navigation has nothing to draw, pass None"
+        )

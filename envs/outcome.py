@@ -1,0 +1,91 @@
+"""What one step of any environment amounts to, and what its actions must be."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .robots import Robot
+from .tasks import Tasks
+
+Floats = NDArray[np.float64]
+
+
+class Outcome(NamedTuple):
+    """What one step did to the m simulations that took it; fresh arrays, a row for each."""
+
+    observations: Floats  # [m, D]
+    rewards: Floats  # [m]
+    terminations: NDArray[np.bool_]  # [m]
+    diverged: NDArray[np.bool_]  # [m]
+    details: dict[str, Floats]  # for info, [m] each; the `reward_*` among them sum to the reward
+
+
+def judge_robots(
+    robot: Robot,
+    family: Tasks,
+    tasks: NDArray[Any],
+    actions: Floats,
+    x_velocity: Floats,
+    qpos: Floats,
+    qvel: Floats,
+    cfrc_ext: Floats,
+    diverged: NDArray[np.bool_],
+    before: Floats,
+) -> Outcome:
+    """Observation, reward and end of a step of m robots.
+
+    Args:
+        robot: which robot.
+        family: the task family.
+        tasks: a task each, `[m, *space.shape]`.
+        actions: as given, `[m, A]`, in C order.
+        x_velocity: over the step, in metres a second, `[m]`.
+        qpos: joint positions after the step, `[m, nq]`.
+        qvel: joint velocities after the step, `[m, nv]`.
+        cfrc_ext: contact forces, `[m, nbody, 6]`, read only where the robot needs them.
+        diverged: where the simulation blew up in this step, `[m]`.
+        before: observations before the step, `[m, D]`.
+    """
+    details = {
+        "x_velocity": x_velocity,
+        "reward_forward": family.reward(tasks, x_velocity),
+        "reward_ctrl": -robot.ctrl_cost(actions),
+    }
+    rewards = details["reward_forward"] + details["reward_ctrl"]
+    if robot.can_fall:
+        details["reward_survive"] = np.full(len(qpos), robot.survival_bonus)
+        details["reward_contact"] = -robot.contact_cost(cfrc_ext)
+        rewards = rewards + details["reward_survive"] + details["reward_contact"]
+    observations = robot.observation(qpos, qvel, cfrc_ext)
+    fallen = ~robot.healthy(qpos, qvel)
+    if diverged.any():
+        # The simulator has put these back to its default state: nothing it says now happened.
+        observations[diverged] = before[diverged]
+        rewards[diverged] = 0.0
+        fallen &= ~diverged
+        for values in details.values():
+            values[diverged] = 0.0
+    return Outcome(observations, rewards, fallen, diverged, details)
+
+
+def check_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`actions` as float64 in C order, `[M, A]`.
+
+    Raises:
+        ValueError: another shape than `shape`, or not finite.
+    """
+    checked = np.ascontiguousarray(actions, dtype=np.float64)
+    if checked.shape != shape:
+        raise ValueError(
+            f"actions have shape {checked.shape}, expected {shape}: environments x action size"
+        )
+    if not np.isfinite(checked).all():
+        first = int(np.argmin(np.isfinite(checked).all(axis=1)))
+        raise ValueError(
+            f"environment {first} got a non-finite action {checked[first].tolist()}; "
+            "look at the policy's parameters, its last update may have diverged"
+        )
+    return checked

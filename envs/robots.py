@@ -1,0 +1,127 @@
+"""What is particular to each robot: its model file, observation, fall, costs and first state.
+
+The functions take arrays with one row per simulation and are all there is to a robot, in the
+single environment and in the batched one. They agree with gymnasium's v5 robots to the bit;
+the robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """A robot and the constants of its reward.
+
+    reward = task reward + survival_bonus - ctrl_cost_weight Σa² - contact_cost_weight Σf²,
+    where a is the action as given and f the contact forces clipped to ±1.
+    """
+
+    frame_skip: int
+    """Simulator steps for which an action is held."""
+    ctrl_cost_weight: float
+    survival_bonus: float = 0.0
+    """Paid every step, the one that ends the episode included."""
+    contact_cost_weight: float = 0.0
+    include_cfrc_ext_in_observation: bool = False
+    reset_noise_scale: float = 0.1
+    """Half-width of the uniform noise on positions, standard deviation of that on velocities."""
+
+    can_fall: ClassVar[bool]
+    asset: ClassVar[str]
+    """The model's file among gymnasium's own assets."""
+    hidden: ClassVar[int]
+    """Leading entries of qpos that the observation leaves out: where on the plane it is."""
+    torso: ClassVar[int | None]
+    """The body whose xpos gives the velocity along x; None where that is qpos[0]."""
+
+    def __post_init__(self) -> None:
+        if self.frame_skip < 1:
+            raise ValueError(
+                f"frame_skip is {self.frame_skip}; at least 1 simulator step an action"
+            )
+
+    @property
+    def needs_contact_forces(self) -> bool:
+        """Whether `cfrc_ext` must be computed, at about 15 µs a simulation and step."""
+        return self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
+
+    def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
+        """False where the robot has fallen, which ends the episode, `[M]`."""
+        raise NotImplementedError
+
+    def observation(self, qpos: Floats, qvel: Floats, cfrc_ext: Floats) -> Floats:
+        """`[M, D]`, float64, a fresh array.
+
+        `cfrc_ext` is `[M, nbody, 6]`, read only where the observation includes it. The world
+        (body 0) is left out.
+        """
+        parts = [qpos[:, self.hidden :], qvel]
+        if self.include_cfrc_ext_in_observation:
+            parts.append(np.clip(cfrc_ext[:, 1:], -1.0, 1.0).reshape(len(qpos), -1))
+        return np.concatenate(parts, axis=1)
+
+    def ctrl_cost(self, actions: Floats) -> Floats:
+        """ctrl_cost_weight Σa², `[M]`, of actions `[M, A]` in C order."""
+        return self.ctrl_cost_weight * np.sum(np.square(actions), axis=-1)
+
+    def contact_cost(self, cfrc_ext: Floats) -> Floats:
+        """contact_cost_weight Σ clip(f, ±1)², `[M]`, over every body, `[M, nbody, 6]`."""
+        if self.contact_cost_weight == 0.0:
+            return np.zeros(len(cfrc_ext))
+        clipped = np.clip(cfrc_ext, -1.0, 1.0).reshape(len(cfrc_ext), -1)
+        return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
+
+    def first_state(
+        self, rng: np.random.Generator, init_qpos: Floats, init_qvel: Floats
+    ) -> tuple[Floats, Floats]:
+        """Noisy qpos `[nq]` and qvel `[nv]` of one simulation, drawn in gymnasium's order."""
+        scale = self.reset_noise_scale
+        qpos = init_qpos + rng.uniform(low=-scale, high=scale, size=init_qpos.size)
+        qvel = init_qvel + scale * rng.standard_normal(init_qvel.size)
+        return qpos, qvel
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfCheetah(Robot):
+    """A planar runner, 17 observed numbers, 6 torques. It cannot fall."""
+
+    frame_skip: int = 5
+    ctrl_cost_weight: float = 0.05
+
+    can_fall: ClassVar[bool] = False
+    asset: ClassVar[str] = "half_cheetah.xml"
+    hidden: ClassVar[int] = 1
+    torso: ClassVar[int | None] = None
+
+    def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
+        return np.ones(len(qpos), dtype=np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ant(Robot):
+    """A four-legged walker, 27 observed numbers (105 with contact forces), 8 torques."""
+
+    frame_skip: int = 5
+    ctrl_cost_weight: float = 0.005
+    survival_bonus: float = 0.05
+
+    can_fall: ClassVar[bool] = True
+    asset: ClassVar[str] = "ant.xml"
+    hidden: ClassVar[int] = 2
+    # Derived positions lag qpos by one simulator step; so does the velocity, as in gymnasium.
+    torso: ClassVar[int | None] = 1
+    healthy_z: ClassVar[tuple[float, float]] = (0.2, 1.0)
+    """Heights of the torso, in metres, between which the ant stands."""
+
+    def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
+        low, high = self.healthy_z
+        finite = np.isfinite(qpos).all(axis=1) & np.isfinite(qvel).all(axis=1)
+        return finite & (qpos[:, 2] >= low) & (qpos[:, 2] <= high)

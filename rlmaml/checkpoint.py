@@ -1,0 +1,158 @@
+"""Checkpoints that are whole or absent, and known to be unaltered when read.
+
+A checkpoint is a folder `000100/` (iterations done) holding `meta.safetensors` (the
+meta-parameters), `state.pt` (whatever else the run needs, loadable with `weights_only=True`)
+and `manifest.json` (SHA-256 of the other two, and the configuration). It is written beside its
+place, synced, and renamed into it, so a crash leaves either all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+
+from rlmaml.types import Meta
+
+META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, incomplete or altered."""
+
+
+class Checkpoint(NamedTuple):
+    iteration: int  # iterations done
+    meta: Meta  # on the CPU
+    state: dict[str, Any]
+    config: dict[str, Any]
+
+
+def save(
+    folder: Path,
+    iteration: int,
+    meta: Meta,
+    state: dict[str, Any],
+    config: dict[str, Any],
+    *,
+    keep: int = 2,
+    keep_also: tuple[int, ...] = (),
+) -> Path:
+    """Write `folder/{iteration:06d}` and remove the oldest beyond the last `keep`.
+
+    Args:
+        folder: the run's checkpoint folder, made if missing.
+        iteration: iterations done.
+        meta: the meta-parameters.
+        state: tensors, numbers, strings and containers of them.
+        config: what describes the run; JSON-serialisable.
+        keep: how many of the latest to keep.
+        keep_also: iterations never to remove (the best one).
+
+    Returns:
+        The checkpoint's folder.
+    """
+    place = folder / f"{iteration:06d}"
+    staging = folder / f".{iteration:06d}.{os.getpid()}"
+    for left_over in folder.glob(".??????.*"):  # of a process that was killed while writing
+        shutil.rmtree(left_over)
+    staging.mkdir(parents=True)
+    flat = {f"{group}/{name}": value for group, part in meta.items() for name, value in part.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
+    _write(staging / META, safetensors.torch.save(tensors))
+    with open(staging / STATE, "wb") as file:
+        torch.save(state, file)
+        _sync(file)
+    manifest = {
+        "format": FORMAT,
+        "iteration": iteration,
+        "sha256": {name: _digest(staging / name) for name in (META, STATE)},
+        "config": config,
+    }
+    _write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
+    if place.exists():  # rename cannot replace a folder; the same iteration is the same content
+        shutil.rmtree(place)
+    staging.rename(place)
+    _sync_folder(folder)
+    for old in available(folder)[:-keep]:
+        if old not in keep_also:
+            shutil.rmtree(folder / f"{old:06d}")
+    return place
+
+
+def load(place: Path) -> Checkpoint:
+    """Read and verify one checkpoint.
+
+    Raises:
+        CheckpointError: a file is missing, or its SHA-256 is not the manifest's.
+    """
+    try:
+        manifest = json.loads((place / MANIFEST).read_text())
+        hashes = manifest["sha256"]
+        for name in (META, STATE):
+            if _digest(place / name) != hashes[name]:
+                raise CheckpointError(
+                    f"{place / name} does not match its checksum: it was cut or altered. "
+                    "Use another checkpoint of the run."
+                )
+        tensors = safetensors.torch.load_file(place / META)
+        state = torch.load(place / STATE, weights_only=True, map_location="cpu")
+        iteration, config = manifest["iteration"], manifest["config"]
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as problem:
+        raise CheckpointError(
+            f"{place} is not a complete checkpoint ({type(problem).__name__}: {problem}). "
+            "Use another checkpoint of the run."
+        ) from problem
+    meta: Meta = {}
+    for name, value in tensors.items():
+        group, _, rest = name.partition("/")
+        meta.setdefault(group, {})[rest] = value
+    return Checkpoint(iteration, meta, state, config)
+
+
+def available(folder: Path) -> list[int]:
+    """The iterations with a checkpoint, ascending."""
+    return sorted(int(place.name) for place in folder.glob("[0-9]*") if place.name.isdigit())
+
+
+def latest(folder: Path) -> Path:
+    """The newest checkpoint in a run's checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    iterations = available(folder)
+    if not iterations:
+        raise CheckpointError(f"{folder} holds no checkpoint.")
+    return folder / f"{iterations[-1]:06d}"
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        _sync(file)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

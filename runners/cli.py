@@ -1,0 +1,185 @@
+"""The command line: rlmaml train | evaluate | list."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from runners.config import TrainConfig
+from runners.errors import UsageError
+from runners.presets import PRESETS
+
+USAGE = """\
+rlmaml: meta-learn control policies with MAML
+
+  rlmaml train PRESET [--out DIR] [options]   meta-train a policy
+  rlmaml train --resume DIR [options]         go on with a run
+  rlmaml evaluate DIR [options]               adapt to held-out tasks; tables and plots
+  rlmaml list                                 the presets
+
+`rlmaml train PRESET --help` and `rlmaml evaluate --help` explain every option.
+"""
+
+CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Meta-train a policy over a family of tasks."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Run folder to make; runs/PRESET if not given."""
+    resume: Path | None = None
+    """Run folder to go on with, from its newest checkpoint."""
+    init: Path | None = None
+    """Checkpoint or run folder whose meta-parameters to start from."""
+    seeds: tuple[int, ...] = ()
+    """Train one run per seed, in DIR/seed-S, one after the other."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Adapt a meta-trained policy to held-out tasks, and report the return after each step."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    tasks: int = 40
+    """Held-out tasks."""
+    steps: int = 3
+    """Inner steps, the most."""
+    episodes: int = 20
+    """Episodes per task and step."""
+    seed: int = 0
+    """Draws the tasks and all randomness of the evaluation."""
+    checkpoint: Path | None = None
+    """Checkpoint folder; the run's newest if not given."""
+    device: str | None = None
+    """Where adaptation runs; as in training if not given."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
+    words = sys.argv[1:] if arguments is None else arguments
+    commands = {"train": _train, "evaluate": _evaluate, "list": _list}
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(USAGE)
+        elif words[0] in commands:
+            commands[words[0]](words[1:])
+        else:
+            raise UsageError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
+    except UsageError as problem:
+        print(f"rlmaml: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _train(words: list[str]) -> None:
+    if not words or (words[0] in ("-h", "--help")):
+        print(USAGE)
+        return _list([])
+    name = None if words[0].startswith("-") else words[0]
+    default = _default_config(name, _value_of(words, "--resume"))
+    options = _parse(
+        TrainOptions, TrainOptions(default), words[1:] if name else words, f"train {name or ''}"
+    )
+    from runners import train  # torch, MuJoCo and the rest take seconds to import
+    from runners.runfolder import RunFolder
+
+    if options.resume is not None:
+        for flag in ("out", "init", "seeds"):
+            if getattr(options, flag):
+                raise UsageError(f"--resume goes on with a run where it is: leave out --{flag}.")
+        train.resume(RunFolder(options.resume), options.config)
+        return
+    out = options.out or Path("runs") / options.config.preset
+    if not options.seeds:
+        _learning_curve(train.train(options.config, out, init=options.init))
+    for seed in options.seeds:
+        config = dataclasses.replace(options.config, seed=seed)
+        _learning_curve(train.train(config, out / f"seed-{seed}", init=options.init))
+
+
+def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
+    """What the options on the command line change: a preset, or the resumed run's settings."""
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"Unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
+    if resume is None:
+        if preset is None:
+            raise UsageError(f"Name a preset ({', '.join(PRESETS)}) or a run to --resume.")
+        return PRESETS[preset][1]
+    from runners.runfolder import RunFolder
+
+    stored = RunFolder(Path(resume)).read_config()
+    if preset is not None and preset != stored.preset:
+        raise UsageError(f"{resume} is a run of the preset {stored.preset}, not {preset}.")
+    return stored
+
+
+def _evaluate(words: list[str]) -> None:
+    options = _parse(EvaluateOptions, None, words, "evaluate")
+    from runners import evaluate
+    from runners.runfolder import RunFolder
+
+    folder = RunFolder(options.run)
+    result = evaluate.evaluate(
+        folder,
+        tasks=options.tasks,
+        steps=options.steps,
+        episodes=options.episodes,
+        seed=options.seed,
+        checkpoint=options.checkpoint,
+        device=options.device,
+    )
+    print(evaluate.table(result))
+    from runners import plots
+
+    _learning_curve(folder)
+    plots.adaptation_curve(result, folder.plots / "adaptation.png", result["preset"])
+    plots.per_task(result, folder.plots / "tasks.png", result["preset"])
+    print(f"Written: {folder.evaluation}, {folder.plots}/*.png")
+
+
+def _learning_curve(folder) -> None:  # noqa: ANN001 (its module is imported late)
+    from runners import plots
+
+    metrics = folder.read_metrics()
+    if metrics:
+        plots.learning_curve(metrics, folder.plots / "learning.png", folder.read_config().preset)
+
+
+def _list(words: list[str]) -> None:
+    if words:
+        raise UsageError(f"`rlmaml list` takes no arguments, got {' '.join(words)}.")
+    width = max(map(len, PRESETS))
+    for name, (what, config) in PRESETS.items():
+        size = f"{config.tasks} x {config.episodes} x {config.horizon}, {config.iterations} iterations"
+        print(f"{name:<{width}}  {what} ({size})")
+
+
+def _parse(kind: type, default, words: list[str], command: str):  # noqa: ANN001, ANN202
+    """tyro, with values our dataclasses refuse turned into one-line errors."""
+    try:
+        return tyro.cli(
+            kind,
+            default=default,
+            args=words,
+            prog=f"rlmaml {command}".strip(),
+            config=CONFIGURE,
+        )
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def _value_of(words: list[str], flag: str) -> str | None:
+    for i, word in enumerate(words):
+        if word == flag and i + 1 < len(words):
+            return words[i + 1]
+        if word.startswith(flag + "="):
+            return word.partition("=")[2]
+    return None

@@ -1,0 +1,152 @@
+"""A run's configuration: frozen dataclasses, one sentence per field, checked when made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.models import PolicyConfig
+from rlmaml.sampling import AdvantageConfig
+from rlmaml.trpo import TrustRegion
+from runners.errors import UsageError
+
+Json = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda words: _parse_json(words[0]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object like '{{\"frame_skip\": 1}}', got {text}")
+    return value
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The task family."""
+
+    id: str = "rlmaml/HalfCheetahDir-v0"
+    """Gymnasium id; `module:id` imports the module first, for environments of your own."""
+    kwargs: Json = field(default_factory=dict)
+    """Arguments of the environment's constructor, as a JSON object."""
+    vectorisation: Literal["auto", "batched", "sync", "async"] = "auto"
+    """How copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
+    auto takes the batched version where there is one, else sync."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run computes."""
+
+    preset: str = "custom"
+    """The preset this began as."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The task family."""
+    iterations: int = 100
+    """Meta-iterations to train for."""
+    tasks: int = 20
+    """Tasks N per meta-iteration."""
+    episodes: int = 20
+    """Episodes B per task and inner step."""
+    horizon: int = 200
+    """Time steps T per episode at most."""
+    seed: int = 0
+    """All randomness derives from this."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The policy network."""
+    inner: InnerConfig = field(default_factory=InnerConfig)
+    """The inner loop."""
+    trust_region: TrustRegion = field(default_factory=TrustRegion)
+    """The outer step."""
+    advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
+    """Advantage estimation."""
+    normalise_observations: bool = False
+    """Standardise observations by running statistics, frozen with each checkpoint."""
+    chunk_size: int | None = 4
+    """Tasks per stacked computation: about 4 on a CPU (its cache), None (all) on a GPU."""
+    device: str = "cpu"
+    """Where learning runs: cpu, cuda, cuda:1, ..."""
+    sampling_device: str = "cpu"
+    """Where policies act; the physics is always on the CPU."""
+    threads: int = 0
+    """CPU threads for physics and learning; 0 is all this process may use."""
+    checkpoint_every: int = 10
+    """Iterations between checkpoints."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files (needs the `tensorboard` extra)."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "episodes", "horizon", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("iterations", "seed", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+        """The inverse of `to_dict`."""
+        return _from_dict(cls, data)
+
+
+RUN_FIELDS = ("iterations", "checkpoint_every", "tensorboard", "threads")
+"""Fields that may change when a run is resumed. Threads change the last bits of sums."""
+
+
+def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """The fields that differ and may not, each as "name: old -> new"."""
+    before, after = (_flat(config.to_dict()) for config in (old, new))
+    return [
+        f"{name}: {before.get(name)} -> {after.get(name)}"
+        for name in sorted(before | after)
+        if before.get(name) != after.get(name) and name not in RUN_FIELDS
+    ]
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict) and name != "kwargs":
+            out |= _flat(value, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = value
+    return out
+
+
+def _from_dict(cls: type, data: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise UsageError(
+            f"The configuration has fields this version does not know: {', '.join(sorted(unknown))}. "
+            "Use the version of rlmaml that wrote it."
+        )
+    values = {}
+    for name, value in data.items():
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind):
+            value = _from_dict(kind, value)  # pyright: ignore[reportArgumentType]
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[name] = value
+    return cls(**values)

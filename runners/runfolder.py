@@ -1,0 +1,113 @@
+"""A run's folder.
+
+    config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.json  plots/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from runners.config import TrainConfig
+from runners.errors import UsageError
+
+
+class RunFolder:
+    """Where a run keeps its things.
+
+    Metrics are appended, never rewritten: a run resumed from a checkpoint writes some
+    iterations again, each line with its `attempt`, and readers take the last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.plots = path / "plots"
+        self.evaluation = path / "evaluation.json"
+        self.tensorboard = path / "tensorboard"
+        self._config = path / "config.json"
+        self._metrics = path / "metrics.jsonl"
+
+    def create(self, config: TrainConfig) -> None:
+        """Start a new run here.
+
+        Raises:
+            UsageError: there is one already.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(
+                f"{self.path} exists already: go on with it (--resume {self.path}) or give "
+                "another place (--out DIR)."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_config(config)
+
+    def write_config(self, config: TrainConfig) -> None:
+        write_json(self._config, {"config": config.to_dict(), "versions": versions()})
+
+    def read_config(self) -> TrainConfig:
+        """The run's configuration.
+
+        Raises:
+            UsageError: not a run folder, or its config.json cannot be read.
+        """
+        try:
+            return TrainConfig.from_dict(json.loads(self._config.read_text())["config"])
+        except FileNotFoundError as problem:
+            raise UsageError(f"{self.path} is not a run folder: it has no config.json.") from problem
+        except (ValueError, KeyError, TypeError) as problem:
+            raise UsageError(f"{self._config} cannot be read: {problem}") from problem
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        with open(self._metrics, "a+b") as file:
+            if file.tell():  # a process killed in mid-line leaves it without its end
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """One object per iteration, in order: the last attempt at each."""
+        last: dict[int, dict[str, Any]] = {}
+        for line in self._lines():
+            last[line["iteration"]] = line
+        return [last[iteration] for iteration in sorted(last)]
+
+    def attempts(self) -> int:
+        """How often the run has been started and got as far as writing a metric."""
+        return max((line["attempt"] for line in self._lines()), default=0)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._metrics.exists():
+            return []
+        lines = []
+        for text in self._metrics.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                continue  # cut short by a kill; the iteration was done again
+        return lines
+
+
+def versions() -> dict[str, str]:
+    """What decides the figures: packages, Python, machine."""
+    found = {"python": platform.python_version(), "platform": f"{sys.platform}-{platform.machine()}"}
+    for name in ("rlmaml", "torch", "gymnasium", "mujoco", "numpy", "stable-baselines3"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging.write_text(json.dumps(value, indent=1) + "\n")
+    staging.replace(path)

@@ -1,0 +1,233 @@
+"""What every registered environment promises, single and batched."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+
+def test_every_registered_id_is_tested(env_ids):
+    registered = {name for name in gymnasium.registry if name.startswith("rlmaml/")}
+    assert registered == set(env_ids)
+
+
+def test_spec(env_id):
+    env = gymnasium.make(env_id)
+    assert env.spec is not None
+    assert env.spec.max_episode_steps == (100 if "Navigation" in env_id else 200)
+    vector = gymnasium.make_vec(env_id, num_envs=3)
+    assert vector.max_episode_steps == env.spec.max_episode_steps
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert vector.single_observation_space == env.observation_space
+    assert vector.single_action_space == env.action_space
+    assert vector.task_space == env.unwrapped.task_space
+    assert env_id in repr(vector)
+    assert set(vector.diagnostics) == set(env.unwrapped.diagnostics)
+    vector.close()
+    vector.close()
+    env.close()
+
+
+def test_gymnasium_checker(env_id):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Neither bounds nor a symmetric unit box are what these robots have.
+        warnings.filterwarnings("ignore", message=".*(minimum|maximum) value is (-)?infinity")
+        warnings.filterwarnings("ignore", message=".*For Box action spaces, we recommend")
+        check_env(gymnasium.make(env_id).unwrapped, skip_render_check=True)
+
+
+def test_stable_baselines_checker(env_id):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # SB3 would have the point's ±.1 rescaled to ±1.
+        warnings.filterwarnings("ignore", message=".*symmetric and normalized")
+        sb3_check_env(gymnasium.make(env_id), warn=True)
+
+
+def test_a_seed_determines_the_episode(env_id):
+    def episode(env):
+        first, _ = env.reset(seed=11)
+        rng = np.random.default_rng(0)
+        steps = [env.step(rng.uniform(-1, 1, env.action_space.shape)) for _ in range(5)]
+        return first, [step[0] for step in steps], [step[1] for step in steps]
+
+    a, b = episode(gymnasium.make(env_id)), episode(gymnasium.make(env_id))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_robots_start_at_random(robot_id):
+    vector = gymnasium.make_vec(robot_id, num_envs=3)
+    first, _ = vector.reset(seed=0)
+    again, _ = vector.reset()
+    assert len({row.tobytes() for row in np.concatenate([first, again])}) == 6
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tasks_come_from_the_given_generator_alone(env_id, split):
+    env = gymnasium.make(env_id).unwrapped
+    vector = gymnasium.make_vec(env_id, num_envs=2)
+    np.random.seed(0)  # noqa: NPY002
+    env.reset(seed=0)
+    before = (env.np_random.bit_generator.state, np.random.get_state()[1].copy())  # noqa: NPY002
+    tasks = env.sample_tasks(50, np.random.default_rng(5), split=split)
+    after = (env.np_random.bit_generator.state, np.random.get_state()[1])  # noqa: NPY002
+    assert tasks.shape == (50, *env.task_space.shape)
+    assert all(env.task_space.contains(task) for task in tasks)
+    assert len(np.unique(tasks, axis=0)) > 1
+    np.testing.assert_array_equal(
+        tasks, vector.sample_tasks(50, np.random.default_rng(5), split=split)
+    )
+    assert before[0] == after[0]
+    np.testing.assert_array_equal(before[1], after[1])
+    with pytest.raises(ValueError, match="'train' and 'test'"):
+        env.sample_tasks(1, np.random.default_rng(0), split="validation")
+
+
+def test_task_is_set_seen_and_kept(env_id):
+    env = gymnasium.make(env_id)
+    robot = env.unwrapped
+    task = robot.sample_tasks(3, np.random.default_rng(1))[2]
+    robot.set_task(task)
+    np.testing.assert_array_equal(env.reset(seed=0)[1]["task"], task)
+    np.testing.assert_array_equal(env.step(env.action_space.sample())[4]["task"], task)
+    for clone in (pickle.loads(pickle.dumps(env)), copy.deepcopy(env)):
+        np.testing.assert_array_equal(clone.unwrapped.task, task)
+        assert clone.unwrapped.task.dtype == robot.task.dtype
+        observation, info = clone.reset(seed=3)
+        np.testing.assert_array_equal(observation, env.reset(seed=3)[0])
+        np.testing.assert_array_equal(info["task"], task)
+    other = robot.sample_tasks(1, np.random.default_rng(2))[0]
+    assert env.reset(options={"task": other})[1]["task"] == pytest.approx(other)
+    env.set_wrapper_attr("task", task)  # how gymnasium's vector environments set it
+    np.testing.assert_array_equal(robot.task, task)
+    if task.ndim:
+        robot.task[...] = -1
+        np.testing.assert_array_equal(robot.task, task)
+
+
+def test_tasks_are_set_seen_and_kept_in_a_batch(env_id):
+    vector = gymnasium.make_vec(env_id, num_envs=4, autoreset_mode="Disabled")
+    tasks = vector.sample_tasks(4, np.random.default_rng(1))
+    given = tasks.copy()
+    vector.set_tasks(given)
+    given[...] = 0
+    np.testing.assert_array_equal(vector.reset(seed=0)[1]["task"], tasks)
+    np.testing.assert_array_equal(
+        vector.step(np.zeros(vector.action_space.shape))[4]["task"], tasks
+    )
+    for clone in (pickle.loads(pickle.dumps(vector)), copy.deepcopy(vector)):
+        np.testing.assert_array_equal(clone.tasks, tasks)
+        assert clone.metadata == vector.metadata
+        np.testing.assert_array_equal(clone.reset(seed=3)[0], vector.reset(seed=3)[0])
+    other = vector.sample_tasks(4, np.random.default_rng(2))
+    vector.reset(options={"tasks": other})
+    np.testing.assert_array_equal(vector.tasks, other)
+
+
+def test_a_task_outside_the_space_is_refused(env_id):
+    env = gymnasium.make(env_id).unwrapped
+    vector = gymnasium.make_vec(env_id, num_envs=3)
+    default = env.task
+    inside = env.sample_tasks(3, np.random.default_rng(0))
+    outside = inside.copy()
+    outside[1] = 9
+    with pytest.raises(ValueError, match=r"task 1 is .*9.* outside the task space"):
+        vector.set_tasks(outside)
+    with pytest.raises(ValueError, match=r"shape \(2,.*expected \(3,"):
+        vector.set_tasks(inside[:2])
+    with pytest.raises(ValueError, match="outside the task space"):
+        env.set_task(outside[1])
+    with pytest.raises(ValueError, match="have shape"):
+        env.set_task(inside)
+    if inside.dtype.kind == "f":
+        with pytest.raises(ValueError, match="outside the task space"):
+            env.set_task(np.full_like(inside[0], np.nan))
+    else:
+        with pytest.raises(ValueError, match="integer array"):
+            env.set_task(1.0)
+        with pytest.raises(ValueError, match=r"task 0 is -1"):
+            env.set_task(-1)
+    np.testing.assert_array_equal(env.task, default)
+
+
+def test_unknown_options_are_refused(env_id):
+    with pytest.raises(ValueError, match=r"\['tasks'\].*has 'task'"):
+        gymnasium.make(env_id).reset(options={"tasks": 0})
+    with pytest.raises(ValueError, match=r"\['task'\].*'reset_mask' and 'tasks'"):
+        gymnasium.make_vec(env_id, num_envs=2).reset(options={"task": 0})
+    with pytest.raises(TypeError, match="goal_rnage"):
+        gymnasium.make(env_id, goal_rnage=(0, 1))
+
+
+def test_returned_arrays_are_never_written_to_again(env_id):
+    vector = gymnasium.make_vec(env_id, num_envs=3, max_episode_steps=3)
+    kept = [(vector.reset(seed=0)[0], None)]
+    for _ in range(5):
+        step = vector.step(np.full(vector.action_space.shape, 0.01))
+        kept += [(array, None) for array in step[:4]]
+        kept += [(step[4][key], None) for key in ("diverged", *vector.diagnostics)]
+    kept = [(array, array.copy()) for array, _ in kept]
+    arrays = [array for array, _ in kept]
+    for i, array in enumerate(arrays):
+        assert not any(np.shares_memory(array, other) for other in arrays[:i])
+    arrays[0][...] = 7  # nor does writing to one reach the simulation
+    vector.reset(seed=1)
+    vector.step(np.zeros(vector.action_space.shape))
+    for array, copied in kept[1:]:
+        np.testing.assert_array_equal(array, copied)
+
+
+def test_single_observations_are_never_written_to_again(env_id):
+    env = gymnasium.make(env_id)
+    first, _ = env.reset(seed=0)
+    copied = first.copy()
+    second = env.step(np.full(env.action_space.shape, 0.1))[0]
+    np.testing.assert_array_equal(first, copied)
+    assert not np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_action_names_its_environment(env_id, bad):
+    vector = gymnasium.make_vec(env_id, num_envs=5)
+    vector.reset(seed=0)
+    actions = np.zeros(vector.action_space.shape)
+    actions[3, 1] = bad
+    with pytest.raises(ValueError, match="environment 3 got a non-finite action"):
+        vector.step(actions)
+    with pytest.raises(ValueError, match="actions have shape"):
+        vector.step(actions[:2])
+    env = gymnasium.make(env_id)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="non-finite action"):
+        env.step(actions[3])
+    with pytest.raises(ValueError, match="actions have shape"):
+        env.step(actions[3, :1])
+
+
+def test_step_before_reset_is_refused(env_id):
+    vector = gymnasium.make_vec(env_id, num_envs=2)
+    with pytest.raises(gymnasium.error.ResetNeeded, match="every simulation"):
+        vector.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        vector.step(np.zeros(vector.action_space.shape))
+
+
+def test_bad_arguments_are_refused(robot_id):
+    with pytest.raises(ValueError, match="NEXT_STEP"):
+        gymnasium.make_vec(robot_id, num_envs=2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="num_threads is 0"):
+        gymnasium.make_vec(robot_id, num_envs=2, num_threads=0)
+    with pytest.raises(ValueError, match="num_envs is 0"):
+        gymnasium.make_vec(robot_id, num_envs=0)
+    with pytest.raises(ValueError, match="frame_skip is 0"):
+        gymnasium.make_vec(robot_id, num_envs=2, frame_skip=0)

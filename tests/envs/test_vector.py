@@ -1,0 +1,162 @@
+"""Resets, autoreset modes and divergence of the batched environments."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+CHEETAH = "rlmaml/HalfCheetahVel-v0"
+
+
+def make(env_id=CHEETAH, num_envs=4, **parameters):
+    return gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=2, **parameters)
+
+
+def actions_for(vector, seed=0):
+    return np.random.default_rng(seed).uniform(-0.1, 0.1, vector.action_space.shape)
+
+
+def test_seeds(env_id):
+    vector = make(env_id)
+    by_integer, _ = vector.reset(seed=7)
+    assert vector.np_random_seed == (7, 8, 9, 10)
+    by_list, _ = vector.reset(seed=[7, 8, 9, 10])
+    by_array, _ = vector.reset(seed=np.arange(7, 11))
+    np.testing.assert_array_equal(by_integer, by_list)
+    np.testing.assert_array_equal(by_integer, by_array)
+    with pytest.raises(ValueError, match="3 seeds for 4"):
+        vector.reset(seed=[1, 2, 3])
+
+
+def test_reset_mask(env_id):
+    vector = make(env_id, autoreset_mode="Disabled")
+    first, _ = vector.reset(seed=7)
+    moved = vector.step(actions_for(vector))[0]
+    mask = np.array([True, False, False, True])
+    options = {"reset_mask": mask}
+    again, _ = vector.reset(seed=7, options=options)
+    assert "reset_mask" in options
+    np.testing.assert_array_equal(again[mask], first[mask])
+    np.testing.assert_array_equal(again[~mask], moved[~mask])
+    for bad in (mask[:2], mask.astype(int), np.zeros(4, dtype=np.bool_)):
+        with pytest.raises(ValueError, match="reset_mask"):
+            vector.reset(options={"reset_mask": bad})
+
+
+def test_a_masked_seed_leaves_other_generators_alone():
+    one, two = make(autoreset_mode="Disabled"), make(autoreset_mode="Disabled")
+    for vector in (one, two):
+        vector.reset(seed=7)
+    one.reset(seed=100, options={"reset_mask": np.array([True, False, False, False])})
+    np.testing.assert_array_equal(one.reset()[0][1:], two.reset()[0][1:])
+
+
+def test_time_limit_and_disabled_autoreset(env_id):
+    vector = make(env_id, autoreset_mode="Disabled", max_episode_steps=3)
+    vector.reset(seed=0)
+    actions = actions_for(vector)
+    for _ in range(3):
+        last = vector.step(actions)
+    assert last[3].all()
+    assert not last[2].any()
+    frozen = vector.step(-actions)
+    np.testing.assert_array_equal(frozen[0], last[0])
+    np.testing.assert_array_equal(frozen[1], 0.0)
+    np.testing.assert_array_equal(frozen[2], last[2])
+    np.testing.assert_array_equal(frozen[3], last[3])
+    assert all((frozen[4][key] == 0.0).all() for key in vector.diagnostics)
+    assert frozen[4].keys() == last[4].keys()
+
+    # Two begin anew: the others stay as they are, the two run like a fresh environment.
+    mask = np.array([False, True, False, True])
+    vector.reset(seed=20, options={"reset_mask": mask})
+    fresh = make(env_id, autoreset_mode="Disabled")
+    fresh.reset(seed=20)
+    for _ in range(2):
+        step, expected = vector.step(actions), fresh.step(actions)
+        for a, b, old in zip(step[:4], expected[:4], frozen[:4], strict=True):
+            np.testing.assert_array_equal(a[mask], b[mask])
+            np.testing.assert_array_equal(a[~mask], old[~mask])
+
+
+def test_an_ant_that_fell_is_left_alone():
+    vector = make("rlmaml/AntDir-v0", num_envs=3, autoreset_mode="Disabled")
+    vector.reset(seed=0)
+    vector._qpos[1, 2] = 1.5  # above 1 m
+    actions = actions_for(vector)
+    _, rewards, terminations, truncations, _ = vector.step(actions)
+    np.testing.assert_array_equal(terminations, [False, True, False])
+    assert not truncations.any()
+    assert rewards[1] != 0.0
+    state = vector._batch.state[1].copy()
+    for _ in range(3):
+        _, rewards, terminations, _, _ = vector.step(actions)
+        assert terminations[1]
+        assert rewards[1] == 0.0
+        assert rewards[0] != 0.0
+    np.testing.assert_array_equal(vector._batch.state[1], state)
+
+
+@pytest.mark.parametrize("broken", [1e11, np.nan, np.inf])  # the limit is 1e10
+@pytest.mark.parametrize("field", ["_qpos", "_qvel"])
+@pytest.mark.parametrize("env_id", [CHEETAH, "rlmaml/AntDir-v0"])
+def test_divergence_is_flagged_and_contained(env_id, field, broken):
+    vector, control = (make(env_id, autoreset_mode="Disabled") for _ in range(2))
+    vector.reset(seed=0)
+    control.reset(seed=0)
+    actions = actions_for(vector)
+    before = vector.step(actions)[0]
+    control.step(actions)
+    getattr(vector, field)[2, 2] = broken
+    observations, rewards, terminations, truncations, info = vector.step(actions)
+    expected = control.step(actions)
+    np.testing.assert_array_equal(info["diverged"], [False, False, True, False])
+    np.testing.assert_array_equal(truncations, info["diverged"])
+    assert not terminations.any()
+    np.testing.assert_array_equal(observations[2], before[2])
+    assert rewards[2] == 0.0
+    assert info["x_velocity"][2] == 0.0
+    others = [0, 1, 3]
+    np.testing.assert_array_equal(observations[others], expected[0][others])
+    np.testing.assert_array_equal(rewards[others], expected[1][others])
+    # Left alone, and flagged, until it is reset.
+    assert vector.step(actions)[4]["diverged"][2]
+    vector.reset(seed=0, options={"reset_mask": info["diverged"]})
+    step = vector.step(actions)
+    assert not step[4]["diverged"].any()
+    np.testing.assert_array_equal(step[0][2], before[2])
+
+
+def test_divergence_with_autoreset():
+    vector = make()
+    vector.reset(seed=0)
+    actions = actions_for(vector)
+    before = vector.step(actions)[0]
+    vector._qvel[2, 2] = np.nan
+    observations, _, _, truncations, info = vector.step(actions)
+    assert truncations.tolist() == info["diverged"].tolist() == [False, False, True, False]
+    np.testing.assert_array_equal(info["final_obs"][2], before[2])
+    assert info["final_obs"][0] is None
+    assert (observations[2] != before[2]).any()
+    assert not vector.step(actions)[4]["diverged"].any()
+
+
+def test_divergence_of_a_single_environment():
+    env = gymnasium.make(CHEETAH)
+    env.reset(seed=0)
+    before = env.step(np.zeros(6))[0]
+    env.unwrapped.data.qvel[2] = 1e9
+    observation, reward, terminated, truncated, info = env.step(np.zeros(6))
+    assert truncated
+    assert not terminated
+    assert info["diverged"]
+    assert reward == info["x_velocity"] == 0.0
+    np.testing.assert_array_equal(observation, before)
+    env.reset(seed=0)
+    np.testing.assert_array_equal(env.step(np.zeros(6))[0], before)
+
+
+def test_a_batch_does_not_render():
+    with pytest.raises(TypeError, match="render_mode"):
+        make(render_mode="rgb_array")

@@ -1,0 +1,137 @@
+"""Problems with known answers, for every method to meet.
+
+Quadratic tasks: L_i(φ) = ½ (φ - c_i)ᵀ A_i (φ - c_i). Gradient descent from θ with step α gives
+φ_k - c = (I - αA)^k (θ - c), so adaptation, the meta-loss and its gradient have closed forms.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.types import Episodes, Params
+
+
+class Quadratic(NamedTuple):
+    """One task (or, stacked, N of them)."""
+
+    curvature: Tensor  # [P, P], symmetric positive definite
+    centre: Tensor  # [P]
+
+
+def quadratic_loss(params: Params, task: Quadratic) -> Tensor:
+    shift = params["x"] - task.centre
+    return 0.5 * shift @ task.curvature @ shift
+
+
+def quadratics(count: int, size: int, seed: int = 0) -> Quadratic:
+    """`count` tasks stacked, eigenvalues of A between about .2 and 2, float64."""
+    rng = torch.Generator().manual_seed(seed)
+    root = torch.randn(count, size, size, generator=rng, dtype=torch.float64)
+    curvature = root @ root.mT / size + 0.2 * torch.eye(size, dtype=torch.float64)
+    centre = torch.randn(count, size, generator=rng, dtype=torch.float64)
+    return Quadratic(curvature, centre)
+
+
+def one(stacked, index: int):
+    """Task `index` of a stacked tree."""
+    return tree.map(lambda leaf: leaf[index], stacked)
+
+
+def random_episodes(
+    policy,
+    params: Params,
+    *,
+    tasks: int,
+    episodes: int,
+    horizon: int,
+    observation_size: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> Episodes:
+    """Episodes of random observations and advantages, acted on by `policy(params)`; ragged ends.
+
+    Leaves [N, B, T, ...].
+    """
+    rng = np.random.default_rng(seed)
+    shape = (tasks, episodes, horizon)
+    observations = torch.from_numpy(rng.standard_normal((*shape, observation_size))).to(dtype)
+    distribution = policy(params, observations)
+    noise = torch.from_numpy(distribution.noise(rng, shape)).to(dtype)
+    actions = distribution.sample(noise)
+    lengths = torch.from_numpy(rng.integers(horizon // 2, horizon + 1, (tasks, episodes, 1)))
+    mask = (torch.arange(horizon) < lengths).to(dtype)
+    zeros = torch.zeros(shape, dtype=dtype)
+    return Episodes(
+        observations=observations,
+        actions=actions,
+        rewards=torch.from_numpy(rng.standard_normal(shape)).to(dtype) * mask,
+        log_probs=distribution.log_prob(actions).detach() * mask,
+        values=zeros,
+        advantages=torch.from_numpy(rng.standard_normal(shape)).to(dtype) * mask,
+        mask=mask,
+        terminated=torch.zeros(shape[:2], dtype=dtype),
+        final_observations=torch.zeros(*shape[:2], observation_size, dtype=dtype),
+        diagnostics={},
+    )
+
+
+class TargetEnv(gymnasium.Env):
+    """A probe: two steps, observe the constant 1, reward -(a - goal)². The task is the goal.
+
+    The best policy for a task outputs the goal, for a return of 0. `set_task` and `task_space`
+    are all that meta-training asks of it.
+    """
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-5.0, 5.0, (1,), np.float32)
+    task_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64)
+
+    def __init__(self) -> None:
+        self.task = np.zeros(1)
+
+    def set_task(self, task) -> None:
+        self.task = np.asarray(task)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.ones(1), {}
+
+    def step(self, action):
+        self.time += 1
+        reward = -float((action - self.task)[0] ** 2)
+        return np.ones(1), reward, self.time == 2, False, {}
+
+
+class CorridorEnv(gymnasium.Env):
+    """A probe with Discrete spaces and true ends: cells 0..4, start in the middle.
+
+    Task 0 or 1 is the end that pays 1; the episode ends at either. The best policy always
+    moves towards it, for a return of 1.
+    """
+
+    observation_space = gymnasium.spaces.Discrete(5)
+    action_space = gymnasium.spaces.Discrete(2)
+    task_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.task = 0
+
+    def set_task(self, task) -> None:
+        self.task = int(task)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell = 2
+        return self.cell, {}
+
+    def step(self, action):
+        self.cell += 2 * int(action) - 1
+        ended = self.cell in (0, 4)
+        return self.cell, float(ended and (self.cell == 4) == bool(self.task)), ended, False, {}
