@@ -64,7 +64,9 @@ def save(
     for left_over in folder.glob(".??????.*"):  # of a process that was killed while writing
         shutil.rmtree(left_over)
     staging.mkdir(parents=True)
-    flat = {f"{group}/{name}": value for group, part in meta.items() for name, value in part.items()}
+    flat = {
+        f"{group}/{name}": value for group, part in meta.items() for name, value in part.items()
+    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
     _write(staging / META, safetensors.torch.save(tensors))
     with open(staging / STATE, "wb") as file:

@@ -11,10 +11,10 @@ import torch
 from rlmaml import tree
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key
-from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params
+from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
-Sampler = Callable[[Params, np.ndarray, Key], Data]
-"""(stacked parameters, tasks [N, ...], key) -> data with leaves [N, ...]."""
+Sampler = Callable[[Params, np.ndarray, Key, Role], Data]
+"""(stacked parameters, tasks [N, ...], key, role) -> data with leaves [N, ...]."""
 
 
 @torch.no_grad()
@@ -45,12 +45,12 @@ def collect(
     params = tree.repeat(inner.start(meta), len(tasks))
     support = []
     for k in range(steps):
-        data = tree.to(sampler(params, tasks, (*key[:-1], key[-1] + k)), device)
+        data = tree.to(sampler(params, tasks, (*key[:-1], key[-1] + k), "support"), device)
 
         def step(params: Params, data: Any, k: int = k) -> Params:
             return inner.step(meta, params, data, k)
 
         params = over_tasks(step, chunk_size)(params, data)
         support.append(data)
-    query = sampler(params, tasks, (*key[:-1], key[-1] + steps))
+    query = sampler(params, tasks, (*key[:-1], key[-1] + steps), "query")
     return MetaBatch(tuple(support), tree.to(query, device))

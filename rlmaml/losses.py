@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from rlmaml.models import Policy
 from rlmaml.returns import masked_mean
-from rlmaml.types import Episodes, Params
+from rlmaml.types import Episodes, Params, Policy
 
 Loss = Callable[[Params, Episodes], Tensor]
 

@@ -8,8 +8,9 @@ through `functional_call` with parameters of its choosing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -17,10 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rlmaml.distributions import Categorical, Distribution, Gaussian
-from rlmaml.types import Params
-
-Policy = Callable[[Params, Tensor], Distribution]
-"""(parameters, observations [..., *obs]) -> distribution over actions [...]."""
+from rlmaml.types import Params, Policy
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -46,7 +44,7 @@ class PolicyConfig:
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """Linear layers with the activation between them; Xavier-uniform weights, zero biases."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)

@@ -17,9 +17,8 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
-from rlmaml.models import Policy
 from rlmaml.returns import masked_mean
-from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path
+from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
 
 class Objective(NamedTuple):

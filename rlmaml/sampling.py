@@ -14,11 +14,10 @@ from torch import Tensor
 
 from rlmaml import baselines, tree
 from rlmaml.distributions import Distribution, stack
-from rlmaml.models import Policy
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key, generator
 from rlmaml.returns import discounted_sum, generalised_advantages, normalise
-from rlmaml.types import Episodes, Params
+from rlmaml.types import Episodes, Params, Policy, Role
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class AdvantageConfig:
     def __post_init__(self) -> None:
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"advantages.{name} must lie in [0, 1], got {getattr(self, name)}.")
+                raise ValueError(
+                    f"advantages: {name} must lie in [0, 1], got {getattr(self, name)}."
+                )
 
 
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
@@ -81,12 +82,13 @@ class Normaliser:
 
     def __call__(self, observations: Tensor) -> Tensor:
         """[..., *obs] -> standardised and clipped to ±10."""
-        scale = (self.variance + 1e-8).rsqrt()
-        return ((observations.double() - self.mean) * scale).clamp(-10, 10).float()
+        mean, variance = self.mean.to(observations.device), self.variance.to(observations.device)
+        standardised = (observations.double() - mean) * (variance + 1e-8).rsqrt()
+        return standardised.clamp(-10, 10).float()
 
     def observe(self, observations: Tensor, mask: Tensor) -> None:
         """observations [..., *obs], mask [...]."""
-        valid = observations[mask > 0].double()
+        valid = observations[mask > 0].cpu().double()
         if len(valid):
             count = torch.tensor(float(len(valid)), dtype=torch.float64)
             self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
@@ -123,7 +125,10 @@ class RolloutSampler:
         policy: (params, observations) -> distribution.
         episodes: B.
         horizon: T, time steps per episode at most.
-        advantages: how advantages are estimated; None leaves them zero.
+        advantages: how the query episodes' advantages are estimated; None leaves them zero.
+        support_advantages: the same for the support episodes; None is as for the query. The
+            inner step gains from a shorter horizon (less noise in few episodes), the outer
+            step from a longer one (less bias).
         normaliser: standardises what the policy sees, if given.
         device: where policies act.
     """
@@ -136,6 +141,7 @@ class RolloutSampler:
         episodes: int,
         horizon: int,
         advantages: AdvantageConfig | None = None,
+        support_advantages: AdvantageConfig | None = None,
         normaliser: Normaliser | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -152,26 +158,32 @@ class RolloutSampler:
             )
         self.env, self.policy, self.device = env, policy, torch.device(device)
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
-        self.advantages, self.normaliser = advantages, normaliser
+        self.advantages = {"support": support_advantages or advantages, "query": advantages}
+        self.normaliser = normaliser
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._act = over_tasks(policy)
         self._to_env = action_filter(env.single_action_space)
 
     @torch.no_grad()
-    def __call__(self, params: Params, tasks: np.ndarray, key: Key) -> Episodes:
+    def __call__(
+        self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query"
+    ) -> Episodes:
         """Sample episodes.
 
         Args:
             params: leaves [N, ...], policy i for task i.
             tasks: [N, *task_space.shape].
             key: what all randomness of this call derives from, together with the task's index.
+            role: whether an inner step will learn from the episodes, or the outer loss.
 
         Returns:
             Episodes with leaves [N, B, ...], on `device`.
         """
         if len(tasks) != self.tasks:
-            raise ValueError(f"Got {len(tasks)} tasks, but the environment is sized for "
-                             f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes).")
+            raise ValueError(
+                f"Got {len(tasks)} tasks, but the environment is sized for "
+                f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes)."
+            )
         rngs = [generator(*key, i) for i in range(self.tasks)]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
@@ -183,9 +195,10 @@ class RolloutSampler:
                 observations=self.normaliser(recorded.observations),
                 final_observations=self.normaliser(recorded.final_observations),
             )
-        if self.advantages is None:
+        config = self.advantages[role]
+        if config is None:
             return recorded
-        return over_tasks(lambda e: estimate_advantages(e, self.advantages))(recorded)
+        return over_tasks(lambda episodes: estimate_advantages(episodes, config))(recorded)
 
     def _roll_out(
         self, params: Params, first: np.ndarray, rngs: list[np.random.Generator]
@@ -194,8 +207,8 @@ class RolloutSampler:
         # Time comes first while sampling, so that each step writes one contiguous row.
         observations = torch.zeros(t_max, n, b, *self.observation_shape)
         rewards, mask = torch.zeros(t_max, n, b), torch.zeros(t_max, n, b)
-        names = getattr(self.env, "diagnostics", ())
-        diagnostics = {name: torch.zeros(t_max, n, b) for name in names}
+        names = tuple(getattr(self.env, "diagnostics", ()))
+        diagnostics = {name: torch.zeros(t_max, n, b) for name in (*names, "diverged")}
         rows = {name: value.numpy().reshape(t_max, m) for name, value in diagnostics.items()}
         reward_rows, mask_rows = rewards.numpy().reshape(t_max, m), mask.numpy().reshape(t_max, m)
         final = np.zeros((m, *self.observation_shape), np.float32)
@@ -215,9 +228,9 @@ class RolloutSampler:
             actions.append(policies[t].sample(noise[t]))
             step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
             following, reward, terminations, truncations, info = step
-            diverged = info.get("diverged")
-            valid = alive if diverged is None else alive & ~diverged
-            mask_rows[t] = valid
+            diverged = alive & info.get("diverged", False)
+            valid = alive & ~diverged
+            mask_rows[t], rows["diverged"][t] = valid, diverged
             reward_rows[t] = np.where(valid, reward, 0)
             for name in names:
                 rows[name][t] = np.where(valid, info[name], 0)
@@ -266,8 +279,10 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray],
     if isinstance(space, gymnasium.spaces.Discrete):
         rows = np.eye(int(space.n), dtype=np.float32)
         return lambda observations: rows[observations - space.start], (int(space.n),)
-    raise TypeError(f"Observations must be a Box or Discrete, got {space}. Wrap the environment, "
-                    "for example in gymnasium.wrappers.FlattenObservation.")
+    raise TypeError(
+        f"Observations must be a Box or Discrete, got {space}. Wrap the environment, "
+        "for example in gymnasium.wrappers.FlattenObservation."
+    )
 
 
 def action_filter(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:

@@ -71,11 +71,15 @@ def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np
         return space.start + rng.integers(space.n, size=n)
     if isinstance(space, gymnasium.spaces.Box):
         if not space.is_bounded():
-            raise ValueError(f"Cannot draw tasks uniformly from the unbounded {space}: give the "
-                             "environment `sample_tasks(n, rng)`.")
+            raise ValueError(
+                f"Cannot draw tasks uniformly from the unbounded {space}: give the "
+                "environment `sample_tasks(n, rng)`."
+            )
         return rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
-    raise TypeError(f"task_space must be a Box or Discrete, got {space}: give the environment "
-                    "`sample_tasks(n, rng)`.")
+    raise TypeError(
+        f"task_space must be a Box or Discrete, got {space}: give the environment "
+        "`sample_tasks(n, rng)`."
+    )
 
 
 def vectorise(

@@ -36,9 +36,9 @@ def ravel(tree: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
 def chunks(stacked: Any, size: int | None) -> Iterator[Any]:
     """Split a tree whose leaves are [N, ...] into trees of at most `size` tasks."""
     total = leaves(stacked)[0].shape[0]
-    size = size or total
-    for first in range(0, total, size):
-        yield map(lambda leaf, first=first: leaf[first : first + size], stacked)
+    step = size or total
+    for first in range(0, total, step):
+        yield map(lambda leaf, first=first: leaf[first : first + step], stacked)
 
 
 def repeat(tree: Any, count: int) -> Any:

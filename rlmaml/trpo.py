@@ -48,9 +48,7 @@ class TrustRegion:
             ("fisher_fraction", 0 < self.fisher_fraction <= 1, "in (0, 1]"),
         ):
             if not ok:
-                raise ValueError(
-                    f"trust_region.{name} must be {want}, got {getattr(self, name)}."
-                )
+                raise ValueError(f"trust_region.{name} must be {want}, got {getattr(self, name)}.")
 
 
 RESCALED = 0.9

@@ -8,9 +8,11 @@ every leaf gains a leading [N].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
+
+from rlmaml.distributions import Distribution
 
 Params = dict[str, Tensor]
 """Parameters of a model by name, as `torch.nn.Module.named_parameters` gives them."""
@@ -34,7 +36,7 @@ class Episodes(NamedTuple):
     mask: Tensor  # [B, T]  1 while the episode lasts, 0 on padding and on a diverged step
     terminated: Tensor  # [B]  1 at a true end; a time limit or a divergence is a truncation
     final_observations: Tensor  # [B, *obs]  where the episode ended, for bootstrapping
-    diagnostics: dict[str, Tensor]  # {name: [B, T]}  reported by the environment, never learned from
+    diagnostics: dict[str, Tensor]  # {name: [B, T]}  what the environment reports; not learned from
 
 
 class MetaBatch(NamedTuple):
@@ -57,6 +59,12 @@ class InnerLoop(NamedTuple):
 
 Adjoint = Callable[[InnerLoop, Meta, tuple[Data, ...]], Path]
 """`adapt` with a rule for its derivative with respect to the meta-parameters."""
+
+Role = Literal["support", "query"]
+"""What data are for: an inner step, or the outer loss."""
+
+Policy = Callable[[Params, Tensor], Distribution]
+"""(parameters, observations [..., *obs]) -> distribution over actions [...]."""
 
 Metrics = dict[str, Any]
 """Numbers, strings and lists of numbers by name: one line of metrics.jsonl."""

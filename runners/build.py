@@ -31,7 +31,9 @@ class Experiment(NamedTuple):
     device: torch.device
 
 
-def build(config: TrainConfig, *, tasks: int | None = None, episodes: int | None = None) -> Experiment:
+def build(
+    config: TrainConfig, *, tasks: int | None = None, episodes: int | None = None
+) -> Experiment:
     """Make everything a run needs. `tasks` and `episodes` override the configuration's.
 
     Raises:
@@ -56,7 +58,8 @@ def build(config: TrainConfig, *, tasks: int | None = None, episodes: int | None
         policy,
         episodes=episodes,
         horizon=config.horizon,
-        advantages=config.advantages,
+        advantages=config.outer_advantages,
+        support_advantages=config.inner_advantages,
         normaliser=normaliser,
         device=sampling_device,
     )
@@ -83,8 +86,10 @@ def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
                 **env.kwargs,
             )
             if not hasattr(made, "set_tasks"):
-                raise TypeError(f"{env.id}'s own vector environment has no set_tasks: pass "
-                                "--env.vectorisation sync")
+                raise TypeError(
+                    f"{env.id}'s own vector environment has no set_tasks: pass "
+                    "--env.vectorisation sync"
+                )
             return made
 
         def make() -> gymnasium.Env:
@@ -94,7 +99,9 @@ def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
 
         return vectorise(make, copies, asynchronous=env.vectorisation == "async")
     except (gymnasium.error.Error, TypeError, ValueError, ImportError) as problem:
-        raise UsageError(f"Cannot make the environment {env.id} with {env.kwargs}: {problem}") from problem
+        raise UsageError(
+            f"Cannot make the environment {env.id} with {env.kwargs}: {problem}"
+        ) from problem
 
 
 def make_policy(env: Any, config: TrainConfig) -> torch.nn.Module:

@@ -145,7 +145,7 @@ def _evaluate(words: list[str]) -> None:
     print(f"Written: {folder.evaluation}, {folder.plots}/*.png")
 
 
-def _learning_curve(folder) -> None:  # noqa: ANN001 (its module is imported late)
+def _learning_curve(folder) -> None:
     from runners import plots
 
     metrics = folder.read_metrics()
@@ -158,11 +158,13 @@ def _list(words: list[str]) -> None:
         raise UsageError(f"`rlmaml list` takes no arguments, got {' '.join(words)}.")
     width = max(map(len, PRESETS))
     for name, (what, config) in PRESETS.items():
-        size = f"{config.tasks} x {config.episodes} x {config.horizon}, {config.iterations} iterations"
+        size = (
+            f"{config.tasks} x {config.episodes} x {config.horizon}, {config.iterations} iterations"
+        )
         print(f"{name:<{width}}  {what} ({size})")
 
 
-def _parse(kind: type, default, words: list[str], command: str):  # noqa: ANN001, ANN202
+def _parse(kind: type, default, words: list[str], command: str):
     """tyro, with values our dataclasses refuse turned into one-line errors."""
     try:
         return tyro.cli(

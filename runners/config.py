@@ -72,8 +72,10 @@ class TrainConfig:
     """The inner loop."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
     """The outer step."""
-    advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
-    """Advantage estimation."""
+    inner_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
+    """Advantages that the inner steps learn from."""
+    outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
+    """Advantages that the outer step learns from."""
     normalise_observations: bool = False
     """Standardise observations by running statistics, frozen with each checkpoint."""
     chunk_size: int | None = 4
@@ -138,7 +140,7 @@ def _from_dict(cls: type, data: dict[str, Any]) -> Any:
     unknown = set(data) - set(hints)
     if unknown:
         raise UsageError(
-            f"The configuration has fields this version does not know: {', '.join(sorted(unknown))}. "
+            f"The configuration has fields unknown to this version: {', '.join(sorted(unknown))}. "
             "Use the version of rlmaml that wrote it."
         )
     values = {}

@@ -71,7 +71,9 @@ def evaluate(
         chunk_size=config.chunk_size,
     )
     sets: list[Episodes] = [*batch.support, batch.query]
-    returns = np.stack([data.rewards.sum(-1).mean(-1).cpu().numpy() for data in sets], 1)  # [N, K+1]
+    returns = np.stack(
+        [data.rewards.sum(-1).mean(-1).cpu().numpy() for data in sets], 1
+    )  # [N, K+1]
     diagnostics = {
         name: np.stack([_mean_per_task(data, name) for data in sets], 1)
         for name in sets[0].diagnostics

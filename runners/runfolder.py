@@ -1,6 +1,6 @@
 """A run's folder.
 
-    config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.json  plots/
+config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.json  plots/
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class RunFolder:
         try:
             return TrainConfig.from_dict(json.loads(self._config.read_text())["config"])
         except FileNotFoundError as problem:
-            raise UsageError(f"{self.path} is not a run folder: it has no config.json.") from problem
+            raise UsageError(
+                f"{self.path} is not a run folder: it has no config.json."
+            ) from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise UsageError(f"{self._config} cannot be read: {problem}") from problem
 
@@ -96,7 +98,10 @@ class RunFolder:
 
 def versions() -> dict[str, str]:
     """What decides the figures: packages, Python, machine."""
-    found = {"python": platform.python_version(), "platform": f"{sys.platform}-{platform.machine()}"}
+    found = {
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
     for name in ("rlmaml", "torch", "gymnasium", "mujoco", "numpy", "stable-baselines3"):
         try:
             found[name] = version(name)

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from rlmaml import checkpoint, tree
@@ -123,9 +121,12 @@ def _run(
 
     began = time.perf_counter() - totals.seconds
     saved = done
-    with Stop() as stop, tqdm(
-        total=config.iterations, initial=done, desc=config.preset, unit="it", dynamic_ncols=True
-    ) as bar:
+    with (
+        Stop() as stop,
+        tqdm(
+            total=config.iterations, initial=done, desc=config.preset, unit="it", dynamic_ncols=True
+        ) as bar,
+    ):
         for iteration in range(done, config.iterations):
             clock = time.perf_counter()
             rng = generator(config.seed, iteration, Phase.TASKS)
@@ -176,12 +177,14 @@ def _run(
             save(saved := config.iterations)
     if stop.signal:
         print(
-            f"Stopped by {stop.signal.name} after {saved} of {config.iterations} iterations, saved. "
+            f"{stop.signal.name}: stopped after {saved} of {config.iterations} iterations, saved. "
             f"Go on with: rlmaml train --resume {folder.path}",
             file=sys.stderr,
         )
         raise SystemExit(128 + stop.signal)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform != "darwin" else 1024**3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024**2 if sys.platform != "darwin" else 1024**3
+    )
     print(
         f"{saved} iterations, {totals.env_steps / 1e6:.1f} million env steps, "
         f"{totals.seconds / 60:.1f} min, peak memory {peak:.2f} GiB. Run folder: {folder.path}"
@@ -203,7 +206,9 @@ def summarise(batch: MetaBatch) -> dict[str, float]:
         "length/pre": sets[0].mask.sum(-1).mean().item(),
         "length/post": sets[-1].mask.sum(-1).mean().item(),
         "diverged": sum(data.diagnostics["diverged"].sum().item() for data in sets),
-        "env_steps": sum(data.mask.sum().item() + data.diagnostics["diverged"].sum().item() for data in sets),
+        "env_steps": sum(
+            data.mask.sum().item() + data.diagnostics["diverged"].sum().item() for data in sets
+        ),
     }
 
 
@@ -228,13 +233,17 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
         UsageError: they do not.
     """
     shapes = [
-        {f"{group}/{name}": tuple(value.shape) for group, part in meta.items() for name, value in part.items()}
+        {
+            f"{group}/{name}": tuple(value.shape)
+            for group, part in meta.items()
+            for name, value in part.items()
+        }
         for meta in (loaded, built)
     ]
     if shapes[0] != shapes[1]:
         raise UsageError(
-            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's policy has "
-            f"{shapes[1]}: use the same policy settings and environment spaces."
+            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's policy "
+            f"has {shapes[1]}: use the same policy settings and environment spaces."
         )
     device = tree.leaves(built)[0].device
     # The order of the built parameters, because a checkpoint file sorts them by name.

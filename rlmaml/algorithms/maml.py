@@ -15,9 +15,8 @@ from typing import Literal
 from rlmaml import losses, trpo
 from rlmaml.adjoints import ADJOINTS
 from rlmaml.inner import gradient_descent
-from rlmaml.models import Policy
 from rlmaml.objective import Objective
-from rlmaml.types import Meta, MetaBatch, Metrics
+from rlmaml.types import Meta, MetaBatch, Metrics, Policy
 
 
 @dataclass(frozen=True)

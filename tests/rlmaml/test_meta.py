@@ -88,7 +88,9 @@ def test_unrolled_meta_gradient_by_finite_differences(steps, kind):
             evaluate(objective, unravel(theta + sign * step * direction), batch, ref)[0].mean()
             for sign in (1, -1)
         )
-        assert (up - down).item() / (2 * step) == pytest.approx((gradient @ direction).item(), abs=1e-8)
+        assert (up - down).item() / (2 * step) == pytest.approx(
+            (gradient @ direction).item(), abs=1e-8
+        )
 
 
 def test_first_order_leaves_out_exactly_the_inner_curvature():
@@ -316,7 +318,9 @@ def test_curvature_that_is_not_positive_takes_no_step(monkeypatch):
 def test_zero_inner_steps_is_plain_trpo():
     """Against TRPO on one pooled batch, written with autograd on the module's own parameters."""
     objective, meta, batch = random_batch(0, tasks=3)
-    algorithm = MAML(objective.policy, InnerConfig(steps=0), trpo.TrustRegion(cg_iterations=200, damping=0.01))
+    algorithm = MAML(
+        objective.policy, InnerConfig(steps=0), trpo.TrustRegion(cg_iterations=200, damping=0.01)
+    )
     new, _ = algorithm.update(meta, batch)
 
     theta, unravel = tree.ravel(meta)
@@ -341,8 +345,7 @@ def test_zero_inner_steps_is_plain_trpo():
     x = torch.linalg.solve(hessian, gradient)
     step = -x * (0.02 / (x @ hessian @ x)).sqrt()
     while not (
-        surrogate(theta + step) < surrogate(theta)
-        and mean(old.kl(policy(theta + step))) <= 0.01
+        surrogate(theta + step) < surrogate(theta) and mean(old.kl(policy(theta + step))) <= 0.01
     ):
         step = 0.8 * step
     torch.testing.assert_close(tree.ravel(new)[0], (theta + step).detach(), atol=1e-6, rtol=1e-4)
