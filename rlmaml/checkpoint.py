@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import safetensors.torch
@@ -22,6 +23,7 @@ from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
 FORMAT = 1
+_ADVICE = "Remove its folder to go on from the checkpoint before it."
 
 
 class CheckpointError(ValueError):
@@ -72,13 +74,11 @@ def save(
     with open(staging / STATE, "wb") as file:
         torch.save(state, file)
         _sync(file)
-    manifest = {
-        "format": FORMAT,
-        "iteration": iteration,
-        "sha256": {name: _digest(staging / name) for name in (META, STATE)},
-        "config": config,
-    }
+    about = {"format": FORMAT, "iteration": iteration, "config": config}
+    hashes = {name: _digest(staging / name) for name in (META, STATE)}
+    manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
     _write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
+    _sync_folder(staging)
     if place.exists():  # rename cannot replace a folder; the same iteration is the same content
         shutil.rmtree(place)
     staging.rename(place)
@@ -97,20 +97,23 @@ def load(place: Path) -> Checkpoint:
     """
     try:
         manifest = json.loads((place / MANIFEST).read_text())
-        hashes = manifest["sha256"]
-        for name in (META, STATE):
-            if _digest(place / name) != hashes[name]:
+        hashes = manifest.pop("sha256")
+        found = {name: _digest(place / name) for name in (META, STATE)}
+        found["about"] = _digest_json(manifest)
+        for name, digest in found.items():
+            if digest != hashes[name]:
                 raise CheckpointError(
-                    f"{place / name} does not match its checksum: it was cut or altered. "
-                    "Use another checkpoint of the run."
+                    f"{place / (MANIFEST if name == 'about' else name)} does not match its "
+                    f"checksum: it was cut or altered. {_ADVICE}"
                 )
         tensors = safetensors.torch.load_file(place / META)
         state = torch.load(place / STATE, weights_only=True, map_location="cpu")
         iteration, config = manifest["iteration"], manifest["config"]
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UnpicklingError) as problem:
+        if isinstance(problem, CheckpointError):
+            raise
         raise CheckpointError(
-            f"{place} is not a complete checkpoint ({type(problem).__name__}: {problem}). "
-            "Use another checkpoint of the run."
+            f"{place} is not a complete checkpoint ({type(problem).__name__}: {problem}). {_ADVICE}"
         ) from problem
     meta: Meta = {}
     for name, value in tensors.items():
@@ -134,6 +137,10 @@ def latest(folder: Path) -> Path:
     if not iterations:
         raise CheckpointError(f"{folder} holds no checkpoint.")
     return folder / f"{iterations[-1]:06d}"
+
+
+def _digest_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -40,7 +40,7 @@ def likelihood_ratio(policy: Policy) -> Loss:
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
         log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
-        ratio = (log_probs - episodes.log_probs).exp()
+        ratio = ((log_probs - episodes.log_probs) * episodes.mask).exp()  # no overflow on padding
         return -masked_mean(ratio * episodes.advantages, episodes.mask)
 
     return loss

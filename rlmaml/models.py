@@ -8,7 +8,6 @@ through `functional_call` with parameters of its choosing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -31,6 +30,8 @@ class PolicyConfig:
     """Width of each hidden layer."""
     activation: Literal["tanh", "relu", "elu"] = "relu"
     """Nonlinearity of the hidden layers."""
+    output_gain: float = 1.0
+    """Factor on the last layer's initial weights; small means that all actions begin near zero."""
     init_log_std: float = 0.0
     """Logarithm of the action standard deviation at the start (Gaussian policies)."""
     min_log_std: float = -13.8
@@ -41,14 +42,17 @@ class PolicyConfig:
             raise ValueError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
 
 
-def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
+def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:
     """Linear layers with the activation between them; Xavier-uniform weights, zero biases."""
+    sizes = [inputs, *config.hidden, outputs]
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[activation]()]
+        layers += [linear, ACTIVATIONS[config.activation]()]
+    with torch.no_grad():
+        layers[-2].weight *= config.output_gain  # pyright: ignore[reportOperatorIssue]
     return nn.Sequential(*layers[:-1])
 
 
@@ -61,7 +65,7 @@ class GaussianMLP(nn.Module):
         super().__init__()
         config = config or PolicyConfig()
         self.min_log_std = config.min_log_std
-        self.mean = mlp([observation_size, *config.hidden, action_size], config.activation)
+        self.mean = mlp(observation_size, action_size, config)
         self.log_std = nn.Parameter(torch.full((action_size,), float(config.init_log_std)))
 
     def forward(self, observations: Tensor) -> Gaussian:
@@ -78,7 +82,7 @@ class CategoricalMLP(nn.Module):
     ) -> None:
         super().__init__()
         config = config or PolicyConfig()
-        self.logits = mlp([observation_size, *config.hidden, num_actions], config.activation)
+        self.logits = mlp(observation_size, num_actions, config)
 
     def forward(self, observations: Tensor) -> Categorical:
         """observations [..., O] -> Categorical over [...]."""

@@ -133,7 +133,10 @@ def fisher_product(
         inner = objective.inner if fraction == 1 else _anchored(objective.inner, path)
         params = objective.adjoint(inner, unravel(theta), data.support)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
-        return objective.policy(params, data.query.observations), weights
+        outputs: Any = objective.policy(params, data.query.observations)
+        # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.
+        outputs = type(outputs)(*(field + 0 * theta.sum() for field in outputs))
+        return outputs, weights
 
     linearised = []
     part = _first_episodes(batch, fraction)

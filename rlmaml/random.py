@@ -25,4 +25,6 @@ class Phase(IntEnum):
 
 def generator(*key: int) -> np.random.Generator:
     """A NumPy generator for this key, independent of every other key's."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+    # As spawn keys, because a plain seed sequence takes (0, 5) and (0, 5, 0) for the same.
+    sequence = np.random.SeedSequence(key[0], spawn_key=key[1:])
+    return np.random.Generator(np.random.PCG64(sequence))

@@ -43,26 +43,29 @@ class AdvantageConfig:
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
     """Fill in `values` and normalised `advantages` of one task's episodes.
 
-    The baseline is fitted on the same episodes that it serves (Duan et al. 2016).
+    The baseline is fitted on the same episodes that it serves (Duan et al. 2016). An episode
+    whose simulation diverged always goes on with the baseline's value, and the baseline is not
+    fitted on its cut-off returns (unless there is nothing else): otherwise diverging would pay
+    wherever rewards are negative.
     """
     rewards, mask = episodes.rewards, episodes.mask
     steps = torch.arange(rewards.shape[1], device=rewards.device)
     features = baselines.features(episodes.observations, steps)
     returns = discounted_sum(rewards, config.discount)
-    weights = baselines.fit(features, returns, mask)
+    diverged = episodes.diagnostics["diverged"].amax(1)
+    whole = torch.where(diverged.amin() == 0, 1 - diverged, torch.ones_like(diverged))
+    weights = baselines.fit(features, returns, mask * whole.unsqueeze(-1))
     values = baselines.predict(weights, features).to(rewards.dtype)
-    final = None
-    if config.bootstrap:
-        ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
-        final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
-        final = final * (1 - episodes.terminated)
+    ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
+    final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
+    goes_on = 1 - episodes.terminated if config.bootstrap else diverged
     advantages = generalised_advantages(
         rewards,
         values,
         mask,
         discount=config.discount,
         gae_lambda=config.gae_lambda,
-        final_values=final,
+        final_values=final * goes_on,
     )
     return episodes._replace(values=values * mask, advantages=normalise(advantages, mask))
 
@@ -228,12 +231,12 @@ class RolloutSampler:
             actions.append(policies[t].sample(noise[t]))
             step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
             following, reward, terminations, truncations, info = step
-            diverged = alive & info.get("diverged", False)
+            diverged = alive & (_reported(info, "diverged", m) > 0)
             valid = alive & ~diverged
             mask_rows[t], rows["diverged"][t] = valid, diverged
             reward_rows[t] = np.where(valid, reward, 0)
             for name in names:
-                rows[name][t] = np.where(valid, info[name], 0)
+                rows[name][t] = np.where(valid, _reported(info, name, m), 0)
             observed = self.encode(following)
             ended = (terminations | truncations) & alive
             if ended.any():
@@ -270,6 +273,21 @@ class RolloutSampler:
             final_observations=torch.from_numpy(final).view(n, b, *self.observation_shape).to(mask),
             diagnostics={name: episodewise(value) for name, value in diagnostics.items()},
         )
+
+
+def _reported(info: dict[str, Any], name: str, count: int) -> np.ndarray:
+    """What the environment reports of the step just taken, [M]; 0 where it says nothing.
+
+    With SAME_STEP, Gymnasium's own vector environments move the info of an episode's last step
+    into `final_info`; for every key, `_key` says which copies have it.
+    """
+    values = np.zeros(count)
+    every = np.ones(count, bool)
+    final = info.get("final_info", {})
+    for source, rows in ((info, every), (final, info.get("_final_info", every))):
+        if name in source:
+            values = np.where(rows & source.get(f"_{name}", every), source[name], values)
+    return values.astype(float)
 
 
 def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...]]:

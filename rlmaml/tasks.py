@@ -8,6 +8,9 @@ other goes through Gymnasium's own vector environments, made by `vectorise`.
 
 from __future__ import annotations
 
+import inspect
+import multiprocessing
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +55,7 @@ class Vectorised(VectorWrapper):
     def __init__(self, env: VectorEnv, example: TaskProperty) -> None:
         super().__init__(env)
         self.task_space = example.task_space
+        self.diagnostics = tuple(getattr(example.env.unwrapped, "diagnostics", ()))
         self._sample = example.task_sampler
 
     def set_tasks(self, tasks: np.ndarray) -> None:
@@ -59,16 +63,22 @@ class Vectorised(VectorWrapper):
         self.env.set_attr("task", list(tasks))  # pyright: ignore[reportAttributeAccessIssue]
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> np.ndarray:
-        """Draw n tasks by the environment's own law if it has one, else from `task_space`."""
+        """Draw n tasks by the environment's own law if it has one, else from `task_space`.
+
+        `split` ("train" or "test") goes to environments that tell the two apart.
+        """
         if self._sample is None:
             return sample_space(self.task_space, n, rng)
-        return np.asarray(self._sample(n, rng))
+        splits = "split" in inspect.signature(self._sample).parameters
+        return np.asarray(self._sample(n, rng, split=split) if splits else self._sample(n, rng))
 
 
 def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:
     """n points of a Box or Discrete, uniformly, from our generator and not the space's own."""
     if isinstance(space, gymnasium.spaces.Discrete):
         return space.start + rng.integers(space.n, size=n)
+    if isinstance(space, gymnasium.spaces.Box) and np.issubdtype(space.dtype, np.integer):
+        return rng.integers(space.low, space.high, (n, *space.shape), space.dtype, endpoint=True)
     if isinstance(space, gymnasium.spaces.Box):
         if not space.is_bounded():
             raise ValueError(
@@ -98,6 +108,9 @@ def vectorise(
     """
 
     def wrapped() -> TaskProperty:
+        if multiprocessing.parent_process() is not None:
+            # A terminal sends Ctrl-C to every process; the main one decides when workers end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return TaskProperty(make())
 
     example = wrapped()

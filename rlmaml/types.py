@@ -36,7 +36,7 @@ class Episodes(NamedTuple):
     mask: Tensor  # [B, T]  1 while the episode lasts, 0 on padding and on a diverged step
     terminated: Tensor  # [B]  1 at a true end; a time limit or a divergence is a truncation
     final_observations: Tensor  # [B, *obs]  where the episode ended, for bootstrapping
-    diagnostics: dict[str, Tensor]  # {name: [B, T]}  what the environment reports; not learned from
+    diagnostics: dict[str, Tensor]  # {name: [B, T]}  what the environment reports, and "diverged"
 
 
 class MetaBatch(NamedTuple):

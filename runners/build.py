@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,10 +137,12 @@ def available_cpus() -> int:
 
 
 def _spec(env_id: str) -> Any:
-    module, colon, _ = env_id.partition(":")
+    module, colon, name = env_id.rpartition(":")
     if colon:
+        if os.getcwd() not in sys.path:  # a console script does not look where it is run
+            sys.path.insert(0, os.getcwd())
         importlib.import_module(module)
-    return gymnasium.spec(env_id)
+    return gymnasium.spec(name)
 
 
 def _vector(shape: tuple[int, ...] | None, env: Any) -> tuple[int]:
@@ -156,6 +159,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as problem:
         raise UsageError(f"Unknown device {name!r}: use cpu, cuda or cuda:INDEX.") from problem
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("No CUDA device is available here: use --device cpu.")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"Device {name!r} is not supported: use cpu, cuda or cuda:INDEX.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"No such CUDA device here: {name}. Use --device cpu.")
     return device

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,21 +90,30 @@ def _train(words: list[str]) -> None:
     options = _parse(
         TrainOptions, TrainOptions(default), words[1:] if name else words, f"train {name or ''}"
     )
-    from runners import train  # torch, MuJoCo and the rest take seconds to import
+    from runners import train
     from runners.runfolder import RunFolder
 
     if options.resume is not None:
         for flag in ("out", "init", "seeds"):
             if getattr(options, flag):
                 raise UsageError(f"--resume goes on with a run where it is: leave out --{flag}.")
-        train.resume(RunFolder(options.resume), options.config)
+        _learning_curve(train.resume(RunFolder(options.resume), options.config))
         return
     out = options.out or Path("runs") / options.config.preset
-    if not options.seeds:
-        _learning_curve(train.train(options.config, out, init=options.init))
-    for seed in options.seeds:
-        config = dataclasses.replace(options.config, seed=seed)
-        _learning_curve(train.train(config, out / f"seed-{seed}", init=options.init))
+    runs = {out: options.config}
+    if options.seeds:
+        runs = {out / f"seed-{seed}": _with_seed(options.config, seed) for seed in options.seeds}
+    for place in runs:  # all of them before hours are spent on the first
+        RunFolder(place).check_free()
+    for place, config in runs.items():
+        _learning_curve(train.train(config, place, init=options.init))
+
+
+def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
+    try:
+        return dataclasses.replace(config, seed=seed)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
 
 
 def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
@@ -164,16 +175,24 @@ def _list(words: list[str]) -> None:
         print(f"{name:<{width}}  {what} ({size})")
 
 
-def _parse(kind: type, default, words: list[str], command: str):
-    """tyro, with values our dataclasses refuse turned into one-line errors."""
+def _parse(kind: type, default, words: list[str], command: str):  # noqa: ANN001, ANN202
+    """tyro, with what it and our dataclasses refuse turned into one-line errors."""
+    said = io.StringIO()
     try:
-        return tyro.cli(
-            kind,
-            default=default,
-            args=words,
-            prog=f"rlmaml {command}".strip(),
-            config=CONFIGURE,
-        )
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                kind,
+                default=default,
+                args=words,
+                prog=f"rlmaml {command}".strip(),
+                config=CONFIGURE,
+            )
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        lines = [line.strip(" │╭╮╰╯─-") for line in said.getvalue().splitlines()]
+        lines = [line for line in lines if line and "--help" not in line]  # the first is a title
+        raise UsageError(f"{' '.join(lines[1:])} (rlmaml {command} --help)") from None
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
 

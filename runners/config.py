@@ -52,7 +52,7 @@ class EnvConfig:
 class TrainConfig:
     """Everything that decides what a run computes."""
 
-    preset: str = "custom"
+    preset: tyro.conf.Suppress[str] = "custom"
     """The preset this began as."""
     env: EnvConfig = field(default_factory=EnvConfig)
     """The task family."""

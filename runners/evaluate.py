@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from rlmaml.random import Phase, generator
 from rlmaml.types import Episodes, Meta
 from runners.build import build
 from runners.errors import UsageError
+from runners.restore import matching, read_checkpoint, restore_normaliser
 from runners.runfolder import RunFolder, versions, write_json
-from runners.train import _restore_normaliser, matching, read_checkpoint
 
 
 def evaluate(
@@ -38,24 +39,27 @@ def evaluate(
         steps: K, the most inner steps.
         episodes: B, episodes per task and step.
         checkpoint: which checkpoint; the newest if None.
-        device: where adaptation runs; the run's own if None.
+        device: where adaptation runs (policies then act on the CPU); the run's own if None.
 
     Returns:
         What `evaluation.json` holds: `steps` [K+1], `mean` and `ci95` [K+1] over tasks,
         `per_task` (task, `returns` [K+1], mean diagnostics [K+1]) and how it was made.
     """
-    import dataclasses
-
-    for name, value, least in (("tasks", tasks, 1), ("steps", steps, 0), ("episodes", episodes, 1)):
+    for name, value, least in (
+        ("tasks", tasks, 1),
+        ("steps", steps, 0),
+        ("episodes", episodes, 1),
+        ("seed", seed, 0),
+    ):
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}.")
     config = folder.read_config()
     if device is not None:
-        config = dataclasses.replace(config, device=device)
+        config = dataclasses.replace(config, device=device, sampling_device="cpu")
     source = read_checkpoint(checkpoint or folder.path)
     experiment = build(config, tasks=tasks, episodes=episodes)
     meta: Meta = matching(source.meta, {"params": experiment.params}, folder.path)
-    _restore_normaliser(experiment, source)
+    restore_normaliser(experiment, source, folder.path)
 
     began = time.perf_counter()
     chosen = experiment.env.sample_tasks(
@@ -134,6 +138,9 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _mean_per_task(data: Episodes, name: str) -> np.ndarray:
+    """The mean of a diagnostic over valid steps [N]; of divergences, the count."""
+    if name == "diverged":
+        return data.diagnostics[name].sum((1, 2)).cpu().numpy()
     total = (data.diagnostics[name] * data.mask).sum((1, 2))
     return (total / data.mask.sum((1, 2)).clamp(min=1)).cpu().numpy()
 

@@ -33,22 +33,38 @@ class RunFolder:
         self._config = path / "config.json"
         self._metrics = path / "metrics.jsonl"
 
-    def create(self, config: TrainConfig) -> None:
-        """Start a new run here.
+    def check_free(self) -> None:
+        """Whether a new run can start here.
 
         Raises:
-            UsageError: there is one already.
+            UsageError: there is something already.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(
                 f"{self.path} exists already: go on with it (--resume {self.path}) or give "
                 "another place (--out DIR)."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_config(config)
 
-    def write_config(self, config: TrainConfig) -> None:
-        write_json(self._config, {"config": config.to_dict(), "versions": versions()})
+    def create(self, config: TrainConfig, *, init: Path | None = None) -> None:
+        """Start a new run here, noting what it started from.
+
+        Raises:
+            UsageError: there is something already, or the folder cannot be made.
+        """
+        self.check_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise UsageError(f"Cannot make {self.path}: {problem.strerror}.") from problem
+        self.write_config(config, init=init)
+
+    def write_config(self, config: TrainConfig, *, init: Path | None = None) -> None:
+        """Write config.json, keeping on a resume what started the run."""
+        started: dict[str, Any] = {"init": None if init is None else str(init)}
+        started["started_with"] = versions()
+        if self._config.exists():
+            started = json.loads(self._config.read_text())
+        write_json(self._config, {**started, "config": config.to_dict(), "versions": versions()})
 
     def read_config(self) -> TrainConfig:
         """The run's configuration.
@@ -58,7 +74,7 @@ class RunFolder:
         """
         try:
             return TrainConfig.from_dict(json.loads(self._config.read_text())["config"])
-        except FileNotFoundError as problem:
+        except OSError as problem:
             raise UsageError(
                 f"{self.path} is not a run folder: it has no config.json."
             ) from problem

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +15,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rlmaml import checkpoint, tree
-from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml import checkpoint
 from rlmaml.collect import collect
 from rlmaml.random import Phase, generator
 from rlmaml.types import Episodes, Meta, MetaBatch
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
+from runners.restore import matching, read_checkpoint, restore_normaliser
 from runners.runfolder import RunFolder
 
 
@@ -36,14 +38,15 @@ def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFol
         UsageError: bad input.
         SystemExit: stopped by a signal, after saving: 130 (SIGINT) or 143 (SIGTERM).
     """
+    folder = RunFolder(out)
+    folder.check_free()
     experiment = build(config)
     meta: Meta = {"params": experiment.params}
     if init is not None:
         start = read_checkpoint(init)
         meta = matching(start.meta, meta, init)
-        _restore_normaliser(experiment, start)
-    folder = RunFolder(out)
-    folder.create(config)
+        restore_normaliser(experiment, start, init)
+    folder.create(config, init=init)
     _run(config, folder, experiment, meta, done=0, totals=Totals())
     return folder
 
@@ -67,7 +70,7 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
         meta = matching(start.meta, meta, folder.path)
-        _restore_normaliser(experiment, start)
+        restore_normaliser(experiment, start, folder.path)
         done, totals = start.iteration, Totals(**start.state["totals"])
     if done > config.iterations:
         raise UsageError(
@@ -119,8 +122,9 @@ def _run(
             keep_also=(totals.best_iteration,),
         )
 
+    if not checkpoint.available(folder.checkpoints):
+        save(done)  # what --init brought is part of the run from the start
     began = time.perf_counter() - totals.seconds
-    saved = done
     with (
         Stop() as stop,
         tqdm(
@@ -144,6 +148,7 @@ def _run(
             if sampler.normaliser is not None:
                 sampler.normaliser.commit()
             updated = time.perf_counter()
+            stopping = stop.signal
             summary = summarise(batch)
             steps = summary.pop("env_steps")
             totals.env_steps += int(steps)
@@ -166,29 +171,35 @@ def _run(
                 f"return {summary['return/pre']:.1f} -> {summary['return/post']:.1f}, "
                 f"{steps / (updated - clock):,.0f} env steps/s"
             )
-            if (iteration + 1) % config.checkpoint_every == 0 or stop.signal:
-                if summary["return/post"] > totals.best_return:
-                    totals.best_return = float(summary["return/post"])
-                    totals.best_iteration = iteration + 1
-                save(saved := iteration + 1)
-            if stop.signal:
+            # The batch measured the parameters that this iteration began with.
+            at_checkpoint = iteration and iteration % config.checkpoint_every == 0
+            if at_checkpoint and summary["return/post"] > totals.best_return:
+                totals.best_return = summary["return/post"]
+                totals.best_iteration = iteration
+            done = iteration + 1
+            due = done % config.checkpoint_every == 0
+            if due or stopping or done == config.iterations:
+                save(done)
+            if stopping and done < config.iterations:
                 break
-        if saved < config.iterations and not stop.signal:
-            save(saved := config.iterations)
-    if stop.signal:
+    experiment.env.close()
+    if done < config.iterations and stopping:
         print(
-            f"{stop.signal.name}: stopped after {saved} of {config.iterations} iterations, saved. "
+            f"{stopping.name}: stopped after {done} of {config.iterations} iterations, saved. "
             f"Go on with: rlmaml train --resume {folder.path}",
             file=sys.stderr,
         )
-        raise SystemExit(128 + stop.signal)
+        raise SystemExit(128 + stopping)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1024**2 if sys.platform != "darwin" else 1024**3
     )
     print(
-        f"{saved} iterations, {totals.env_steps / 1e6:.1f} million env steps, "
+        f"{done} iterations, {totals.env_steps / 1e6:.1f} million env steps, "
         f"{totals.seconds / 60:.1f} min, peak memory {peak:.2f} GiB. Run folder: {folder.path}"
     )
+    if totals.best_iteration:
+        best = folder.checkpoints / f"{totals.best_iteration:06d}"
+        print(f"Highest training return at a checkpoint: {totals.best_return:.1f}, kept in {best}")
 
 
 def summarise(batch: MetaBatch) -> dict[str, float]:
@@ -210,52 +221,6 @@ def summarise(batch: MetaBatch) -> dict[str, float]:
             data.mask.sum().item() + data.diagnostics["diverged"].sum().item() for data in sets
         ),
     }
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint's folder, or a run folder's newest checkpoint.
-
-    Raises:
-        UsageError: there is none, or it is cut or altered.
-    """
-    try:
-        if (path / checkpoint.MANIFEST).exists() or not (path / "checkpoints").is_dir():
-            return checkpoint.load(path)
-        return checkpoint.load(checkpoint.latest(path / "checkpoints"))
-    except CheckpointError as problem:
-        raise UsageError(str(problem)) from problem
-
-
-def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
-    """Loaded meta-parameters on the device of the built ones, if their shapes agree.
-
-    Raises:
-        UsageError: they do not.
-    """
-    shapes = [
-        {
-            f"{group}/{name}": tuple(value.shape)
-            for group, part in meta.items()
-            for name, value in part.items()
-        }
-        for meta in (loaded, built)
-    ]
-    if shapes[0] != shapes[1]:
-        raise UsageError(
-            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's policy "
-            f"has {shapes[1]}: use the same policy settings and environment spaces."
-        )
-    device = tree.leaves(built)[0].device
-    # The order of the built parameters, because a checkpoint file sorts them by name.
-    return {
-        group: {name: loaded[group][name].to(device) for name in part}
-        for group, part in built.items()
-    }
-
-
-def _restore_normaliser(experiment: Experiment, start: Checkpoint) -> None:
-    if experiment.sampler.normaliser is not None and "normaliser" in start.state:
-        experiment.sampler.normaliser.load_state_dict(start.state["normaliser"])
 
 
 def _tensorboard(folder: RunFolder) -> Callable[[dict[str, Any]], None]:
@@ -285,7 +250,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         self._old: dict[int, Any] = {}
-        if _in_main_thread():
+        if threading.current_thread() is threading.main_thread():
             self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -298,10 +263,4 @@ class Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         signal.signal(number, self._old[number])
-        print("\nStopping after this iteration...", file=sys.stderr)
-
-
-def _in_main_thread() -> bool:
-    import threading
-
-    return threading.current_thread() is threading.main_thread()
+        os.write(2, b"\nStopping after this iteration...\n")  # print is not for signal handlers

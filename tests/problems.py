@@ -77,7 +77,7 @@ def random_episodes(
         mask=mask,
         terminated=torch.zeros(shape[:2], dtype=dtype),
         final_observations=torch.zeros(*shape[:2], observation_size, dtype=dtype),
-        diagnostics={},
+        diagnostics={"diverged": zeros},
     )
 
 
@@ -125,6 +125,9 @@ class CorridorEnv(gymnasium.Env):
 
     def set_task(self, task) -> None:
         self.task = int(task)
+
+    def sample_tasks(self, n, rng):
+        return rng.permutation(np.arange(n) % 2)  # optional: half of each
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

@@ -50,7 +50,7 @@ def test_any_altered_or_cut_byte_is_noticed(tmp_path, data):
     copy = tmp_path / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "000001", copy)
-    name = data.draw(st.sampled_from([checkpoint.META, checkpoint.STATE]))
+    name = data.draw(st.sampled_from([checkpoint.META, checkpoint.STATE, checkpoint.MANIFEST]))
     content = bytearray((copy / name).read_bytes())
     where = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -58,7 +58,7 @@ def test_any_altered_or_cut_byte_is_noticed(tmp_path, data):
     else:
         del content[where:]
     (copy / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match="checksum"):
+    with pytest.raises(CheckpointError, match=r"checksum|not a complete"):
         checkpoint.load(copy)
 
 
@@ -78,7 +78,7 @@ def test_no_checkpoint_at_all(tmp_path):
 def test_a_crash_while_writing_leaves_the_previous_one_and_is_tidied(tmp_path, monkeypatch):
     save(tmp_path, 1)
 
-    def crash(*args):
+    def crash(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.json, "dumps", crash)
@@ -93,7 +93,7 @@ def test_a_crash_while_writing_leaves_the_previous_one_and_is_tidied(tmp_path, m
 
 def test_the_state_cannot_carry_code(tmp_path):
     place = checkpoint.save(tmp_path, 1, META_PARAMETERS, {"x": pytest.raises}, {})
-    with pytest.raises(Exception, match="weights_only|Unsupported"):
+    with pytest.raises(CheckpointError, match="UnpicklingError"):
         checkpoint.load(place)
 
 

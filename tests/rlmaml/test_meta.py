@@ -348,7 +348,7 @@ def test_zero_inner_steps_is_plain_trpo():
         surrogate(theta + step) < surrogate(theta) and mean(old.kl(policy(theta + step))) <= 0.01
     ):
         step = 0.8 * step
-    torch.testing.assert_close(tree.ravel(new)[0], (theta + step).detach(), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(tree.ravel(new)[0], (theta + step).detach(), atol=1e-5, rtol=1e-3)
 
 
 def test_bad_settings_are_refused():

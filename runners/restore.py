@@ -1,0 +1,68 @@
+"""From a checkpoint on disk to the parameters and statistics of an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlmaml import checkpoint, tree
+from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml.types import Meta
+from runners.build import Experiment
+from runners.errors import UsageError
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint's folder, or a run folder's newest checkpoint.
+
+    Raises:
+        UsageError: there is none, or it is cut or altered.
+    """
+    try:
+        if (path / checkpoint.MANIFEST).exists() or not (path / "checkpoints").is_dir():
+            return checkpoint.load(path)
+        return checkpoint.load(checkpoint.latest(path / "checkpoints"))
+    except CheckpointError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
+    """Loaded meta-parameters on the device of the built ones, if their shapes agree.
+
+    Raises:
+        UsageError: they do not.
+    """
+    shapes = [
+        {
+            f"{group}/{name}": tuple(value.shape)
+            for group, part in meta.items()
+            for name, value in part.items()
+        }
+        for meta in (loaded, built)
+    ]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's policy "
+            f"has {shapes[1]}: use the same policy settings and environment spaces."
+        )
+    device = tree.leaves(built)[0].device
+    # The order of the built parameters, because a checkpoint file sorts them by name.
+    return {
+        group: {name: loaded[group][name].to(device) for name in part}
+        for group, part in built.items()
+    }
+
+
+def restore_normaliser(experiment: Experiment, start: Checkpoint, path: Path) -> None:
+    """Take over the observation statistics of a checkpoint.
+
+    Raises:
+        UsageError: only one of the two normalises observations.
+    """
+    normaliser, stored = experiment.sampler.normaliser, start.state.get("normaliser")
+    if (normaliser is None) != (stored is None):
+        raise UsageError(
+            f"The policy in {path} was trained {'with' if stored else 'without'} observation "
+            f"statistics: pass --normalise-observations {stored is not None}."
+        )
+    if normaliser is not None and stored is not None:
+        normaliser.load_state_dict(stored)
