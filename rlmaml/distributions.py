@@ -36,9 +36,6 @@ class Gaussian(NamedTuple):
     def sample(self, noise: Tensor) -> Tensor:
         return self.mean + self.log_std.exp() * noise
 
-    def mode(self) -> Tensor:
-        return self.mean
-
     def log_prob(self, action: Tensor) -> Tensor:
         standardised = (action - self.mean) * (-self.log_std).exp()
         return (-0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -67,9 +64,6 @@ class Categorical(NamedTuple):
     def sample(self, noise: Tensor) -> Tensor:
         return (self.logits + noise).argmax(-1)
 
-    def mode(self) -> Tensor:
-        return self.logits.argmax(-1)
-
     def log_prob(self, action: Tensor) -> Tensor:
         log_p = self.logits.log_softmax(-1)
         return log_p.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
@@ -91,7 +85,7 @@ class Categorical(NamedTuple):
 Distribution = Gaussian | Categorical
 
 
-def stack(distributions: Sequence[Distribution], dim: int = 0) -> Distribution:
+def stack(distributions: Sequence[Distribution]) -> Distribution:
     """Stack distributions of one kind along a new leading dimension."""
     kind = type(distributions[0])
-    return kind(*(torch.stack(field, dim) for field in zip(*distributions, strict=True)))
+    return kind(*(torch.stack(field) for field in zip(*distributions, strict=True)))

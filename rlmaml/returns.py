@@ -11,17 +11,9 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-def discounted_sum(x: Tensor, discount: float, *, final: Tensor | None = None) -> Tensor:
-    """y_t = x_t + discount · y_{t+1} along the last axis, starting from y_T = final.
-
-    Args:
-        x: [..., T].
-        final: [...], 0 if None.
-
-    Returns:
-        [..., T].
-    """
-    carry = torch.zeros_like(x[..., 0]) if final is None else final
+def discounted_sum(x: Tensor, discount: float) -> Tensor:
+    """y_t = x_t + discount · y_{t+1} along the last axis; x and y are [..., T]."""
+    carry = torch.zeros_like(x[..., 0])
     out = []
     for t in range(x.shape[-1] - 1, -1, -1):
         carry = x[..., t] + discount * carry

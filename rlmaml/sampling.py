@@ -30,7 +30,7 @@ class AdvantageConfig:
     """λ of generalised advantage estimation; 1 is the Monte-Carlo return minus the baseline."""
     bootstrap: bool = False
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
-    agrees with a baseline that sees the time."""
+    agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
 
     def __post_init__(self) -> None:
         for name in ("discount", "gae_lambda"):
@@ -179,6 +179,10 @@ class RolloutSampler:
             key: what all randomness of this call derives from, together with the task's index.
             role: whether an inner step will learn from the episodes, or the outer loss.
 
+        Raises:
+            FloatingPointError: a policy drew actions that are not finite.
+            ValueError: the number of tasks is not N.
+
         Returns:
             Episodes with leaves [N, B, ...], on `device`.
         """
@@ -229,6 +233,12 @@ class RolloutSampler:
                 drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
                 noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
             actions.append(policies[t].sample(noise[t]))
+            if not torch.isfinite(actions[t].sum()):
+                bad = [i for i in range(n) if not torch.isfinite(actions[t][i]).all()]
+                raise FloatingPointError(
+                    f"The policies of tasks {bad} drew actions that are not finite: their "
+                    "parameters have blown up. Lower the inner step size or max_kl."
+                )
             step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
             following, reward, terminations, truncations, info = step
             diverged = alive & (_reported(info, "diverged", m) > 0)

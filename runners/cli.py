@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             commands[words[0]](words[1:])
         else:
             raise UsageError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
-    except UsageError as problem:
+    except (UsageError, FloatingPointError) as problem:
         print(f"rlmaml: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -175,7 +175,7 @@ def _list(words: list[str]) -> None:
         print(f"{name:<{width}}  {what} ({size})")
 
 
-def _parse(kind: type, default, words: list[str], command: str):  # noqa: ANN001, ANN202
+def _parse(kind: type, default, words: list[str], command: str):
     """tyro, with what it and our dataclasses refuse turned into one-line errors."""
     said = io.StringIO()
     try:

@@ -8,6 +8,7 @@ import torch
 from rlmaml import losses, models, tree, trpo
 from rlmaml.adjoints import ADJOINTS, first_order, unrolled
 from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.distributions import Gaussian
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.objective import (
     Objective,
@@ -24,16 +25,27 @@ from tests.problems import one, quadratic_loss, quadratics, random_episodes
 ALPHA = 0.3
 
 
-def random_batch(steps=1, tasks=5, kind=models.GaussianMLP, dtype=torch.float64, alpha=0.4):
-    """A policy, its meta-parameters, an objective and a batch collected at those parameters."""
-    module = kind(3, 2, models.PolicyConfig(hidden=(6,), activation="tanh")).to(dtype)
+def random_batch(
+    steps=1,
+    *,
+    tasks=5,
+    episodes=4,
+    horizon=6,
+    hidden=(6,),
+    kind=models.GaussianMLP,
+    dtype=torch.float64,
+    alpha=0.4,
+):
+    """An objective, its meta-parameters, and a batch collected at those parameters."""
+    module = kind(3, 2, models.PolicyConfig(hidden=hidden, activation="tanh")).to(dtype)
     policy = models.functional(module)
     meta = {"params": models.parameters(module)}
     inner = gradient_descent(losses.log_likelihood(policy), alpha)
     objective = Objective(inner, unrolled, losses.likelihood_ratio(policy), policy)
     stacked = over_tasks(policy)
     params, support = tree.repeat(meta["params"], tasks), []
-    size = {"tasks": tasks, "episodes": 4, "horizon": 6, "observation_size": 3, "dtype": dtype}
+    size = {"tasks": tasks, "episodes": episodes, "horizon": horizon, "observation_size": 3}
+    size |= {"dtype": dtype}
     for k in range(steps):
         data = random_episodes(stacked, params, seed=k, **size)
         params = over_tasks(lambda p, d: inner.step(meta, p, d, 0))(params, data)
@@ -189,7 +201,9 @@ def test_fisher_product_on_a_fraction_is_that_of_the_fraction_at_the_full_path()
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_chunks_and_threads_change_only_the_last_bits(dtype, tolerance):
-    objective, meta, batch = random_batch(1, tasks=7, dtype=dtype)
+    # Large enough for torch to use its threads: 7 x 20 x 200 steps, width 100.
+    wide = {"episodes": 20, "horizon": 200, "hidden": (100,)}
+    objective, meta, batch = random_batch(1, tasks=7, dtype=dtype, alpha=0.1, **wide)
     results = []
     before = torch.get_num_threads()
     for chunk_size, threads in ((None, 1), (1, 1), (3, 2), (7, 2)):
@@ -197,11 +211,31 @@ def test_chunks_and_threads_change_only_the_last_bits(dtype, tolerance):
         chunked = objective._replace(chunk_size=chunk_size)
         _, gradient = meta_gradient(chunked, meta, batch)
         ref = reference(chunked, meta, batch)
-        results.append((gradient, fisher_product(chunked, meta, batch, ref)(gradient)))
+        product = fisher_product(chunked, meta, batch, ref, fraction=0.1)
+        results.append((gradient, product(torch.ones_like(gradient))))
     torch.set_num_threads(before)
-    for gradient, product in results[1:]:
+    for gradient, image in results[1:]:
         assert (gradient - results[0][0]).norm() <= tolerance * results[0][0].norm()
-        assert (product - results[0][1]).norm() <= tolerance * results[0][1].norm()
+        assert (image - results[0][1]).norm() <= tolerance * results[0][1].norm()
+
+
+class FixedStd(models.GaussianMLP):
+    """A policy whose standard deviation is a constant."""
+
+    def __init__(self):
+        super().__init__(3, 2, models.PolicyConfig(hidden=(6,)))
+        del self.log_std
+
+    def forward(self, observations):
+        mean = self.mean(observations)
+        return Gaussian(mean, torch.full_like(mean, -0.5))
+
+
+def test_a_policy_with_a_constant_field_can_be_trained():
+    objective, meta, batch = random_batch(1, kind=lambda *_: FixedStd())
+    new, metrics = trpo.update(objective, meta, batch, trpo.TrustRegion())
+    assert metrics["outcome"] == "accepted"
+    assert "log_std" not in new["params"]
 
 
 def test_stacked_tasks_equal_one_task_at_a_time_and_n_does_not_change_a_step():
@@ -220,9 +254,8 @@ def test_padding_does_not_change_a_loss():
     padded = junk._replace(
         **{
             name: torch.cat([getattr(junk, name), torch.ones_like(getattr(junk, name))], 1)
-            for name in ("observations", "actions", "rewards", "log_probs", "values")
+            for name in ["observations", "actions", "rewards", "log_probs", "values", "advantages"]
         },
-        advantages=torch.cat([junk.advantages, torch.zeros_like(junk.advantages)], 1),
         mask=torch.cat([junk.mask, torch.zeros_like(junk.mask)], 1),
     )
     for make in (losses.log_likelihood, losses.likelihood_ratio):

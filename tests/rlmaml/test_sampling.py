@@ -7,10 +7,11 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401  (registers the worlds)
-from rlmaml import losses, models, tree
+from rlmaml import baselines, losses, models, tree
 from rlmaml.collect import collect
 from rlmaml.inner import gradient_descent
 from rlmaml.random import generator
+from rlmaml.returns import discounted_sum, generalised_advantages, normalise
 from rlmaml.sampling import (
     AdvantageConfig,
     Normaliser,
@@ -20,6 +21,7 @@ from rlmaml.sampling import (
     estimate_advantages,
 )
 from rlmaml.tasks import sample_space, vectorise
+from rlmaml.types import Episodes
 from tests.problems import CorridorEnv, TargetEnv, one, random_episodes
 
 SMALL = models.PolicyConfig(hidden=(8,))
@@ -130,7 +132,23 @@ def test_bootstrapping_is_for_time_limits_not_for_ends():
     plain = estimate_advantages(episodes, AdvantageConfig(discount=0.9))
     boot = estimate_advantages(episodes, AdvantageConfig(discount=0.9, bootstrap=True))
     assert torch.equal(plain.values, boot.values)
-    assert not torch.allclose(plain.advantages, boot.advantages)
+    # Undo the normalisation: the last valid step of a time-limited episode gains γ V(end).
+    time = torch.arange(3)
+    features = baselines.features(episodes.observations, time)
+    weights = baselines.fit(features, discounted_sum(episodes.rewards, 0.9), episodes.mask)
+    lengths = episodes.mask.sum(1, keepdim=True)
+    ends = baselines.features(episodes.final_observations[:, None], lengths)
+    final = baselines.predict(weights, ends)[:, 0].float() * (1 - episodes.terminated)
+    assert final.abs().max() > 0.05
+    expected = generalised_advantages(
+        episodes.rewards,
+        plain.values,
+        episodes.mask,
+        discount=0.9,
+        gae_lambda=1.0,
+        final_values=final,
+    )
+    torch.testing.assert_close(boot.advantages, normalise(expected, episodes.mask))
     everything_ends = episodes._replace(terminated=torch.ones(64))
     same = estimate_advantages(everything_ends, AdvantageConfig(discount=0.9, bootstrap=True))
     torch.testing.assert_close(same.advantages, plain.advantages)
@@ -169,6 +187,90 @@ def test_a_divergence_is_counted_once_and_masked():
     assert episodes.rewards[:, 0].sum(-1).tolist() == [6, 2, 6]
     assert episodes.diagnostics["diverged"].sum((1, 2)).tolist() == [0, 1, 0]
     assert not episodes.terminated.any()
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_diverging_does_not_pay(bootstrap):
+    """Reward -1 a step for 10 steps; one episode of four diverges at its third."""
+    mask = (torch.arange(10) < torch.tensor([[2], [10], [10], [10]])).float()
+    diverged = torch.zeros(4, 10)
+    diverged[0, 2] = 1
+    zeros = torch.zeros(4, 10)
+    episodes = Episodes(
+        observations=0.01 * torch.randn(4, 10, 2),
+        actions=zeros,
+        rewards=-mask,
+        log_probs=zeros,
+        values=zeros,
+        advantages=zeros,
+        mask=mask,
+        terminated=torch.zeros(4),
+        final_observations=torch.zeros(4, 2),
+        diagnostics={"diverged": diverged},
+    )
+    config = AdvantageConfig(bootstrap=bootstrap, discount=0.9)
+    estimated = estimate_advantages(episodes, config)
+    # Without noise the baseline explains the others' returns, and the diverged episode's too.
+    assert estimated.values[0, 0] < -5
+    unscaled = generalised_advantages(
+        episodes.rewards,
+        estimated.values,
+        mask,
+        discount=0.9,
+        gae_lambda=1.0,
+        final_values=diverged.amax(1) * estimated.values[1, 2],
+    )
+    assert unscaled[0, :2].abs().max() < 0.2
+
+
+class Flagging(TargetEnv):
+    """Diverges at its second step when its goal is positive, and says so with a NumPy bool."""
+
+    diagnostics = ("x_velocity",)
+
+    def step(self, action):
+        observation, reward, *_ = super().step(action)
+        bad = np.any(self.task > 0) and self.time == 2
+        info = {"x_velocity": float(self.time)}
+        if bad:
+            info["diverged"] = np.bool_(True)
+        return observation, reward, False, bool(bad), info
+
+
+def test_divergence_and_diagnostics_come_through_gymnasiums_vector_environments():
+    env = vectorise(lambda: gymnasium.wrappers.TimeLimit(Flagging(), 3), 4)
+    model = models.GaussianMLP(1, 1, SMALL)
+    sampler = RolloutSampler(env, models.functional(model), episodes=2, horizon=3)
+    params = tree.repeat(models.parameters(model), 2)
+    episodes = sampler(params, np.array([[1.0], [-1.0]]), (0, 0, 0))
+    assert episodes.mask.tolist() == [[[1, 0, 0]] * 2, [[1, 1, 1]] * 2]
+    assert episodes.diagnostics["diverged"].sum((1, 2)).tolist() == [2, 0]
+    assert episodes.diagnostics["x_velocity"][:, 0].tolist() == [[1, 0, 0], [1, 2, 3]]
+
+
+def test_the_test_split_reaches_an_environment_that_has_one():
+    env = vectorise(
+        lambda: gymnasium.make(
+            "rlmaml/HalfCheetahVel-v0", goal_range=(0.0, 1.0), test_goal_range=(2.0, 3.0)
+        ),
+        1,
+    )
+    train, test = (env.sample_tasks(20, generator(0), split=s) for s in ("train", "test"))
+    assert train.max() <= 1
+    assert test.min() >= 2
+
+
+def test_policies_that_blew_up_are_named():
+    sampler, params, tasks = cheetah_sampler()
+    params["log_std"] = params["log_std"].clone()
+    params["log_std"][1] = torch.nan
+    with pytest.raises(FloatingPointError, match=r"tasks \[1\]"):
+        sampler(params, tasks, (0, 0, 0))
+
+
+def test_keys_that_differ_by_zeros_are_different():
+    draws = [generator(*key).random() for key in ((0, 5), (0, 5, 0), (0, 5, 0, 0), (5, 0))]
+    assert len(set(draws)) == 4
 
 
 def test_collect_adapts_with_what_it_sampled():
@@ -248,6 +350,8 @@ def test_sample_space_covers_boxes_and_discretes_and_refuses_the_rest():
     drawn = sample_space(box, 500, generator(1))
     assert all(box.contains(point) for point in drawn)
     assert np.ptp(drawn, axis=0).min() > 0.9
+    whole = gymnasium.spaces.Box(0, 2, (1,), np.int64)
+    assert set(sample_space(whole, 99, generator(1)).ravel()) == {0, 1, 2}
     assert set(sample_space(gymnasium.spaces.Discrete(3, start=5), 99, generator(1))) == {5, 6, 7}
     with pytest.raises(ValueError, match="unbounded"):
         sample_space(gymnasium.spaces.Box(-np.inf, np.inf, (1,)), 1, generator(0))

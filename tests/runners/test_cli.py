@@ -49,6 +49,8 @@ def assert_same_run(one, other):
     ]
     first, second = learned(one), learned(other)
     assert all(map(torch.equal, tree.leaves(first.meta), tree.leaves(second.meta)))
+    totals = [{**each.state["totals"], "seconds": 0} for each in (first, second)]
+    assert totals[0] == totals[1]
     for key in set(first.state) - {"totals"}:
         assert all(map(torch.equal, tree.leaves(first.state[key]), tree.leaves(second.state[key])))
 
@@ -81,7 +83,7 @@ def test_train_writes_the_run_folder(tmp_path, capsys):
 @pytest.mark.parametrize(
     "more", [(), ("--normalise-observations", "True", "--inner.steps", "2")], ids=["plain", "stats"]
 )
-def test_resuming_equals_never_having_stopped(tmp_path, more, monkeypatch):
+def test_resuming_equals_never_having_stopped(tmp_path, more):
     whole = tiny(tmp_path / "whole", *more)
     again = tiny(tmp_path / "again", *more)
     assert_same_run(whole, again)
@@ -103,13 +105,14 @@ def test_iterations_after_the_last_checkpoint_are_done_again(tmp_path):
     assert "1000000000.0" in (broken.path / "metrics.jsonl").read_text()  # nothing is rewritten
 
 
-def start(out, *more):
+def start(out, *more, session=False):
     command = [sys.executable, "-m", "runners", "train", "half-cheetah-vel", "--out", str(out)]
     return subprocess.Popen(
         [*command, *TINY, *map(str, more)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=session,
     )
 
 
@@ -156,6 +159,52 @@ def test_init_starts_from_a_checkpoint(tmp_path):
     )
 
 
+def test_what_init_brought_survives_a_kill_before_the_first_checkpoint(tmp_path):
+    first = tiny(tmp_path / "first")
+    whole = tiny(tmp_path / "whole", "--init", first.path)
+    killed = RunFolder(tmp_path / "killed")
+    process = start(killed.path, "--init", first.path, "--checkpoint-every", 1000)
+    wait_for_lines(killed, 1)
+    process.kill()
+    process.communicate(timeout=60)
+    run("train", "--resume", killed.path, "--checkpoint-every", 2)
+    assert_same_run(whole, killed)
+
+
+def test_the_best_checkpoint_is_kept_and_is_the_one_that_was_measured(tmp_path, capsys):
+    folder = tiny(tmp_path / "run", "--iterations", 12, "--checkpoint-every", 2)
+    measured = {x["iteration"]: x["return/post"] for x in folder.read_metrics()}
+    best = max(range(2, 12, 2), key=measured.__getitem__)
+    assert learned(folder).state["totals"]["best_iteration"] == best
+    assert best in checkpoint.available(folder.checkpoints)
+    assert f"{best:06d}" in capsys.readouterr().out
+    place = folder.checkpoints / f"{best:06d}"
+    evaluate.evaluate(folder, tasks=2, episodes=2, steps=0, checkpoint=place)
+
+
+def test_evaluation_draws_from_the_test_split_and_counts_divergences(tmp_path):
+    ranges = '{"goal_range": [0, 1], "test_goal_range": [2, 3]}'
+    folder = tiny(tmp_path / "run", "--env.kwargs", ranges, "--iterations", 1)
+    result = evaluate.evaluate(folder, tasks=5, episodes=2, steps=1)
+    assert all(2 <= task["task"][0] <= 3 for task in result["per_task"])
+    assert all(task["diverged"] == [0, 0] for task in result["per_task"])
+
+
+def test_ctrl_c_saves_a_run_with_worker_processes(tmp_path):
+    """A terminal sends SIGINT to the workers as well."""
+    folder = RunFolder(tmp_path / "run")
+    process = start(
+        folder.path,
+        *("--iterations", 100_000, "--env.vectorisation", "async"),
+        session=True,
+    )
+    wait_for_lines(folder, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert learned(folder).iteration == len(folder.read_metrics())
+
+
 def test_several_seeds(tmp_path):
     run("train", "navigation", "--out", tmp_path / "runs", *TINY, "--seeds", 3, 5)
     runs = [RunFolder(tmp_path / "runs" / f"seed-{seed}") for seed in (3, 5)]
@@ -192,6 +241,12 @@ def cut(path):
         (["train", "navigation", "--resume", "/nonexistent"], "not a run folder"),
         (["train"], "preset"),
         (["evaluate", "/nonexistent"], "not a run folder"),
+        (["evaluate", "/etc/hosts"], "not a run folder"),
+        (["train", "navigation", "--wings", "2"], "Unrecognized"),
+        (["train", "navigation", "--tasks", "many"], "many"),
+        (["train", "navigation", "--seeds", "0", "-1"], "zero or more"),
+        (["train", "navigation", "--out", "/etc/hosts/run"], "Cannot make"),
+        (["train", "navigation", "--device", "cuda:99"], "No such CUDA device"),
         (["list", "please"], "no arguments"),
     ],
 )
