@@ -31,6 +31,9 @@ class AdvantageConfig:
     bootstrap: bool = False
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
     agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
+    normalise: bool = True
+    """Shift and scale each task's advantages to mean 0, standard deviation 1. Off, steps shrink as
+    there is less to gain; the inner step size then refers to the reward's units."""
 
     def __post_init__(self) -> None:
         for name in ("discount", "gae_lambda"):
@@ -41,7 +44,7 @@ class AdvantageConfig:
 
 
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
-    """Fill in `values` and normalised `advantages` of one task's episodes.
+    """Fill in `values` and `advantages` of one task's episodes.
 
     The baseline is fitted on the same episodes that it serves (Duan et al. 2016). An episode
     whose simulation diverged always goes on with the baseline's value, and the baseline is not
@@ -67,7 +70,9 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
         gae_lambda=config.gae_lambda,
         final_values=final * goes_on,
     )
-    return episodes._replace(values=values * mask, advantages=normalise(advantages, mask))
+    if config.normalise:
+        advantages = normalise(advantages, mask)
+    return episodes._replace(values=values * mask, advantages=advantages)
 
 
 class Normaliser:

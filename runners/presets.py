@@ -52,7 +52,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             HALF_CHEETAH_DIR,
             preset="half-cheetah-vel",
             env=EnvConfig("rlmaml/HalfCheetahVel-v0", {"frame_skip": 1}),
-            iterations=130,
+            iterations=100,
             tasks=40,
         ),
     ),
