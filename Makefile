@@ -6,8 +6,9 @@ OUT ?= runs/$(PRESET)
 
 .PHONY: train test lint install clean
 
-train: install          ## meta-train PRESET into OUT, then evaluate it on held-out tasks
-	$(BIN)/rlmaml train $(PRESET) --out $(OUT)
+train: install          ## meta-train PRESET into OUT (or go on with it), then evaluate it
+	if test -e $(OUT)/config.json; then $(BIN)/rlmaml train --resume $(OUT); \
+	else $(BIN)/rlmaml train $(PRESET) --out $(OUT); fi
 	$(BIN)/rlmaml evaluate $(OUT)
 
 test: install           ## all tests, under 10 minutes on two cores

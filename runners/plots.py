@@ -56,9 +56,12 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     returns = np.array([task["returns"] for task in result["per_task"]])
     shown = dict.fromkeys((0, min(1, returns.shape[1] - 1), returns.shape[1] - 1))
     colours = [BEFORE, AFTER, "#14364a"]
-    for k, colour in zip(shown, colours, strict=False):
+    for i, (k, colour) in enumerate(zip(shown, colours, strict=False)):
         label = "before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}"
-        axes.scatter(x, returns[:, k], s=18, color=colour, label=label, alpha=0.8)
+        aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
+        axes.scatter(x + aside, returns[:, k], s=18, color=colour, label=label, alpha=0.8)
+    if result["groups"]:
+        axes.set_xticks(np.unique(x))
     what = "task" if one_dimensional else "distance of the goal from the origin"
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.models import PolicyConfig
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.trpo import TrustRegion
 from runners.config import EnvConfig, TrainConfig
@@ -66,8 +67,21 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         TrainConfig(
             preset="navigation",
             env=EnvConfig("rlmaml/Navigation2D-v0"),
+            iterations=90,
             horizon=100,
-            inner=InnerConfig(step_size=0.5),
+            # Noise of the size of a step, .1, and actions that begin near zero: with more, a
+            # policy only diffuses, and α is small because the gradient grows as 1/σ.
+            policy=PolicyConfig(
+                hidden=(64, 64),
+                activation="tanh",
+                output_gain=0.1,
+                init_log_std=-2.0,
+                min_log_std=-3.0,
+            ),
+            inner=InnerConfig(steps=3, step_size=0.02),
+            trust_region=TrustRegion(max_kl=0.01, fisher_fraction=0.1),
+            inner_advantages=_INNER,
+            outer_advantages=_OUTER,
         ),
     ),
 }
