@@ -42,7 +42,7 @@ def build(
             not there.
     """
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
-    threads = config.threads or available_cpus()
+    threads = config.threads or import_worlds().engine.available_cpus()
     torch.set_num_threads(threads)
     if "cuda" in (device.type, sampling_device.type):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -117,7 +117,7 @@ def make_policy(env: Any, config: TrainConfig) -> torch.nn.Module:
         return models.GaussianMLP(size, *_vector(actions.shape, env), config.policy)
 
 
-def import_worlds() -> None:
+def import_worlds() -> Any:
     """Import our `envs`, and make sure that it is ours: people have folders of that name."""
     worlds = importlib.import_module("envs")
     ours = Path(rlmaml.__file__).resolve().parent.parent / "envs"
@@ -127,13 +127,8 @@ def import_worlds() -> None:
             f"The package `envs` was found at {found}, but rlmaml's own is {ours}. Run from "
             "another folder, or rename yours."
         )
-
-
-def available_cpus() -> int:
-    """CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    importlib.import_module("envs.engine")
+    return worlds
 
 
 def _spec(env_id: str) -> Any:

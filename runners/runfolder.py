@@ -6,6 +6,7 @@ config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.json  plots/
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -82,6 +83,11 @@ class RunFolder:
             raise UsageError(f"{self._config} cannot be read: {problem}") from problem
 
     def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add a line; numbers that are not finite become null, since JSON has none."""
+        line = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in line.items()
+        }
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end
                 file.seek(-1, os.SEEK_END)

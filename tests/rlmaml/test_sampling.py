@@ -7,7 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401  (registers the worlds)
-from rlmaml import baselines, losses, models, tree
+from rlmaml import MAML, TrustRegion, baselines, losses, models, tree
 from rlmaml.collect import collect
 from rlmaml.inner import gradient_descent
 from rlmaml.random import generator
@@ -374,3 +374,29 @@ def test_bad_sizes_and_spaces_are_refused():
             refuse(gymnasium.spaces.MultiBinary(3))
     with pytest.raises(ValueError, match="discount"):
         AdvantageConfig(discount=1.5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sampling_device", ["cpu", "cuda"])
+def test_collect_and_update_on_cuda(sampling_device):
+    env = vectorise(TargetEnv, 12)
+    model = models.GaussianMLP(1, 1, SMALL)
+    policy = models.functional(model)
+    sampler = RolloutSampler(
+        env,
+        policy,
+        episodes=4,
+        horizon=2,
+        advantages=AdvantageConfig(bootstrap=True),
+        normaliser=Normaliser((1,)),
+        device=sampling_device,
+    )
+    meta = {"params": tree.to(models.parameters(model), "cuda")}
+    algorithm = MAML(policy, trust_region=TrustRegion(fisher_fraction=0.5), chunk_size=2)
+    tasks = env.sample_tasks(3, generator(0))
+    batch = collect(sampler, algorithm.inner, meta, tasks, steps=1, key=(0, 0, 7))
+    assert all(leaf.is_cuda for leaf in tree.leaves(batch))
+    sampler.normaliser.commit()
+    new, metrics = algorithm.update(meta, batch)
+    assert metrics["outcome"] == "accepted"
+    assert all(leaf.is_cuda for leaf in tree.leaves(new))
