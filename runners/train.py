@@ -180,16 +180,16 @@ def _run(
             due = done % config.checkpoint_every == 0
             if due or stopping or done == config.iterations:
                 save(done)
-            if stopping and done < config.iterations:
+            if stopping:
                 break
     experiment.env.close()
-    if done < config.iterations and stopping:
+    if stop.signal:  # also after the last iteration: further seeds are not to begin
         print(
-            f"{stopping.name}: stopped after {done} of {config.iterations} iterations, saved. "
+            f"{stop.signal.name}: stopped after {done} of {config.iterations} iterations, saved. "
             f"Go on with: rlmaml train --resume {folder.path}",
             file=sys.stderr,
         )
-        raise SystemExit(128 + stopping)
+        raise SystemExit(128 + stop.signal)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1024**2 if sys.platform != "darwin" else 1024**3
     )
