@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,7 +201,8 @@ class RolloutSampler:
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
-        recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
+        with _one_thread():
+            recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
         if self.normaliser is not None:
             self.normaliser.observe(recorded.observations, recorded.mask)
             recorded = recorded._replace(
@@ -288,6 +290,18 @@ class RolloutSampler:
             final_observations=torch.from_numpy(final).view(n, b, *self.observation_shape).to(mask),
             diagnostics={name: episodewise(value) for name, value in diagnostics.items()},
         )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: more would spin beside the simulator's threads and slow it down,
+    for a policy call too small to gain from them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _reported(info: dict[str, Any], name: str, count: int) -> np.ndarray:
