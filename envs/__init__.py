@@ -4,11 +4,14 @@ Importing this package registers them. gymnasium (since 1.0) has no plugins, but
 by itself when asked for `gymnasium.make("envs:rlmaml/HalfCheetahDir-v0")`. What stands here is
 light: MuJoCo and the environments are imported when the first one is made. The ids are
 `rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0` and
-`rlmaml/Navigation2D-v0`; docs/environments.md describes them.
+`rlmaml/Navigation2D-v0`, and with labelled examples `rlmaml/Sinusoid-v0`,
+`rlmaml/SinusoidFrequency-v0`, `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0` and
+`rlmaml/ImageFolder-v0`; docs/environments.md describes them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,6 +43,17 @@ def register() -> None:
         vector_entry_point=_points,
         max_episode_steps=100,
     )
+    for name, family in {
+        "Sinusoid-v0": _sinusoid,
+        "SinusoidFrequency-v0": _sinusoid_frequency,
+        "LinearClassification-v0": _linear_classification,
+        "Digits-v0": _digits,
+        "ImageFolder-v0": _image_folder,
+    }.items():
+        # No batched one: an episode is one draw, and whoever wants many asks for `examples`.
+        gymnasium.register(
+            f"rlmaml/{name}", entry_point=partial(_examples, family), max_episode_steps=1
+        )
 
 
 _RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name")
@@ -76,6 +90,46 @@ def _points(**parameters: Any) -> Any:
 
     batch = _take(parameters, _BATCH)
     return BatchedNavigation(families.navigation(**parameters), **batch)
+
+
+def _examples(family: Callable[..., Any], render_mode: None = None, **parameters: Any) -> Any:
+    from .examples import ExampleEnv
+
+    return ExampleEnv(family(**parameters), render_mode=render_mode)
+
+
+def _sinusoid(**parameters: Any) -> Any:
+    from .regression import SinusoidTasks
+
+    return SinusoidTasks(**parameters)
+
+
+def _sinusoid_frequency(**parameters: Any) -> Any:
+    from .regression import FrequencySinusoidTasks
+
+    return FrequencySinusoidTasks(**parameters)
+
+
+def _linear_classification(**parameters: Any) -> Any:
+    from .classification import LinearClassificationTasks
+
+    return LinearClassificationTasks(**parameters)
+
+
+def _digits(**parameters: Any) -> Any:
+    from .classification import digits
+
+    return digits(**parameters)
+
+
+def _image_folder(**parameters: Any) -> Any:
+    from .images import image_folder
+
+    if "root" not in parameters:
+        raise ValueError(
+            "rlmaml/ImageFolder-v0 needs the folder that your images are in: pass root='...'"
+        )
+    return image_folder(**parameters)
 
 
 def _take(parameters: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

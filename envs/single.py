@@ -58,7 +58,7 @@ class TaskEnv(gymnasium.Env):
         """`n` tasks, `[n, *task_space.shape]`, drawn from `rng` alone.
 
         Raises:
-            ValueError: `split` is neither "train" nor "test".
+            ValueError: `split` is none of "train", "validation" and "test".
         """
         return self._tasks.sample(n, rng, split)
 

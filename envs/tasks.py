@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
+"""Families that hold nothing out for validation draw "validation" as they draw "train"."""
 Interval = tuple[float, float]
 Range = Interval | tuple[Interval, ...]
 """One interval `(low, high)`, or several: `((0, 1), (2, 3))` leaves a hole between 1 and 2."""
@@ -40,7 +41,8 @@ class Tasks(ABC):
         """What the task pays for `outcome`, `[M]`.
 
         `tasks` is `[M, *space.shape]`. For a robot, `outcome` is its velocity along x in metres
-        a second, `[M]`; for a point, its position, `[M, 2]`. A robot's costs come on top.
+        a second, `[M]`; for a point, its position, `[M, 2]`; for an example, the loss, `[M]`.
+        A robot's costs come on top.
         """
 
     def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
@@ -84,7 +86,7 @@ class GoalVelocity(Tasks):
     A task is v* in metres a second, in a Box of shape (1,) that holds both ranges.
 
     Args:
-        goal_range: where training tasks are drawn from, uniformly.
+        goal_range: where tasks to train on, and to validate, are drawn from, uniformly.
         test_goal_range: the same for split="test"; None is `goal_range`. With the holes that a
             `Range` may have, ((0, .8), (1.2, 2)) to train and (.8, 1.2) to test asks for
             interpolation, (0, 2) and (2, 3) for extrapolation.
@@ -102,7 +104,7 @@ class GoalVelocity(Tasks):
         self.default = np.array([self._intervals["train"][0].mean()])
 
     def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
-        intervals = self._intervals[check_split(split)]
+        intervals = self._intervals["test" if check_split(split) == "test" else "train"]
         starts, widths = intervals[:, 0], np.diff(intervals).ravel()
         # One uniform number on the intervals laid end to end.
         ends = np.cumsum(widths)
@@ -165,10 +167,10 @@ def check_split(split: str) -> Split:
     """`split` itself.
 
     Raises:
-        ValueError: it is neither "train" nor "test".
+        ValueError: it is none of "train", "validation" and "test".
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split is {split!r}; there are 'train' and 'test'")
+    if split not in ("train", "validation", "test"):
+        raise ValueError(f"split is {split!r}; there are 'train', 'validation' and 'test'")
     return split
 
 

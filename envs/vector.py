@@ -124,7 +124,7 @@ class TaskVectorEnv(VectorEnv):
         """`n` tasks, `[n, *task_space.shape]`, drawn from `rng` alone.
 
         Raises:
-            ValueError: `split` is neither "train" nor "test".
+            ValueError: `split` is none of "train", "validation" and "test".
         """
         return self._family.sample(n, rng, split)
 

@@ -1,10 +1,19 @@
-"""rlmaml: meta-learn control policies with MAML.
+"""rlmaml: meta-learn control policies, and few-shot learners, with MAML.
 
 The names below are what most programs need; docs/notation.md explains the letters.
 """
 
 from rlmaml.algorithms.maml import MAML, InnerConfig
-from rlmaml.models import CategoricalMLP, GaussianMLP, PolicyConfig
+from rlmaml.examples import ExampleSampler
+from rlmaml.models import (
+    CategoricalMLP,
+    ConvClassifier,
+    ConvConfig,
+    GaussianMLP,
+    PolicyConfig,
+    RegressionMLP,
+)
+from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.trpo import TrustRegion
@@ -13,9 +22,14 @@ __all__ = [
     "MAML",
     "AdvantageConfig",
     "CategoricalMLP",
+    "ConvClassifier",
+    "ConvConfig",
+    "ExampleSampler",
     "GaussianMLP",
     "InnerConfig",
+    "Optimiser",
     "PolicyConfig",
+    "RegressionMLP",
     "RolloutSampler",
     "TrustRegion",
     "vectorise",

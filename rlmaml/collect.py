@@ -13,8 +13,10 @@ from rlmaml.objective import over_tasks
 from rlmaml.random import Key
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
-Sampler = Callable[[Params, np.ndarray, Key, Role], Data]
-"""(stacked parameters, tasks [N, ...], key, role) -> data with leaves [N, ...]."""
+Sampler = Callable[[Params, np.ndarray, Key, Role, int], Data]
+"""(stacked parameters, tasks [N, ...], key, role, inner steps taken) -> data, leaves [N, ...].
+
+A sampler whose data do not depend on the parameters says so: `on_policy = False`."""
 
 
 @torch.no_grad()
@@ -30,6 +32,7 @@ def collect(
 ) -> MetaBatch:
     """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
 
+    Where the sampler is not on-policy the data are the same without adapting, so that is left out.
     Data comes to the device of `meta` once per inner step; parameters go back once.
 
     Args:
@@ -38,19 +41,22 @@ def collect(
         meta: the meta-parameters, unstacked.
         tasks: [N, *task_space.shape].
         steps: K.
-        key: (seed, iteration, phase); the inner step's number is added to the phase.
+        key: (seed, iteration, phase), what all the sampler's randomness derives from.
         chunk_size: tasks per stacked inner step.
     """
+    on_policy = getattr(sampler, "on_policy", True)
     device = tree.leaves(meta)[0].device
     params = tree.repeat(inner.start(meta), len(tasks))
     support = []
     for k in range(steps):
-        data = tree.to(sampler(params, tasks, (*key[:-1], key[-1] + k), "support"), device)
+        data = tree.to(sampler(params, tasks, key, "support", k), device)
+        support.append(data)
+        if not on_policy:
+            continue
 
         def step(params: Params, data: Any, k: int = k) -> Params:
             return inner.step(meta, params, data, k)
 
         params = over_tasks(step, chunk_size)(params, data)
-        support.append(data)
-    query = sampler(params, tasks, (*key[:-1], key[-1] + steps), "query")
-    return MetaBatch(tuple(support), tree.to(query, device))
+    query = tree.to(sampler(params, tasks, key, "query", steps), device)
+    return MetaBatch(tuple(support), query)

@@ -1,20 +1,26 @@
-"""Policy-gradient surrogates: `loss(params, episodes) -> scalar`, for one task.
+"""Losses: `loss(params, data) -> scalar`, for one task.
 
-Every mean is over the valid time steps of all the task's episodes, the log-probability of an
-action being the sum over its dimensions. The size of an inner step therefore depends on
-neither the number of tasks, nor the episode length, nor the action dimension.
+Policy-gradient surrogates take a mean over the valid time steps of all the task's episodes, the
+log-probability of an action being the sum over its dimensions; supervised losses a mean over
+examples. The size of an inner step therefore depends on neither the number of tasks, nor the
+episode length, nor how many episodes or examples there are.
+
+A supervised loss is the policy gradient's at H = 1 with the targets as actions and an advantage
+of 1 each: `cross_entropy` is that, and half of `mse` is that of a Gaussian with σ = 1, up to a
+constant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
 from rlmaml.returns import masked_mean
-from rlmaml.types import Episodes, Params, Policy
+from rlmaml.types import Data, Episodes, Examples, Params, Policy
 
-Loss = Callable[[Params, Episodes], Tensor]
+Loss = Callable[[Params, Data], Tensor]
 
 
 def log_likelihood(policy: Policy) -> Loss:
@@ -44,3 +50,39 @@ def likelihood_ratio(policy: Policy) -> Loss:
         return -masked_mean(ratio * episodes.advantages, episodes.mask)
 
     return loss
+
+
+def mse(policy: Policy) -> Loss:
+    """Mean squared error of the policy's mean, summed over output dimensions.
+
+    Finn et al. 2017, equation 2. α refers to this, which is twice the negative log-likelihood.
+    """
+
+    def loss(params: Params, examples: Examples) -> Tensor:
+        predicted: Any = policy(params, examples.inputs)
+        return (predicted.mean - examples.targets).square().sum(-1).mean()
+
+    return loss
+
+
+def cross_entropy(policy: Policy) -> Loss:
+    """-mean log p(y | x), in nats (Finn et al. 2017, equation 3).
+
+    The mean, where the paper's image code sums over the N classes of an N-way task and divides
+    by the shots: its α is N times ours.
+    """
+
+    def loss(params: Params, examples: Examples) -> Tensor:
+        return -policy(params, examples.inputs).log_prob(examples.targets).mean()
+
+    return loss
+
+
+def accuracy(policy: Policy) -> Loss:
+    """The share of examples whose most probable class is the target. Not to be differentiated."""
+
+    def share(params: Params, examples: Examples) -> Tensor:
+        predicted: Any = policy(params, examples.inputs)
+        return (predicted.logits.argmax(-1) == examples.targets).float().mean()
+
+    return share

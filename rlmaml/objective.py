@@ -18,7 +18,7 @@ from rlmaml import tree
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.returns import masked_mean
-from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
+from rlmaml.types import Adjoint, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
 
 class Objective(NamedTuple):
@@ -35,7 +35,7 @@ class Reference(NamedTuple):
     """Where a batch was collected, stacked over tasks: what the trust region measures from."""
 
     path: Path  # leaves [N, ...]
-    policy: Distribution  # of φ_K on the query observations, fields [N, B, T, ...]
+    policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]
 
 
 def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
@@ -54,7 +54,7 @@ def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
 
     def one(data: MetaBatch) -> Reference:
         path = adapt(objective.inner, meta, data.support)
-        return Reference(path, objective.policy(path[-1], data.query.observations))
+        return Reference(path, objective.policy(path[-1], data.query.inputs))
 
     return over_tasks(one, objective.chunk_size)(batch)
 
@@ -67,10 +67,29 @@ def evaluate(
 
     def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
         params = adapt(objective.inner, meta, data.support)[-1]
-        new: Any = objective.policy(params, data.query.observations)
+        new: Any = objective.policy(params, data.query.inputs)
         return objective.loss(params, data.query), masked_mean(old.kl(new), data.query.mask)
 
     return over_tasks(one, objective.chunk_size)(batch, ref.policy)
+
+
+@torch.no_grad()
+def along_path(
+    objective: Objective,
+    meta: Meta,
+    batch: MetaBatch,
+    losses: dict[str, Callable[[Params, Any], Tensor]],
+) -> dict[str, Tensor]:
+    """Losses of φ_0 .. φ_K on the query data, [N, K+1] each."""
+
+    def one(data: MetaBatch) -> dict[str, Tensor]:
+        path = adapt(objective.inner, meta, data.support)
+        return {
+            name: torch.stack([loss(params, data.query) for params in path])
+            for name, loss in losses.items()
+        }
+
+    return over_tasks(one, objective.chunk_size)(batch)
 
 
 def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[Tensor, Tensor]:
@@ -81,17 +100,18 @@ def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[T
     Returns:
         losses [N] and the gradient [P], in the order of `tree.ravel(meta)`.
     """
-    theta, unravel = tree.ravel(meta)
-    theta = theta.detach().requires_grad_()
+    meta = tree.map(lambda leaf: leaf.detach().requires_grad_(), meta)
+    theta = tree.leaves(meta)
 
     def one(data: MetaBatch) -> Tensor:
-        path = objective.adjoint(objective.inner, unravel(theta), data.support)
+        path = objective.adjoint(objective.inner, meta, data.support)
         return objective.loss(path[-1], data.query)
 
     losses, gradients, sizes = [], [], []
     for chunk in tree.chunks(batch, objective.chunk_size):
         loss = over_tasks(one)(chunk)
-        gradients.append(torch.autograd.grad(loss.sum(), theta)[0])
+        parts = torch.autograd.grad(loss.sum(), theta, materialize_grads=True)
+        gradients.append(torch.cat([part.reshape(-1) for part in parts]))
         losses.append(loss.detach())
         sizes.append(len(loss))
     return torch.cat(losses), mean_over_tasks(_sums_as_rows(gradients, sizes))
@@ -122,25 +142,29 @@ def fisher_product(
     of all N tasks, on the fraction of episodes used.
 
     Args:
-        fraction: the share of each task's episodes to use, in (0, 1], at least one episode. Below
+        fraction: the share of each task's episodes to use, in (0, 1], at least one. Below
             1 the products are an estimate, still symmetric and positive semi-definite; J and
             F are taken at the true φ_k, which come from all episodes.
     """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"The Fisher fraction must lie in (0, 1], got {fraction}.")
     theta, unravel = tree.ravel(meta)
     theta = theta.detach().requires_grad_()
 
     def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
+        data = MetaBatch(
+            tuple(support.part(fraction) for support in data.support), data.query.part(fraction)
+        )
         inner = objective.inner if fraction == 1 else _anchored(objective.inner, path)
         params = objective.adjoint(inner, unravel(theta), data.support)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
-        outputs: Any = objective.policy(params, data.query.observations)
+        outputs: Any = objective.policy(params, data.query.inputs)
         # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.
         outputs = type(outputs)(*(field + 0 * theta.sum() for field in outputs))
         return outputs, weights
 
     linearised = []
-    part = _first_episodes(batch, fraction)
-    for chunk in tree.chunks((part, ref.path), objective.chunk_size):
+    for chunk in tree.chunks((batch, ref.path), objective.chunk_size):
         outputs, weights = over_tasks(one)(*chunk)
         zeros = tuple(torch.zeros_like(field, requires_grad=True) for field in outputs)
         # The pull-back is linear in its cotangents, so its own derivative with respect to
@@ -159,18 +183,6 @@ def fisher_product(
         return mean_over_tasks(_sums_as_rows(images, sizes))
 
     return product
-
-
-def _first_episodes(batch: MetaBatch, fraction: float) -> MetaBatch:
-    """The same fixed share of every task's episodes. Episodes are exchangeable."""
-
-    def cut(episodes: Episodes) -> Episodes:
-        count = max(1, round(fraction * episodes.mask.shape[1]))
-        return tree.map(lambda leaf: leaf[:, :count], episodes)
-
-    if not 0 < fraction <= 1:
-        raise ValueError(f"The Fisher fraction must lie in (0, 1], got {fraction}.")
-    return MetaBatch(tuple(cut(data) for data in batch.support), cut(batch.query))
 
 
 def _anchored(inner: InnerLoop, path: Path) -> InnerLoop:

@@ -19,8 +19,10 @@ class Phase(IntEnum):
     INITIALISE = 0
     TASKS = 1
     EVALUATION_TASKS = 2
+    VALIDATION_TASKS = 3
     ROLLOUT = 1000
     EVALUATION_ROLLOUT = 2000
+    VALIDATION_ROLLOUT = 3000
 
 
 def generator(*key: int) -> np.random.Generator:

@@ -122,6 +122,7 @@ class Normaliser:
         self.count, self.mean, self.variance = (
             state[name].clone() for name in ("count", "mean", "variance")
         )
+        self._noted.clear()
 
 
 class RolloutSampler:
@@ -175,15 +176,17 @@ class RolloutSampler:
 
     @torch.no_grad()
     def __call__(
-        self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query"
+        self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query", step: int = 0
     ) -> Episodes:
         """Sample episodes.
 
         Args:
             params: leaves [N, ...], policy i for task i.
             tasks: [N, *task_space.shape].
-            key: what all randomness of this call derives from, together with the task's index.
+            key: what all randomness of this call derives from, together with the task's index;
+                `step` is added to its last entry.
             role: whether an inner step will learn from the episodes, or the outer loss.
+            step: inner steps taken so far.
 
         Raises:
             FloatingPointError: a policy drew actions that are not finite.
@@ -197,7 +200,7 @@ class RolloutSampler:
                 f"Got {len(tasks)} tasks, but the environment is sized for "
                 f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes)."
             )
-        rngs = [generator(*key, i) for i in range(self.tasks)]
+        rngs = [generator(*key[:-1], key[-1] + step, i) for i in range(self.tasks)]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from rlmaml.objective import (
     reference,
 )
 from rlmaml.returns import masked_mean
-from rlmaml.types import Meta, MetaBatch, Metrics
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TrustRegion:
     """Settings of the trust-region outer step."""
 
     max_kl: float = 0.01
-    """Bound on the mean KL(old ‖ new) between adapted policies, in nats per time step."""
+    """Bound on the mean KL(old ‖ new) of adapted policies, in nats per time step or example."""
     cg_iterations: int = 10
     """Conjugate-gradient iterations, each one curvature product."""
     damping: float = 1e-5
@@ -36,7 +37,8 @@ class TrustRegion:
     backtrack_ratio: float = 0.8
     """Each candidate is this times as long as the one before."""
     fisher_fraction: float = 1.0
-    """Share of the episodes that curvature products use; the step is then rescaled on all."""
+    """Share of the episodes or examples that curvature products use; the step is then rescaled
+    on all."""
 
     def __post_init__(self) -> None:
         for name, ok, want in (
@@ -49,6 +51,21 @@ class TrustRegion:
         ):
             if not ok:
                 raise ValueError(f"trust_region.{name} must be {want}, got {getattr(self, name)}.")
+
+    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> None:
+        """A trust region carries nothing from one update to the next."""
+
+    def saved(self, state: None) -> dict[str, Any]:
+        return {}
+
+    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+        """`rlmaml.trpo.update` with these settings."""
+        meta, metrics = update(objective, state.meta, batch, self)
+        return state._replace(meta=meta), metrics
+
+
+def _mean_entropy(policy: Any, query: Data) -> torch.Tensor:
+    return masked_mean(policy.entropy(), query.mask)
 
 
 RESCALED = 0.9
@@ -72,7 +89,7 @@ def update(
     ref = reference(objective, meta, batch)
     losses, gradient = meta_gradient(objective, meta, batch)
     before = mean_over_tasks(losses)
-    entropies = over_tasks(masked_mean)(ref.policy.entropy(), batch.query.mask)
+    entropies = over_tasks(_mean_entropy)(ref.policy, batch.query)
     metrics: Metrics = {
         "outcome": "accepted",
         "surrogate": -before.item(),

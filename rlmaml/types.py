@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from rlmaml import tree
 from rlmaml.distributions import Distribution
 
 Params = dict[str, Tensor]
@@ -21,7 +22,8 @@ Meta = dict[str, Params]
 """What meta-training learns: {"params": initial parameters} and, for some methods, more."""
 
 Data = Any
-"""A tree of tensors that only losses look into: Episodes in reinforcement learning."""
+"""A tree of tensors that only losses look into: Episodes in reinforcement learning, Examples in
+supervised learning. The trust region also wants `inputs`, `mask` and `part(fraction)` of it."""
 
 
 class Episodes(NamedTuple):
@@ -37,6 +39,47 @@ class Episodes(NamedTuple):
     terminated: Tensor  # [B]  1 at a true end; a time limit or a divergence is a truncation
     final_observations: Tensor  # [B, *obs]  where the episode ended, for bootstrapping
     diagnostics: dict[str, Tensor]  # {name: [B, T]}  what the environment reports, and "diverged"
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the model sees, [B, T, *obs]."""
+        return self.observations
+
+    def part(self, fraction: float) -> Episodes:
+        """The first of one task's episodes, at least one. Episodes are exchangeable."""
+        return tree.map(lambda leaf: leaf[: _share(fraction, len(self.mask))], self)
+
+
+class Referenced(NamedTuple):
+    """Inputs to a model with batch norm whose statistics are to come from other inputs."""
+
+    inputs: Tensor  # [B, *x]
+    reference: Tensor  # [R, *x]
+
+
+class Examples(NamedTuple):
+    """B labelled examples of one task: episodes of length 1, the target being the best action."""
+
+    inputs: Tensor | Referenced  # [B, *x]
+    targets: Tensor  # [B, *y]; of a classification [B], class numbers
+
+    @property
+    def mask(self) -> Tensor:
+        """All ones, [B]: no example is padding. Of one task, not stacked."""
+        inputs = self.inputs.inputs if isinstance(self.inputs, Referenced) else self.inputs
+        return inputs.new_ones(inputs.shape[:1])
+
+    def part(self, fraction: float) -> Examples:
+        """The first of one task's examples, at least one; classes take turns, so they balance."""
+        count = _share(fraction, len(self.targets))
+        inputs = self.inputs
+        if isinstance(inputs, Referenced):
+            return Examples(inputs._replace(inputs=inputs.inputs[:count]), self.targets[:count])
+        return Examples(inputs[:count], self.targets[:count])
+
+
+def _share(fraction: float, count: int) -> int:
+    return max(1, round(fraction * count))
 
 
 class MetaBatch(NamedTuple):
@@ -63,8 +106,16 @@ Adjoint = Callable[[InnerLoop, Meta, tuple[Data, ...]], Path]
 Role = Literal["support", "query"]
 """What data are for: an inner step, or the outer loss."""
 
-Policy = Callable[[Params, Tensor], Distribution]
-"""(parameters, observations [..., *obs]) -> distribution over actions [...]."""
+Policy = Callable[[Params, Any], Distribution]
+"""(parameters, inputs [..., *obs]) -> distribution over actions [...]. A regression is a Gaussian
+of standard deviation 1 over targets, a classification a Categorical over classes."""
 
 Metrics = dict[str, Any]
 """Numbers, strings and lists of numbers by name: one line of metrics.jsonl."""
+
+
+class State(NamedTuple):
+    """What an algorithm carries from one meta-update to the next."""
+
+    meta: Meta
+    outer: Any  # the outer step's own: momenta and the like, or None

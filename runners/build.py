@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 import torch
 
-import rlmaml
-from rlmaml import models
+from rlmaml import losses, models
 from rlmaml.algorithms.maml import MAML
+from rlmaml.examples import ExampleSampler
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
-from rlmaml.tasks import vectorise
 from rlmaml.types import Params
 from runners.config import TrainConfig
 from runners.errors import UsageError
+from runners.measures import Measure, Predictions, Returns
+from runners.worlds import import_worlds, make_env, make_family
 
 
 class Experiment(NamedTuple):
     """A configuration brought to life."""
 
-    env: Any  # vector environment of tasks * episodes copies
-    sampler: RolloutSampler
+    sample_tasks: Callable[..., np.ndarray]  # (n, rng, split=) -> [n, ...]
+    sampler: RolloutSampler | ExampleSampler
     algorithm: MAML
     params: Params  # initial, on config.device
     device: torch.device
+    measure: Measure
+
+    @property
+    def normaliser(self) -> Normaliser | None:
+        return getattr(self.sampler, "normaliser", None)
+
+    def close(self) -> None:
+        if isinstance(self.sampler, RolloutSampler):
+            self.sampler.env.close()
 
 
-def build(
-    config: TrainConfig, *, tasks: int | None = None, episodes: int | None = None
-) -> Experiment:
-    """Make everything a run needs. `tasks` and `episodes` override the configuration's.
+def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
+    """Make everything a run needs. `tasks` overrides the configuration's.
 
     Raises:
-        UsageError: an unknown environment, wrong constructor arguments, a device that is
-            not there.
+        UsageError: an unknown environment, wrong constructor arguments, a model that does not fit,
+            a device that is not there.
     """
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
     threads = config.threads or import_worlds().engine.available_cpus()
@@ -47,104 +54,102 @@ def build(
     if "cuda" in (device.type, sampling_device.type):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    episodes = episodes or config.episodes
-    env = make_env(config, (tasks or config.tasks) * episodes, threads)
-    model = make_policy(env, config)
+    if config.data == "examples":
+        return _supervised(config, device)
+    env = make_env(config, (tasks or config.tasks) * config.episodes, threads)
+    observations = encoder(env.single_observation_space)[1]
+    model = _seeded(config, lambda: _policy(observations, env.single_action_space, config))
     policy = models.functional(model)
-    normaliser = None
-    if config.normalise_observations:
-        normaliser = Normaliser(encoder(env.single_observation_space)[1])
     sampler = RolloutSampler(
         env,
         policy,
-        episodes=episodes,
+        episodes=config.episodes,
         horizon=config.horizon,
         advantages=config.outer_advantages,
         support_advantages=config.inner_advantages,
-        normaliser=normaliser,
+        normaliser=Normaliser(observations) if config.normalise_observations else None,
         device=sampling_device,
     )
-    algorithm = MAML(policy, config.inner, config.trust_region, chunk_size=config.chunk_size)
-    params = {name: value.to(device) for name, value in models.parameters(model).items()}
-    return Experiment(env, sampler, algorithm, params, device)
+    algorithm = MAML(policy, config.inner, config.outer_step, chunk_size=config.chunk_size)
+    return Experiment(
+        env.sample_tasks, sampler, algorithm, _parameters(model, device), device, Returns()
+    )
 
 
-def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
-    """A vector environment with `task_space`, `sample_tasks` and `set_tasks`."""
-    import_worlds()
-    env = config.env
+def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
+    family = make_family(config)
+    model = _seeded(config, lambda: _predictor(family.inputs.shape, family.outputs, config))
+    policy = models.functional(model)
+    conv = isinstance(model, models.ConvClassifier)
     try:
-        spec = _spec(env.id)
-        batched = spec.vector_entry_point is not None
-        if env.vectorisation == "batched" or (env.vectorisation == "auto" and batched):
-            made = gymnasium.make_vec(
-                env.id,
-                num_envs=copies,
-                vectorization_mode="vector_entry_point",
-                max_episode_steps=config.horizon,
-                autoreset_mode="Disabled",
-                num_threads=threads,
-                **env.kwargs,
-            )
-            if not hasattr(made, "set_tasks"):
-                raise TypeError(
-                    f"{env.id}'s own vector environment has no set_tasks: pass "
-                    "--env.vectorisation sync"
-                )
-            return made
+        sampler = ExampleSampler(
+            family,
+            shots=config.examples.shots,
+            queries=config.examples.queries,
+            reference=conv and config.conv.batch_norm == "support",
+            device=device,
+        )
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+    classification = isinstance(family.outputs, gymnasium.spaces.Discrete)
+    loss = losses.cross_entropy if classification else losses.mse
+    algorithm = MAML(
+        policy,
+        config.inner,
+        config.outer_step,
+        inner_loss=loss,
+        outer_loss=loss,
+        chunk_size=config.chunk_size,
+    )
+    measure = Predictions(
+        algorithm.objective,
+        {"accuracy": losses.accuracy(policy), "cross_entropy": loss(policy)}
+        if classification
+        else {"mse": loss(policy)},
+        note=f"{config.conv.batch_norm} batch norm" if conv else "",
+    )
+    params = _parameters(model, device)
+    return Experiment(family.sample, sampler, algorithm, params, device, measure)
 
-        def make() -> gymnasium.Env:
-            return gymnasium.make(
-                env.id, max_episode_steps=config.horizon, disable_env_checker=True, **env.kwargs
-            )
 
-        return vectorise(make, copies, asynchronous=env.vectorisation == "async")
-    except (gymnasium.error.Error, TypeError, ValueError, ImportError) as problem:
-        raise UsageError(
-            f"Cannot make the environment {env.id} with {env.kwargs}: {problem}"
-        ) from problem
+def _policy(shape: tuple[int, ...], actions: Any, config: TrainConfig) -> torch.nn.Module:
+    """The policy network for observations of a shape and an action space."""
+    (size,) = _vector(shape)
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        return models.CategoricalMLP(size, int(actions.n), config.policy)
+    return models.GaussianMLP(size, *_vector(actions.shape), config.policy)
 
 
-def make_policy(env: Any, config: TrainConfig) -> torch.nn.Module:
-    """The policy network for an environment's spaces, initialised from the run's seed."""
-    (size,) = _vector(encoder(env.single_observation_space)[1], env)
-    actions = env.single_action_space
+def _predictor(shape: tuple[int, ...], outputs: Any, config: TrainConfig) -> torch.nn.Module:
+    """The model for inputs of a shape and a space of targets."""
+    if not isinstance(outputs, gymnasium.spaces.Discrete):
+        return models.RegressionMLP(*_vector(shape), *_vector(outputs.shape), config.policy)
+    if len(shape) != 3:
+        return models.CategoricalMLP(*_vector(shape), int(outputs.n), config.policy)
+    return models.ConvClassifier(shape, int(outputs.n), config.conv)
+
+
+def _seeded(config: TrainConfig, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A module initialised from the run's seed."""
     seed = int(generator(config.seed, 0, Phase.INITIALISE).integers(2**62))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(actions, gymnasium.spaces.Discrete):
-            return models.CategoricalMLP(size, int(actions.n), config.policy)
-        return models.GaussianMLP(size, *_vector(actions.shape, env), config.policy)
+        try:
+            return make()
+        except ValueError as problem:
+            raise UsageError(str(problem)) from problem
 
 
-def import_worlds() -> Any:
-    """Import our `envs`, and make sure that it is ours: people have folders of that name."""
-    worlds = importlib.import_module("envs")
-    ours = Path(rlmaml.__file__).resolve().parent.parent / "envs"
-    found = Path(worlds.__file__).resolve().parent if worlds.__file__ else "a folder without code"
-    if found != ours:
-        raise UsageError(
-            f"The package `envs` was found at {found}, but rlmaml's own is {ours}. Run from "
-            "another folder, or rename yours."
-        )
-    importlib.import_module("envs.engine")
-    return worlds
+def _parameters(model: torch.nn.Module, device: torch.device) -> Params:
+    return {name: value.to(device) for name, value in models.parameters(model).items()}
 
 
-def _spec(env_id: str) -> Any:
-    module, colon, name = env_id.rpartition(":")
-    if colon:
-        if os.getcwd() not in sys.path:  # a console script does not look where it is run
-            sys.path.insert(0, os.getcwd())
-        importlib.import_module(module)
-    return gymnasium.spec(name)
-
-
-def _vector(shape: tuple[int, ...] | None, env: Any) -> tuple[int]:
+def _vector(shape: tuple[int, ...] | None) -> tuple[int]:
     if shape is None or len(shape) != 1:
         raise UsageError(
-            f"The built-in policies take vectors, but {env} has a space of shape {shape}. Wrap it "
-            "(gymnasium.wrappers.FlattenObservation) or use the Python API with your own module."
+            "The built-in networks take and give vectors, but the environment has a space of shape "
+            f"{shape}. Wrap it (gymnasium.wrappers.FlattenObservation) or use the Python API with "
+            "your own module."
         )
     return (shape[0],)
 

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import tyro
 
-from runners.config import TrainConfig
+from runners.config import REGISTRY, TrainConfig
 from runners.errors import UsageError
 from runners.presets import PRESETS
 
 USAGE = """\
-rlmaml: meta-learn control policies with MAML
+rlmaml: meta-learn control policies, and few-shot learners, with MAML
 
-  rlmaml train PRESET [--out DIR] [options]   meta-train a policy
+  rlmaml train PRESET [--out DIR] [options]   meta-train
   rlmaml train --resume DIR [options]         go on with a run
   rlmaml evaluate DIR [options]               adapt to held-out tasks; tables and plots
   rlmaml list                                 the presets
@@ -32,7 +32,7 @@ CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Meta-train a policy over a family of tasks."""
+    """Meta-train a model over a family of tasks."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     out: Path | None = None
@@ -47,20 +47,25 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Adapt a meta-trained policy to held-out tasks, and report the return after each step."""
+    """Adapt what was meta-trained to held-out tasks, and report how it does after each step."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    tasks: int = 40
-    """Held-out tasks."""
-    steps: int = 3
-    """Inner steps, the most."""
+    tasks: int | None = None
+    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
+    steps: int | None = None
+    """Inner steps, the most; 3, or 10 where a run learns from examples, if not given."""
     episodes: int = 20
-    """Episodes per task and step."""
+    """Episodes per task and step (runs on episodes)."""
+    queries: int | None = None
+    """Query examples per task, in classification per class (runs on examples); as in training if
+    not given."""
+    step_size: float | None = None
+    """Size of the inner steps; as in training if not given."""
     seed: int = 0
     """Draws the tasks and all randomness of the evaluation."""
     checkpoint: Path | None = None
-    """Checkpoint folder; the run's newest if not given."""
+    """Checkpoint folder, or `best`; the run's newest if not given."""
     device: str | None = None
     """Where adaptation runs; as in training if not given."""
 
@@ -143,6 +148,8 @@ def _evaluate(words: list[str]) -> None:
         tasks=options.tasks,
         steps=options.steps,
         episodes=options.episodes,
+        queries=options.queries,
+        step_size=options.step_size,
         seed=options.seed,
         checkpoint=options.checkpoint,
         device=options.device,
@@ -152,7 +159,10 @@ def _evaluate(words: list[str]) -> None:
 
     _learning_curve(folder)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result["preset"])
-    plots.per_task(result, folder.plots / "tasks.png", result["preset"])
+    if result["metric"] == "return":
+        plots.per_task(result, folder.plots / "tasks.png", result["preset"])
+    if result["fits"]:
+        plots.fits(result, folder.plots / "fits.png", result["preset"])
     print(f"Written: {folder.evaluation}, {folder.plots}/*.png")
 
 
@@ -169,9 +179,10 @@ def _list(words: list[str]) -> None:
         raise UsageError(f"`rlmaml list` takes no arguments, got {' '.join(words)}.")
     width = max(map(len, PRESETS))
     for name, (what, config) in PRESETS.items():
-        size = (
-            f"{config.tasks} x {config.episodes} x {config.horizon}, {config.iterations} iterations"
-        )
+        data = f"{config.episodes} x {config.horizon}"
+        if config.data == "examples":
+            data = f"({config.examples.shots} + {config.examples.queries})"
+        size = f"{config.tasks} x {data}, {config.iterations} iterations"
         print(f"{name:<{width}}  {what} ({size})")
 
 
@@ -186,6 +197,7 @@ def _parse(kind: type, default, words: list[str], command: str):
                 args=words,
                 prog=f"rlmaml {command}".strip(),
                 config=CONFIGURE,
+                registry=REGISTRY,
             )
     except SystemExit as stop:
         if not stop.code:  # --help

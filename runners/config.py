@@ -6,26 +6,34 @@ import dataclasses
 import json
 import typing
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
 from rlmaml.algorithms.maml import InnerConfig
-from rlmaml.models import PolicyConfig
+from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.trpo import TrustRegion
 from runners.errors import UsageError
 
-Json = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
+REGISTRY = tyro.constructors.ConstructorRegistry()
+"""How tyro is to read what it does not know: dictionaries, as JSON objects."""
+
+
+@REGISTRY.primitive_rule
+def _json_rule(
+    kind: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    if typing.get_origin(kind.type) is not dict:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="JSON",
         instance_from_str=lambda words: _parse_json(words[0]),
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda value: [json.dumps(value)],
-    ),
-]
+    )
 
 
 def _parse_json(text: str) -> dict[str, Any]:
@@ -41,11 +49,21 @@ class EnvConfig:
 
     id: str = "rlmaml/HalfCheetahDir-v0"
     """Gymnasium id; `module:id` imports the module first, for environments of your own."""
-    kwargs: Json = field(default_factory=dict)
+    kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment's constructor, as a JSON object."""
     vectorisation: Literal["auto", "batched", "sync", "async"] = "auto"
     """How copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
     auto takes the batched version where there is one, else sync."""
+
+
+@dataclass(frozen=True)
+class ExamplesConfig:
+    """Labelled examples, where a run learns from those."""
+
+    shots: int = 10
+    """Support examples K of a task; in classification, per class."""
+    queries: int = 10
+    """Query examples of a task; in classification, per class."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +74,32 @@ class TrainConfig:
     """The preset this began as."""
     env: EnvConfig = field(default_factory=EnvConfig)
     """The task family."""
+    data: Literal["episodes", "examples"] = "episodes"
+    """Learn from the rewards of episodes by policy gradients, or from labelled examples."""
     iterations: int = 100
     """Meta-iterations to train for."""
     tasks: int = 20
     """Tasks N per meta-iteration."""
+    examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    """Labelled examples per task (data examples)."""
     episodes: int = 20
-    """Episodes B per task and inner step."""
+    """Episodes B per task and inner step (data episodes)."""
     horizon: int = 200
-    """Time steps T per episode at most."""
+    """Time steps T per episode at most (data episodes)."""
     seed: int = 0
     """All randomness derives from this."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    """The policy network."""
+    """The policy network, or the network of a regression or a classification of vectors."""
+    conv: ConvConfig = field(default_factory=ConvConfig)
+    """The network of a classification of images."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
+    outer: Literal["trust-region", "optimiser"] = "trust-region"
+    """The outer step: TRPO, or an optimiser of torch.optim on the meta-gradient."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
-    """The outer step."""
+    """The outer step, if it is a trust region's."""
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    """The outer step, if it is an optimiser's."""
     inner_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
     """Advantages that the inner steps learn from."""
     outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
@@ -88,18 +116,27 @@ class TrainConfig:
     """CPU threads for physics and learning; 0 is all this process may use."""
     checkpoint_every: int = 10
     """Iterations between checkpoints."""
+    log_every: int = 1
+    """Iterations per line of metrics.jsonl."""
+    validation_tasks: int = 0
+    """Tasks of the family's validation split to measure each checkpoint on, the best one being
+    kept; with 0 it is the best in training that is kept."""
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the `tensorboard` extra)."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "episodes", "horizon", "checkpoint_every"):
+        for name in ("tasks", "episodes", "horizon", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("iterations", "seed", "threads"):
+        for name in ("iterations", "seed", "threads", "validation_tasks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}.")
+
+    @property
+    def outer_step(self) -> TrustRegion | Optimiser:
+        return self.trust_region if self.outer == "trust-region" else self.optimiser
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -111,7 +148,14 @@ class TrainConfig:
         return _from_dict(cls, data)
 
 
-RUN_FIELDS = ("iterations", "checkpoint_every", "tensorboard", "threads")
+RUN_FIELDS = (
+    "iterations",
+    "checkpoint_every",
+    "log_every",
+    "validation_tasks",
+    "tensorboard",
+    "threads",
+)
 """Fields that may change when a run is resumed. Threads change the last bits of sums."""
 
 
@@ -128,7 +172,7 @@ def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, dict) and name != "kwargs":
+        if isinstance(value, dict) and not name.endswith("kwargs"):
             out |= _flat(value, f"{prefix}{name}.")
         else:
             out[prefix + name] = value

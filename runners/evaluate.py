@@ -1,4 +1,4 @@
-"""Evaluation: adapt to tasks never seen, and report the return after 0..K inner steps."""
+"""Evaluation: adapt to tasks never seen, and report how well they go after 0..K inner steps."""
 
 from __future__ import annotations
 
@@ -8,61 +8,79 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from rlmaml import tree
 from rlmaml.collect import collect
+from rlmaml.examples import ExampleSampler
+from rlmaml.inner import adapt
+from rlmaml.objective import over_tasks
 from rlmaml.random import Phase, generator
-from rlmaml.types import Episodes, Meta
-from runners.build import build
+from rlmaml.types import Meta, MetaBatch, Referenced
+from runners.build import Experiment, build
+from runners.config import TrainConfig
 from runners.errors import UsageError
-from runners.restore import matching, read_checkpoint, restore_normaliser
+from runners.restore import best_checkpoint, matching, read_checkpoint, restore_normaliser
 from runners.runfolder import RunFolder, versions, write_json
 
 
 def evaluate(
     folder: RunFolder,
     *,
-    tasks: int = 40,
-    steps: int = 3,
+    tasks: int | None = None,
+    steps: int | None = None,
     episodes: int = 20,
+    queries: int | None = None,
+    step_size: float | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run's policy on held-out tasks, and write `evaluation.json`.
+    """Evaluate a run on held-out tasks, by the training code, and write `evaluation.json`.
 
-    The return reported after k steps is that of `episodes` fresh episodes sampled with φ_k by
-    the stochastic policy; the same episodes make step k + 1. Adaptation is the training code.
+    Of episodes, the return reported after k steps is that of `episodes` fresh ones sampled with φ_k
+    by the stochastic policy; the same make step k + 1. Of examples, the score after k steps is that
+    of φ_k on the query set, and every step learns from the same support set.
 
     Args:
         folder: the run.
-        tasks: how many tasks, drawn from the family's test split by `seed`.
-        steps: K, the most inner steps.
+        tasks: how many tasks, drawn from the family's test split by `seed`; 40, or 600 of examples.
+        steps: K, the most inner steps; 3, or 10 with examples.
         episodes: B, episodes per task and step.
-        checkpoint: which checkpoint; the newest if None.
+        queries: query examples per task (classification: per class); as in training if None.
+        step_size: of the inner steps; as in training if None.
+        checkpoint: which checkpoint: its folder, or `best`; the newest if None.
         device: where adaptation runs (policies then act on the CPU); the run's own if None.
 
     Returns:
-        What `evaluation.json` holds: `steps` [K+1], `mean` and `ci95` [K+1] over tasks,
-        `per_task` (task, `returns` [K+1], mean diagnostics [K+1]) and how it was made.
+        What `evaluation.json` holds: `metric`, `steps` [K+1], `mean` and `ci95` [K+1] over tasks,
+        `per_task` (task, the metric and other scores, [K+1] each), of a regression of one number on
+        one `fits` (the curves of some tasks), and how it was made.
     """
+    config = folder.read_config()
+    supervised = config.data == "examples"
+    tasks = (600 if supervised else 40) if tasks is None else tasks
+    steps = (10 if supervised else 3) if steps is None else steps
+    queries = config.examples.queries if queries is None else queries
     for name, value, least in (
         ("tasks", tasks, 1),
         ("steps", steps, 0),
         ("episodes", episodes, 1),
+        ("queries", queries, 1),
         ("seed", seed, 0),
     ):
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}.")
-    config = folder.read_config()
-    if device is not None:
-        config = dataclasses.replace(config, device=device, sampling_device="cpu")
+    if checkpoint == Path("best"):
+        checkpoint = best_checkpoint(folder.path)
     source = read_checkpoint(checkpoint or folder.path)
-    experiment = build(config, tasks=tasks, episodes=episodes)
-    meta: Meta = matching(source.meta, {"params": experiment.params}, folder.path)
+    changed = _changed(config, episodes, queries, step_size, device)
+    experiment = build(changed, tasks=tasks)
+    meta = matching(source.meta, experiment.algorithm.init(experiment.params).meta, folder.path)
     restore_normaliser(experiment, source, folder.path)
 
     began = time.perf_counter()
-    chosen = experiment.env.sample_tasks(
+    chosen = experiment.sample_tasks(
         tasks, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
     )
     batch = collect(
@@ -74,32 +92,35 @@ def evaluate(
         key=(seed, 0, Phase.EVALUATION_ROLLOUT),
         chunk_size=config.chunk_size,
     )
-    sets: list[Episodes] = [*batch.support, batch.query]
-    returns = np.stack(
-        [data.rewards.sum(-1).mean(-1).cpu().numpy() for data in sets], 1
-    )  # [N, K+1]
-    diagnostics = {
-        name: np.stack([_mean_per_task(data, name) for data in sets], 1)
-        for name in sets[0].diagnostics
-    }
+    measure = experiment.measure
+    scores = measure.scores(meta, batch)
+    experiment.close()
+    metric = scores[measure.metric]
+    others = {name: values for name, values in scores.items() if name != measure.metric}
     result = {
+        "metric": measure.metric,
+        "note": measure.note,
         "steps": list(range(steps + 1)),
-        **summary(returns),
+        **summary(metric),
+        "others": {name: summary(values) for name, values in others.items()},
         "groups": {
-            str(label): {"tasks": int(rows.sum()), **summary(returns[rows])}
-            | {name: values[rows].mean(0).tolist() for name, values in diagnostics.items()}
+            str(label): {"tasks": int(rows.sum()), **summary(metric[rows])}
+            | {name: values[rows].mean(0).tolist() for name, values in others.items()}
             for label, rows in _groups(chosen)
         },
         "per_task": [
             {
                 "task": np.asarray(task).tolist(),
-                "returns": row.tolist(),
-                **{name: values[i].tolist() for name, values in diagnostics.items()},
+                **{name: values[i].tolist() for name, values in scores.items()},
             }
-            for i, (task, row) in enumerate(zip(chosen, returns, strict=True))
+            for i, task in enumerate(chosen)
         ],
+        "fits": _fits(experiment, meta, batch, chosen),
         "tasks": tasks,
-        "episodes": episodes,
+        "episodes": None if supervised else episodes,
+        "shots": config.examples.shots if supervised else None,
+        "queries": queries if supervised else None,
+        "step_size": changed.inner.step_size,
         "seed": seed,
         "iteration": source.iteration,
         "train_env_steps": source.state["totals"]["env_steps"],
@@ -111,38 +132,105 @@ def evaluate(
     return result
 
 
-def summary(returns: np.ndarray) -> dict[str, list[float]]:
+FITS = 4
+"""How many tasks' curves an evaluation keeps."""
+
+
+def _fits(
+    experiment: Experiment, meta: Meta, batch: MetaBatch, tasks: np.ndarray
+) -> list[dict[str, Any]]:
+    """Curves of the first few tasks before and after each step, with what they are to fit.
+
+    Empty unless the run is a regression of one number on one number.
+    """
+    sampler, objective = experiment.sampler, experiment.algorithm.objective
+    if not isinstance(sampler, ExampleSampler) or isinstance(batch.query.inputs, Referenced):
+        return []
+    if batch.query.inputs.shape[2:] != (1,) or batch.query.targets.shape[2:] != (1,):
+        return []
+    space: Any = sampler.family
+    grid = torch.linspace(space.inputs.low[0], space.inputs.high[0], 101).unsqueeze(1)
+    few = tree.map(lambda leaf: leaf[:FITS], batch)
+
+    @torch.no_grad()
+    def curves(data: MetaBatch) -> torch.Tensor:
+        path = adapt(objective.inner, meta, data.support)
+        x = grid.to(experiment.device)
+        fitted: list[Any] = [objective.policy(params, x) for params in path]
+        return torch.stack([fit.mean[:, 0] for fit in fitted])
+
+    fitted = over_tasks(curves)(few).cpu()
+    (truth_x, truth_y), _ = space.episode(tasks[:FITS], 200, 1, generator(0))
+    support = few.support[0] if few.support else few.query
+    return [
+        {
+            "task": np.asarray(tasks[i]).tolist(),
+            "grid": grid[:, 0].tolist(),
+            "curves": fitted[i].tolist(),
+            "support": [support.inputs[i, :, 0].tolist(), support.targets[i, :, 0].tolist()],
+            "truth": [truth_x[i, :, 0].tolist(), truth_y[i, :, 0].tolist()],
+        }
+        for i in range(len(fitted))
+    ]
+
+
+def _changed(
+    config: TrainConfig,
+    episodes: int,
+    queries: int,
+    step_size: float | None,
+    device: str | None,
+) -> TrainConfig:
+    """The run's configuration with what the evaluation does otherwise."""
+    try:
+        config = dataclasses.replace(
+            config,
+            episodes=episodes,
+            examples=dataclasses.replace(config.examples, queries=queries),
+        )
+        if step_size is not None:
+            inner = dataclasses.replace(config.inner, step_size=step_size)
+            config = dataclasses.replace(config, inner=inner)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+    if device is not None:
+        config = dataclasses.replace(config, device=device, sampling_device="cpu")
+    return config
+
+
+def summary(scores: np.ndarray) -> dict[str, list[float]]:
     """Mean over tasks and half-width of its 95 % interval (normal approximation), [K+1] each."""
-    n = len(returns)
-    spread = returns.std(0, ddof=1) if n > 1 else np.zeros(returns.shape[1])
+    n = len(scores)
+    spread = scores.std(0, ddof=1) if n > 1 else np.zeros(scores.shape[1])
     return {
-        "mean": returns.mean(0).tolist(),
+        "mean": scores.mean(0).tolist(),
         "ci95": (1.96 * spread / np.sqrt(n)).tolist(),
     }
 
 
 def table(result: dict[str, Any]) -> str:
     """The result as text, a line per group of tasks and one for all."""
-    label = f"return on {result['tasks']} held-out tasks"
-    lines = [f"{label:<34}" + "".join(f"{f'{k} steps':>16}" for k in result["steps"])]
+    note = f" ({result['note']})" if result["note"] else ""
+    label = f"{result['metric']} on {result['tasks']} held-out tasks{note}"
+    width = max(34, len(label) + 2)
+    digits = 1 if result["metric"] == "return" else 3
+    lines = [f"{label:<{width}}" + "".join(f"{f'{k} steps':>16}" for k in result["steps"])]
     rows = [("all tasks", result), *((f"task {g}", r) for g, r in result["groups"].items())]
+    if result["metric"] != "return":
+        rows += [(name, row) for name, row in result["others"].items()]
     for name, row in rows:
-        cells = (f"{m:9.1f} ± {c:4.1f}" for m, c in zip(row["mean"], row["ci95"], strict=True))
-        lines.append(f"{name:<34}" + "".join(f"{cell:>16}" for cell in cells))
-        lines += [
-            f"{'  mean ' + diagnostic:<34}" + "".join(f"{v:>16.2f}" for v in row[diagnostic])
-            for diagnostic in row
-            if row is not result and diagnostic not in ("tasks", "mean", "ci95", "diverged")
-        ]
+        cells = (
+            f"{m:9.{digits}f} ± {c:4.{digits}f}"
+            for m, c in zip(row["mean"], row["ci95"], strict=True)
+        )
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
+        if row in result["groups"].values():
+            lines += [
+                f"{'  mean ' + diagnostic:<{width}}" + "".join(f"{v:>16.2f}" for v in values)
+                for diagnostic, values in row.items()
+                if diagnostic not in ("tasks", "mean", "ci95", "diverged")
+            ]
     return "\n".join(lines)
-
-
-def _mean_per_task(data: Episodes, name: str) -> np.ndarray:
-    """The mean of a diagnostic over valid steps [N]; of divergences, the count."""
-    if name == "diverged":
-        return data.diagnostics[name].sum((1, 2)).cpu().numpy()
-    total = (data.diagnostics[name] * data.mask).sum((1, 2))
-    return (total / data.mask.sum((1, 2)).clamp(min=1)).cpu().numpy()
 
 
 def _groups(tasks: np.ndarray) -> list[tuple[Any, np.ndarray]]:

@@ -10,22 +10,50 @@ import numpy as np
 BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-blind
 
 
+METRICS = {
+    "return": "return per episode",
+    "mse": "mean squared error",
+    "accuracy": "share of query examples right",
+}
+"""What a run may be measured by, in words."""
+
+
 def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Return before and after adaptation against env steps, during meta-training."""
+    """The metric before and after adaptation, against env steps or iterations of meta-training."""
     figure, axes = _figure()
-    x = [line["env_steps"] / 1e6 for line in metrics]
+    metric = next(name for name in METRICS if f"{name}/pre" in metrics[0])
+    x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
+    if metric == "return":
+        x, x_label = [line["env_steps"] / 1e6 for line in metrics], "environment steps (millions)"
     for name, label, colour in (
-        ("return/pre", "before adaptation", BEFORE),
-        ("return/post", "after adaptation", AFTER),
+        (f"{metric}/pre", "before adaptation", BEFORE),
+        (f"{metric}/post", "after adaptation", AFTER),
     ):
-        axes.plot(x, [line[name] for line in metrics], label=label, color=colour)
-    axes.set(xlabel="environment steps (millions)", ylabel="return per episode", title=title)
+        y = np.array([line[name] for line in metrics], float)
+        window = max(1, len(y) // 50) if metric != "return" else 1
+        if window > 1:  # single meta-batches of examples scatter widely
+            axes.plot(x, y, color=colour, alpha=0.15, linewidth=0.8)
+            padded = np.pad(y, (window - 1, 0), mode="edge")
+            y = np.convolve(padded, np.ones(window) / window, "valid")
+            label += f" (mean of {window} lines)"
+        axes.plot(x, y, label=label, color=colour)
+    validated = [line for line in metrics if f"validation/{metric}/post" in line]
+    if validated:
+        axes.plot(
+            [x[metrics.index(line)] for line in validated],
+            [line[f"validation/{metric}/post"] for line in validated],
+            "o--",
+            markersize=3,
+            color="0.3",
+            label="after adaptation, validation tasks",
+        )
+    axes.set(xlabel=x_label, ylabel=METRICS[metric], title=title)
     axes.legend(frameon=False)
     _save(figure, path)
 
 
 def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
-    """Return after 0..K inner steps on held-out tasks, with a 95 % interval."""
+    """The metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
     figure, axes = _figure()
     x, mean, half = (np.asarray(result[name]) for name in ("steps", "mean", "ci95"))
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
@@ -35,7 +63,7 @@ def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
         axes.plot(x, group["mean"], style, color="0.4", label=f"task {name}")
     axes.set(
         xlabel="inner gradient steps",
-        ylabel="return per episode",
+        ylabel=METRICS[result["metric"]],
         title=f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
         xticks=x,
     )
@@ -53,7 +81,7 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     goals = np.array([np.atleast_1d(task["task"]) for task in result["per_task"]], float)
     one_dimensional = goals.shape[1] == 1
     x = goals[:, 0] if one_dimensional else np.linalg.norm(goals, axis=1)
-    returns = np.array([task["returns"] for task in result["per_task"]])
+    returns = np.array([task["return"] for task in result["per_task"]])
     shown = dict.fromkeys((0, min(1, returns.shape[1] - 1), returns.shape[1] - 1))
     colours = [BEFORE, AFTER, "#14364a"]
     for i, (k, colour) in enumerate(zip(shown, colours, strict=False)):
@@ -65,6 +93,30 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     what = "task" if one_dimensional else "distance of the goal from the origin"
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def fits(result: dict[str, Any], path: Path, title: str) -> None:
+    """Curves of a regression before and after adaptation, with the support examples."""
+    from matplotlib.figure import Figure
+
+    tasks = result["fits"]
+    figure = Figure(figsize=(3.2 * len(tasks), 3.4), dpi=120, layout="constrained")
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        order = np.argsort(task["truth"][0])
+        axes.plot(*np.array(task["truth"])[:, order], color="0.75", linewidth=4, label="task")
+        last = len(task["curves"]) - 1
+        shown = dict.fromkeys((0, min(1, last), last))
+        for k, colour in zip(shown, (BEFORE, AFTER, "#14364a"), strict=False):
+            style = "--" if k == 0 else "-" if k == 1 else ":"
+            label = "before" if k == 0 else f"after {k} step{'s' * (k > 1)}"
+            axes.plot(task["grid"], task["curves"][k], style, color=colour, label=label)
+        axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
+        axes.set(xlabel="x", ylim=(-5.5, 5.5))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("y")
+    figure.axes[0].legend(frameon=False, fontsize=7, loc="upper left")
+    figure.suptitle(f"{title}: tasks never seen")
     _save(figure, path)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlmaml.algorithms.maml import InnerConfig
-from rlmaml.models import PolicyConfig
+from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.trpo import TrustRegion
-from runners.config import EnvConfig, TrainConfig
+from runners.config import EnvConfig, ExamplesConfig, TrainConfig
 
 # A run on two CPU cores takes minutes with these: curvature on a tenth of the episodes, and inner
 # steps that learn from short-horizon advantages (a tenth of a second). Their 20 episodes are too
@@ -42,6 +43,39 @@ ANT_DIR = replace(
     env=EnvConfig("rlmaml/AntDir-v0"),
     horizon=200,
     iterations=300,
+)
+
+# The MAML paper's settings, but for the queries: as many as shots.
+SINUSOID = TrainConfig(
+    preset="sinusoid",
+    env=EnvConfig("rlmaml/Sinusoid-v0"),
+    data="examples",
+    examples=ExamplesConfig(shots=10, queries=10),
+    iterations=70_000,
+    tasks=25,
+    policy=PolicyConfig(hidden=(40, 40)),
+    inner=InnerConfig(step_size=0.01),
+    outer="optimiser",
+    optimiser=Optimiser("Adam", learning_rate=1e-3),
+    chunk_size=None,
+    threads=1,  # its matrices are too small for two
+    checkpoint_every=1000,
+    log_every=100,
+)
+
+DIGITS = replace(
+    SINUSOID,
+    preset="digits",
+    env=EnvConfig("rlmaml/Digits-v0"),
+    examples=ExamplesConfig(shots=1, queries=10),
+    iterations=2000,
+    tasks=32,
+    conv=ConvConfig(filters=32, downsample="stride"),
+    inner=InnerConfig(step_size=0.4),
+    threads=0,
+    checkpoint_every=100,
+    log_every=10,
+    validation_tasks=200,
 )
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
@@ -82,6 +116,50 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
             inner_advantages=_INNER,
             outer_advantages=_OUTER,
+        ),
+    ),
+    "sinusoid": ("Regression: sinusoids of unknown amplitude and phase, 10-shot", SINUSOID),
+    "sinusoid-frequency": (
+        "Regression: sinusoids of unknown amplitude, phase and frequency, with noise",
+        replace(
+            SINUSOID, preset="sinusoid-frequency", env=EnvConfig("rlmaml/SinusoidFrequency-v0")
+        ),
+    ),
+    "sinusoid-episodes": (
+        "The same sinusoids as episodes of one step, learned by policy gradients",
+        TrainConfig(
+            preset="sinusoid-episodes",
+            env=EnvConfig("rlmaml/Sinusoid-v0"),
+            iterations=300,
+            tasks=25,
+            episodes=40,
+            horizon=1,
+            policy=PolicyConfig(hidden=(40, 40)),
+            inner=InnerConfig(step_size=0.1),
+            trust_region=TrustRegion(max_kl=0.02),
+        ),
+    ),
+    "linear-classification": (
+        "Classification: half-planes of unknown direction, 5-shot",
+        replace(
+            SINUSOID,
+            preset="linear-classification",
+            env=EnvConfig("rlmaml/LinearClassification-v0"),
+            examples=ExamplesConfig(shots=5, queries=10),
+            iterations=5000,
+            inner=InnerConfig(step_size=0.4),
+        ),
+    ),
+    "digits": ("Classification: handwritten digits never seen, 3-way 1-shot", DIGITS),
+    "images": (
+        "Classification: a folder of images of yours, 5-way 1-shot (env.kwargs: root)",
+        replace(
+            DIGITS,
+            preset="images",
+            env=EnvConfig("rlmaml/ImageFolder-v0"),
+            examples=ExamplesConfig(shots=1, queries=5),
+            iterations=5000,
+            conv=ConvConfig(),
         ),
     ),
 }

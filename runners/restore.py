@@ -1,4 +1,4 @@
-"""From a checkpoint on disk to the parameters and statistics of an experiment."""
+"""From a checkpoint on disk to the parameters, state and statistics of an experiment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlmaml import checkpoint, tree
 from rlmaml.checkpoint import Checkpoint, CheckpointError
-from rlmaml.types import Meta
+from rlmaml.types import Meta, State
 from runners.build import Experiment
 from runners.errors import UsageError
 
@@ -25,6 +25,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(str(problem)) from problem
 
 
+def best_checkpoint(run: Path) -> Path:
+    """The folder of a run's best checkpoint: by validation, or else by training return.
+
+    Raises:
+        UsageError: none has been found best so far.
+    """
+    best = read_checkpoint(run).state["totals"]["best_iteration"]
+    if not best:
+        raise UsageError(f"{run} has no best checkpoint yet: use its newest, or train on.")
+    return run / "checkpoints" / f"{best:06d}"
+
+
 def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     """Loaded meta-parameters on the device of the built ones, if their shapes agree.
 
@@ -41,8 +53,8 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     ]
     if shapes[0] != shapes[1]:
         raise UsageError(
-            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's policy "
-            f"has {shapes[1]}: use the same policy settings and environment spaces."
+            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's model "
+            f"has {shapes[1]}: use the same network settings and environment spaces."
         )
     device = tree.leaves(built)[0].device
     # The order of the built parameters, because a checkpoint file sorts them by name.
@@ -52,13 +64,27 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     }
 
 
+def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: Path) -> State:
+    """Meta-parameters with the outer step's state of a checkpoint.
+
+    Raises:
+        UsageError: that state is another outer step's.
+    """
+    try:
+        return experiment.algorithm.restore(meta, start.state.get("outer"))
+    except (KeyError, ValueError, RuntimeError) as problem:
+        raise UsageError(
+            f"The state of the outer step in {path} does not fit this configuration's: {problem}"
+        ) from problem
+
+
 def restore_normaliser(experiment: Experiment, start: Checkpoint, path: Path) -> None:
     """Take over the observation statistics of a checkpoint.
 
     Raises:
         UsageError: only one of the two normalises observations.
     """
-    normaliser, stored = experiment.sampler.normaliser, start.state.get("normaliser")
+    normaliser, stored = experiment.normaliser, start.state.get("normaliser")
     if (normaliser is None) != (stored is None):
         raise UsageError(
             f"The policy in {path} was trained {'with' if stored else 'without'} observation "

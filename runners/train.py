@@ -18,11 +18,12 @@ from tqdm import tqdm
 from rlmaml import checkpoint
 from rlmaml.collect import collect
 from rlmaml.random import Phase, generator
-from rlmaml.types import Episodes, Meta, MetaBatch
+from rlmaml.sampling import Normaliser
+from rlmaml.types import State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
-from runners.restore import matching, read_checkpoint, restore_normaliser
+from runners.restore import matching, read_checkpoint, restore_normaliser, restore_state
 from runners.runfolder import RunFolder
 
 
@@ -41,13 +42,13 @@ def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFol
     folder = RunFolder(out)
     folder.check_free()
     experiment = build(config)
-    meta: Meta = {"params": experiment.params}
+    state = experiment.algorithm.init(experiment.params)
     if init is not None:
         start = read_checkpoint(init)
-        meta = matching(start.meta, meta, init)
+        state = experiment.algorithm.restore(matching(start.meta, state.meta, init))
         restore_normaliser(experiment, start, init)
     folder.create(config, init=init)
-    _run(config, folder, experiment, meta, done=0, totals=Totals())
+    _run(config, folder, experiment, state, done=0, totals=Totals())
     return folder
 
 
@@ -65,11 +66,12 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
             "without changing them, or start a new run (--init takes over its parameters)."
         )
     experiment = build(config)
-    meta: Meta = {"params": experiment.params}
+    state = experiment.algorithm.init(experiment.params)
     done, totals = 0, Totals()
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
-        meta = matching(start.meta, meta, folder.path)
+        meta = matching(start.meta, state.meta, folder.path)
+        state = restore_state(experiment, start, meta, folder.path)
         restore_normaliser(experiment, start, folder.path)
         done, totals = start.iteration, Totals(**start.state["totals"])
     if done > config.iterations:
@@ -78,7 +80,7 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
             "throw some away."
         )
     folder.write_config(config)
-    _run(config, folder, experiment, meta, done=done, totals=totals)
+    _run(config, folder, experiment, state, done=done, totals=totals)
     return folder
 
 
@@ -89,35 +91,44 @@ class Totals:
         self,
         env_steps: int = 0,
         seconds: float = 0.0,
-        best_return: float = -float("inf"),
+        best_score: float | None = None,
         best_iteration: int = 0,
     ) -> None:
         self.env_steps, self.seconds = env_steps, seconds
-        self.best_return, self.best_iteration = best_return, best_iteration
+        self.best_score, self.best_iteration = best_score, best_iteration
+
+    def note(self, score: float, iteration: int, *, higher_is_better: bool) -> None:
+        """Remember the score of a checkpoint, if it is the best so far."""
+        sign = 1 if higher_is_better else -1
+        if self.best_score is None or sign * score > sign * self.best_score:
+            self.best_score, self.best_iteration = score, iteration
 
 
 def _run(
     config: TrainConfig,
     folder: RunFolder,
     experiment: Experiment,
-    meta: Meta,
+    state: State,
     *,
     done: int,
     totals: Totals,
 ) -> None:
-    sampler, algorithm = experiment.sampler, experiment.algorithm
+    sampler, algorithm, measure = experiment.sampler, experiment.algorithm, experiment.measure
+    normaliser = experiment.normaliser
     attempt = folder.attempts() + 1
     board = _tensorboard(folder) if config.tensorboard else None
+    validator = Validator(config) if config.validation_tasks else None
+    better = {"higher_is_better": measure.higher_is_better}
 
     def save(iteration: int) -> None:
-        state: dict[str, Any] = {"totals": vars(totals)}
-        if sampler.normaliser is not None:
-            state["normaliser"] = sampler.normaliser.state_dict()
+        kept: dict[str, Any] = {"totals": vars(totals), "outer": algorithm.saved(state)}
+        if normaliser is not None:
+            kept["normaliser"] = normaliser.state_dict()
         checkpoint.save(
             folder.checkpoints,
             iteration,
-            meta,
-            state,
+            state.meta,
+            kept,
             config.to_dict(),
             keep_also=(totals.best_iteration,),
         )
@@ -137,52 +148,59 @@ def _run(
             batch = collect(
                 sampler,
                 algorithm.inner,
-                meta,
-                experiment.env.sample_tasks(config.tasks, rng),
+                state.meta,
+                experiment.sample_tasks(config.tasks, rng),
                 steps=algorithm.steps,
                 key=(config.seed, iteration, Phase.ROLLOUT),
                 chunk_size=config.chunk_size,
             )
             sampled = time.perf_counter()
-            meta, metrics = algorithm.update(meta, batch)
-            if sampler.normaliser is not None:
-                sampler.normaliser.commit()
+            before = state.meta
+            state, metrics = algorithm.update(state, batch)
+            if normaliser is not None:
+                normaliser.commit()
             updated = time.perf_counter()
             stopping = stop.signal
-            summary = summarise(batch)
-            steps = summary.pop("env_steps")
-            totals.env_steps += int(steps)
+            steps = measure.steps(batch)
+            totals.env_steps += steps
             totals.seconds = updated - began
-            line = {
-                "iteration": iteration,
-                "attempt": attempt,
-                "env_steps": totals.env_steps,
-                "seconds": totals.seconds,
-                **summary,
-                **metrics,
-                "time/sampling": sampled - clock,
-                "time/update": updated - sampled,
-            }
-            folder.append_metrics(line)
-            if board is not None:
-                board(line)
-            bar.update()
-            bar.set_postfix_str(
-                f"return {summary['return/pre']:.1f} -> {summary['return/post']:.1f}, "
-                f"{steps / (updated - clock):,.0f} env steps/s"
-            )
-            # The batch measured the parameters that this iteration began with.
-            at_checkpoint = iteration and iteration % config.checkpoint_every == 0
-            if at_checkpoint and summary["return/post"] > totals.best_return:
-                totals.best_return = summary["return/post"]
-                totals.best_iteration = iteration
             done = iteration + 1
-            due = done % config.checkpoint_every == 0
-            if due or stopping or done == config.iterations:
+            due = done % config.checkpoint_every == 0 or done == config.iterations
+            # The batch measured the parameters that this iteration began with.
+            measures_checkpoint = iteration > 0 and iteration % config.checkpoint_every == 0
+            bar.update()
+            if due or stopping or measures_checkpoint or done % config.log_every == 0:
+                line = {
+                    "iteration": iteration,
+                    "attempt": attempt,
+                    "env_steps": totals.env_steps,
+                    "seconds": totals.seconds,
+                    **measure.line(before, batch),
+                    **metrics,
+                    "time/sampling": sampled - clock,
+                    "time/update": updated - sampled,
+                }
+                name = measure.metric
+                bar.set_postfix_str(
+                    f"{name} {line[f'{name}/pre']:.3g} -> {line[f'{name}/post']:.3g}, "
+                    f"{steps / (updated - clock):,.0f} env steps/s",
+                    refresh=False,
+                )
+                if validator is not None and due:
+                    line |= validator(state, normaliser)
+                    totals.note(line[f"validation/{name}/post"], done, **better)
+                elif validator is None and measures_checkpoint:
+                    totals.note(line[f"{name}/post"], iteration, **better)
+                folder.append_metrics(line)
+                if board is not None:
+                    board(line)
+            if due or stopping:
                 save(done)
             if stopping:
                 break
-    experiment.env.close()
+    experiment.close()
+    if validator is not None:
+        validator.close()
     if stop.signal:  # also after the last iteration: further seeds are not to begin
         print(
             f"{stop.signal.name}: stopped after {done} of {config.iterations} iterations, saved. "
@@ -197,30 +215,44 @@ def _run(
         f"{done} iterations, {totals.env_steps / 1e6:.1f} million env steps, "
         f"{totals.seconds / 60:.1f} min, peak memory {peak:.2f} GiB. Run folder: {folder.path}"
     )
-    if totals.best_iteration:
+    if totals.best_score is not None:
         best = folder.checkpoints / f"{totals.best_iteration:06d}"
-        print(f"Highest training return at a checkpoint: {totals.best_return:.1f}, kept in {best}")
+        kind = "validation" if validator is not None else "training"
+        print(
+            f"Best {kind} {measure.metric} at a checkpoint: {totals.best_score:.3g}, kept in {best}"
+        )
 
 
-def summarise(batch: MetaBatch) -> dict[str, float]:
-    """Returns before and after adaptation, episode lengths and divergences of a batch.
+class Validator:
+    """Measures parameters on tasks of the validation split: always the same tasks and draws."""
 
-    `return/pre` is the mean undiscounted return of the first batch of episodes, sampled with
-    φ_0 = θ; `return/post` that of the last, sampled with φ_K. In between `return/step_k`.
-    """
-    sets: list[Episodes] = [*batch.support, batch.query]
-    means = [data.rewards.sum(-1).mean().item() for data in sets]
-    return {
-        "return/pre": means[0],
-        "return/post": means[-1],
-        **{f"return/step_{k}": mean for k, mean in enumerate(means[1:-1], 1)},
-        "length/pre": sets[0].mask.sum(-1).mean().item(),
-        "length/post": sets[-1].mask.sum(-1).mean().item(),
-        "diverged": sum(data.diagnostics["diverged"].sum().item() for data in sets),
-        "env_steps": sum(
-            data.mask.sum().item() + data.diagnostics["diverged"].sum().item() for data in sets
-        ),
-    }
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._experiment = build(config, tasks=config.validation_tasks)
+        rng = generator(config.seed, 0, Phase.VALIDATION_TASKS)
+        self._tasks = self._experiment.sample_tasks(
+            config.validation_tasks, rng, split="validation"
+        )
+
+    def __call__(self, state: State, normaliser: Normaliser | None) -> dict[str, float]:
+        """Means over tasks, as `validation/NAME/pre` and so on."""
+        experiment, config = self._experiment, self._config
+        if experiment.normaliser is not None and normaliser is not None:
+            experiment.normaliser.load_state_dict(normaliser.state_dict())
+        batch = collect(
+            experiment.sampler,
+            experiment.algorithm.inner,
+            state.meta,
+            self._tasks,
+            steps=experiment.algorithm.steps,
+            key=(config.seed, 0, Phase.VALIDATION_ROLLOUT),
+            chunk_size=config.chunk_size,
+        )
+        line = experiment.measure.line(state.meta, batch)
+        return {f"validation/{name}": value for name, value in line.items()}
+
+    def close(self) -> None:
+        self._experiment.close()
 
 
 def _tensorboard(folder: RunFolder) -> Callable[[dict[str, Any]], None]:

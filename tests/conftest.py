@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +16,19 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """root/class/*.png: 36 classes of 8 images, each class a stripe of its own place and angle."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for c in range(36):
+        (root / f"class-{c:02d}").mkdir()
+        for i in range(8):
+            pixels = rng.integers(0, 60, (40, 40))
+            place = 1 + c // 2 * 2
+            line = (slice(place - 1, place + 2), slice(None))
+            pixels[line if c % 2 else line[::-1]] += 190
+            Image.fromarray(pixels.astype(np.uint8)).save(root / f"class-{c:02d}" / f"{i}.png")
+    return root

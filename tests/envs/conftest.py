@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
 import pytest
+from PIL import Image
 
 import envs  # noqa: F401  registers the environments
 
@@ -10,12 +18,19 @@ ROBOTS = (
     "rlmaml/AntVel-v0",
     "rlmaml/AntDir-v0",
 )
-IDS = (*ROBOTS, "rlmaml/Navigation2D-v0")
+BATCHED = (*ROBOTS, "rlmaml/Navigation2D-v0")
+EXAMPLES = (
+    "rlmaml/Sinusoid-v0",
+    "rlmaml/SinusoidFrequency-v0",
+    "rlmaml/LinearClassification-v0",
+    "rlmaml/Digits-v0",
+    "rlmaml/ImageFolder-v0",
+)
 
 
-@pytest.fixture(params=IDS)
+@pytest.fixture(params=BATCHED)
 def env_id(request: pytest.FixtureRequest) -> str:
-    """Every id that the package registers."""
+    """Every id that has a batched environment."""
     return request.param
 
 
@@ -26,4 +41,35 @@ def robot_id(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def env_ids() -> tuple[str, ...]:
-    return IDS
+    """Every id that the package registers."""
+    return (*BATCHED, *EXAMPLES)
+
+
+@pytest.fixture(params=(*BATCHED, *EXAMPLES))
+def make(request: pytest.FixtureRequest, image_root: Path) -> Callable[..., Any]:
+    """`gymnasium.make` of every registered id, which takes more parameters."""
+    return _made(request.param, image_root)
+
+
+@pytest.fixture(params=EXAMPLES)
+def make_examples(request: pytest.FixtureRequest, image_root: Path) -> Callable[..., Any]:
+    """The same of those with labelled examples."""
+    return _made(request.param, image_root)
+
+
+def _made(env_id: str, image_root: Path) -> Callable[..., Any]:
+    images = {"root": str(image_root), "way": 2} if "ImageFolder" in env_id else {}
+    return partial(gymnasium.make, env_id, **images)
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 folders of 3 noisy images."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for name in "abcdefghijkl":
+        (root / name).mkdir()
+        for i in range(3):
+            pixels = rng.integers(256, size=(9, 9), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root

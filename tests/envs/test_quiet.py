@@ -22,7 +22,18 @@ def test_importing_is_light_and_registers_once(tmp_path):
 envs.register()
 assert "rlmaml/AntDir-v0" in gymnasium.registry
 heavy = {"mujoco", "torch", "envs.batched", "envs.locomotion", "envs.families", "envs.vector"}
+heavy |= {"envs.examples", "envs.classification", "envs.images", "PIL", "sklearn", "tqdm"}
 print(sorted(heavy & set(sys.modules)))
+"""
+    done = run(code, tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_examples_import_no_more_than_they_need(tmp_path):
+    code = """
+gymnasium.make("rlmaml/Sinusoid-v0").reset(seed=0)
+gymnasium.make("rlmaml/LinearClassification-v0").reset(seed=0)
+print(sorted({"mujoco", "torch", "PIL", "sklearn"} & set(sys.modules)))
 """
     done = run(code, tmp_path)
     assert done.stdout == "[]\n", done.stderr

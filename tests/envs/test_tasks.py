@@ -72,6 +72,8 @@ def test_splits_of_goal_velocity():
     assert family.space.low == 0.0
     assert family.space.high == 2.0
     assert not ((train > 0.8) & (train < 1.2)).any()
+    validation = family.sample(2000, rng, "validation")  # nothing is held out for it
+    assert not ((validation > 0.8) & (validation < 1.2)).any()
     assert ((test >= 0.8) & (test <= 1.2)).all()
     assert np.mean(train < 1.0) == pytest.approx(0.5, abs=0.05)
     assert train.max() > 1.95

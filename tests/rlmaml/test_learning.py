@@ -26,20 +26,20 @@ def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discoun
         advantages=AdvantageConfig(discount=discount),
     )
     algorithm = MAML(policy, settings.get("inner"), settings.get("trust_region"))
-    meta, returns = {"params": models.parameters(module)}, []
+    state, returns = algorithm.init(models.parameters(module)), []
     for iteration in range(iterations):
         batch = collect(
             sampler,
             algorithm.inner,
-            meta,
+            state.meta,
             env.sample_tasks(tasks, generator(0, iteration, Phase.TASKS)),
             steps=algorithm.steps,
             key=(0, iteration, Phase.ROLLOUT),
         )
-        meta, _ = algorithm.update(meta, batch)
+        state, _ = algorithm.update(state, batch)
         first = (*batch.support, batch.query)[0]
         returns.append([data.rewards.sum(-1).mean().item() for data in (first, batch.query)])
-    return np.array(returns), meta["params"], sampler
+    return np.array(returns), state.meta["params"], sampler
 
 
 def test_plain_trpo_finds_the_mean_goal():

@@ -354,7 +354,7 @@ def test_zero_inner_steps_is_plain_trpo():
     algorithm = MAML(
         objective.policy, InnerConfig(steps=0), trpo.TrustRegion(cg_iterations=200, damping=0.01)
     )
-    new, _ = algorithm.update(meta, batch)
+    new = algorithm.update(algorithm.restore(meta), batch)[0].meta
 
     theta, unravel = tree.ravel(meta)
     theta.requires_grad_()

@@ -391,12 +391,12 @@ def test_collect_and_update_on_cuda(sampling_device):
         normaliser=Normaliser((1,)),
         device=sampling_device,
     )
-    meta = {"params": tree.to(models.parameters(model), "cuda")}
     algorithm = MAML(policy, trust_region=TrustRegion(fisher_fraction=0.5), chunk_size=2)
+    state = algorithm.init(tree.to(models.parameters(model), "cuda"))
     tasks = env.sample_tasks(3, generator(0))
-    batch = collect(sampler, algorithm.inner, meta, tasks, steps=1, key=(0, 0, 7))
+    batch = collect(sampler, algorithm.inner, state.meta, tasks, steps=1, key=(0, 0, 7))
     assert all(leaf.is_cuda for leaf in tree.leaves(batch))
     sampler.normaliser.commit()
-    new, metrics = algorithm.update(meta, batch)
+    new, metrics = algorithm.update(state, batch)
     assert metrics["outcome"] == "accepted"
-    assert all(leaf.is_cuda for leaf in tree.leaves(new))
+    assert all(leaf.is_cuda for leaf in tree.leaves(new.meta))

@@ -1,5 +1,6 @@
 """The command line, the run folder, and stopping and resuming without loss."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 from rlmaml import checkpoint, tree
+from rlmaml.random import generator
 from runners import cli, evaluate, presets, train
 from runners.build import build
-from runners.config import TrainConfig, changes
+from runners.config import EnvConfig, TrainConfig, changes
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
 
@@ -52,7 +55,9 @@ def assert_same_run(one, other):
     totals = [{**each.state["totals"], "seconds": 0} for each in (first, second)]
     assert totals[0] == totals[1]
     for key in set(first.state) - {"totals"}:
-        assert all(map(torch.equal, tree.leaves(first.state[key]), tree.leaves(second.state[key])))
+        pairs = zip(*(pytree.tree_leaves(each.state[key]) for each in (first, second)), strict=True)
+        for a, b in pairs:
+            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def test_train_writes_the_run_folder(tmp_path, capsys):
@@ -72,7 +77,7 @@ def test_train_writes_the_run_folder(tmp_path, capsys):
     result = json.loads(folder.evaluation.read_text())
     assert result["steps"] == [0, 1, 2]
     assert len(result["per_task"]) == 3
-    returns = np.array([task["returns"] for task in result["per_task"]])
+    returns = np.array([task["return"] for task in result["per_task"]])
     np.testing.assert_allclose(result["mean"], returns.mean(0))
     np.testing.assert_allclose(result["ci95"], 1.96 * returns.std(0, ddof=1) / np.sqrt(3))
     assert result["versions"]["mujoco"] != "not installed"
@@ -283,7 +288,7 @@ def test_bad_run_folders_are_one_line_and_code_2(tmp_path, capsys):
     refused("evaluate", folder.path, "--tasks", 0, message="at least 1")
     refused(
         *("train", "navigation", "--out", tmp_path / "other", *TINY, "--init", folder.path),
-        message="same policy settings",
+        message="same network settings",
     )
     place = checkpoint.latest(folder.checkpoints)
     flip(place / checkpoint.META)
@@ -303,13 +308,19 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_every_preset_is_built_and_survives_json(name):
+def test_every_preset_is_built_and_survives_json(name, image_folder):
     _, config = presets.PRESETS[name]
     assert config.preset == name
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    experiment = build(config, tasks=2, episodes=1)
-    assert experiment.env.num_envs == 2
-    experiment.env.close()
+    if name == "images":
+        env = EnvConfig(config.env.id, {"root": str(image_folder)})
+        config = dataclasses.replace(config, env=env)
+    experiment = build(dataclasses.replace(config, episodes=1), tasks=2)
+    tasks = experiment.sample_tasks(2, generator(0))
+    stacked = tree.repeat(experiment.params, 2)
+    data = experiment.sampler(stacked, tasks, (0, 0, 0))
+    assert all(len(leaf) == 2 for leaf in tree.leaves(data))
+    experiment.close()
 
 
 def test_list_and_help(capsys):
@@ -349,7 +360,7 @@ def test_foreign_envs_are_named(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "envs")
     with pytest.raises(UsageError, match=str(tmp_path / "envs")):
-        build(presets.PRESETS["navigation"][1], tasks=1, episodes=1)
+        build(presets.PRESETS["navigation"][1], tasks=1)
 
 
 def test_stop_restores_the_handlers():

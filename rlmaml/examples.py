@@ -1,0 +1,104 @@
+"""What turns tasks into labelled examples: supervised few-shot learning."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlmaml.random import Key, generator
+from rlmaml.types import Examples, Params, Referenced, Role
+
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Inputs [N, B, *x] and targets [N, B, *y]."""
+
+
+class Family(Protocol):
+    """A family of supervised tasks, as `envs.examples.ExampleTasks` is one."""
+
+    def sample(self, n: int, rng: np.random.Generator, split: Any = "train") -> np.ndarray:
+        """n tasks [n, ...]; `split` is train, validation or test."""
+        ...
+
+    def episode(
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
+    ) -> tuple[Labelled, Labelled]:
+        """A support set and a query set, disjoint, for each of the tasks [N, ...].
+
+        Where targets are classes, `shots` and `queries` count examples per class, and classes take
+        turns, so that any first part of a set is balanced.
+        """
+        ...
+
+
+class ExampleSampler:
+    """Draws a support and a query set for each of N tasks.
+
+    They do not depend on the parameters: all inner steps learn from the same support set, and
+    `collect` has no need to adapt.
+
+    Args:
+        family: the tasks.
+        shots: support examples per task (classification: per class).
+        queries: query examples per task (classification: per class).
+        reference: hand the support inputs over with the query inputs, as `Referenced`, for a model
+            whose batch norm is not to see the other queries.
+        device: where the examples go.
+
+    Raises:
+        ValueError: the family cannot supply that many.
+    """
+
+    on_policy = False
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        shots: int,
+        queries: int,
+        reference: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        for name, count in (("shots", shots), ("queries", queries)):
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}.")
+        check = getattr(family, "check_episode", None)
+        if check is not None:
+            check(shots, queries)
+        self.family, self.shots, self.queries = family, shots, queries
+        self.reference, self.device = reference, torch.device(device)
+        self._last: tuple[Key, np.ndarray, dict[Role, Examples]] | None = None
+
+    def __call__(
+        self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query", step: int = 0
+    ) -> Examples:
+        """The support or the query set.
+
+        Args:
+            params: not looked at.
+            tasks: [N, ...].
+            key: what is drawn derives from it and the tasks alone, so the sets of one key belong
+                together whatever `step` is.
+            role: which of the two.
+
+        Returns:
+            Examples with leaves [N, B, ...], on `device`.
+        """
+        if self._last is None or self._last[0] != key or self._last[1] is not tasks:
+            drawn = self.family.episode(tasks, self.shots, self.queries, generator(*key))
+            (x, y), (query_x, query_y) = (
+                tuple(self._tensor(array) for array in pair) for pair in drawn
+            )
+            query_inputs = Referenced(query_x, x) if self.reference else query_x
+            sets: dict[Role, Examples] = {
+                "support": Examples(x, y),
+                "query": Examples(query_inputs, query_y),
+            }
+            self._last = (key, tasks, sets)
+        return self._last[2][role]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)

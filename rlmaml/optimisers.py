@@ -1,0 +1,142 @@
+"""Outer steps that descend the meta-gradient by any optimiser of `torch.optim`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.types import Meta, MetaBatch, Metrics, State
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """An outer step by an optimiser of `torch.optim`."""
+
+    name: str = "Adam"
+    """Class in torch.optim: Adam, AdamW, SGD, RMSprop, ..."""
+    learning_rate: float = 1e-3
+    """β of the outer step, at the start."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of that class."""
+    schedule: str | None = None
+    """Class in torch.optim.lr_scheduler, stepped once per iteration: CosineAnnealingLR, ..."""
+    schedule_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, e.g. {"T_max": 70000}."""
+    clip_norm: float | None = None
+    """Scale the meta-gradient down to this norm where it is longer."""
+    clip_value: float | None = None
+    """Clip every component of the meta-gradient to ± this (before clip_norm)."""
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"optimiser.learning_rate must be positive, got {self.learning_rate}.")
+        for name in ("clip_norm", "clip_value"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"optimiser.{name} must be positive or None, got {value}.")
+        self._make([torch.zeros(1, 1)])  # wrong names and arguments are errors now, not later
+
+    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Live:
+        """The state of the optimiser at the start, or as `saved` holds it."""
+        params = [leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)]
+        live = self._make(params)
+        if saved is not None:
+            live.optimiser.load_state_dict(saved["optimiser"])
+            if live.schedule is not None:
+                live.schedule.load_state_dict(saved["schedule"])
+        return live
+
+    def saved(self, state: Live) -> dict[str, Any]:
+        """The optimiser's state as tensors, numbers and containers of them."""
+        saved = {"optimiser": state.optimiser.state_dict()}
+        if state.schedule is not None:
+            saved["schedule"] = state.schedule.state_dict()
+        return saved
+
+    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+        """One step down the gradient of the meta-objective.
+
+        A gradient that is not finite changes nothing, and `outcome` says so. The state is used
+        up: go on with the one returned.
+        """
+        live: Live = state.outer
+        losses, gradient = meta_gradient(objective, state.meta, batch)
+        norm = gradient.norm()
+        metrics: Metrics = {
+            "outcome": "accepted",
+            "loss": mean_over_tasks(losses).item(),
+            "gradient_norm": norm.item(),
+            "learning_rate": live.optimiser.param_groups[0]["lr"],
+        }
+        if not torch.isfinite(norm):
+            return state, metrics | {"outcome": "gradient not finite"}
+        if self.clip_value is not None:
+            gradient = gradient.clamp(-self.clip_value, self.clip_value)
+        if self.clip_norm is not None:
+            gradient = gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
+        parts = gradient.split([param.numel() for param in live.params])
+        for param, part in zip(live.params, parts, strict=True):
+            param.grad = part.view(param.shape)
+        live.optimiser.step()
+        if live.schedule is not None:
+            live.schedule.step()
+        # Copies, because the next step will write to the optimiser's own.
+        values = iter([param.detach().clone() for param in live.params])
+        return State(tree.map(lambda _: next(values), state.meta), live), metrics
+
+    def _make(self, params: list[Tensor]) -> Live:
+        kind = _member(torch.optim, self.name, torch.optim.Optimizer)
+        if kind in (torch.optim.LBFGS, torch.optim.SparseAdam):
+            raise ValueError(
+                f"torch.optim.{self.name} needs more than one dense gradient a step: use another."
+            )
+        optimiser = _call(kind, params, lr=self.learning_rate, **self.kwargs)
+        if self.schedule is None:
+            if self.schedule_kwargs:
+                raise ValueError(
+                    f"optimiser.schedule_kwargs {self.schedule_kwargs} are for a schedule, but "
+                    "optimiser.schedule is None: name one."
+                )
+            return Live(params, optimiser, None)
+        schedulers = torch.optim.lr_scheduler
+        schedule = _member(schedulers, self.schedule, schedulers.LRScheduler)
+        if schedule is schedulers.ReduceLROnPlateau:
+            raise ValueError("ReduceLROnPlateau watches a metric: use a schedule of the iteration.")
+        return Live(params, optimiser, _call(schedule, optimiser, **self.schedule_kwargs))
+
+
+class Live(NamedTuple):
+    """A torch optimiser at work: it changes in place."""
+
+    params: list[Tensor]  # its own copies of the meta-parameters
+    optimiser: torch.optim.Optimizer
+    schedule: Any  # a torch.optim.lr_scheduler, or None
+
+
+def _member(module: Any, name: str, base: type) -> Any:
+    """The class `name` of a torch module.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    found = {
+        key
+        for key, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+    }
+    if name not in found:
+        raise ValueError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(found))}.")
+    return getattr(module, name)
+
+
+def _call(kind: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return kind(*args, **kwargs)
+    except (TypeError, ValueError, AttributeError, KeyError) as problem:
+        raise ValueError(f"{kind.__name__} does not take {kwargs}: {problem}") from problem

@@ -1,0 +1,114 @@
+"""What a run reports of a batch: how well its tasks go after 0..K inner steps."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from rlmaml.losses import Loss
+from rlmaml.objective import Objective, along_path
+from rlmaml.types import Episodes, Examples, Meta, MetaBatch
+
+Scores = dict[str, np.ndarray]
+"""Scores by name, each [N, K+1]; the first is the one that runs are compared by."""
+
+
+class Measure(Protocol):
+    """How well a batch's tasks go."""
+
+    metric: str
+    """The score that runs are compared by."""
+    higher_is_better: bool
+    note: str
+    """What a reader has to know of how the score was come by; may be empty."""
+
+    def scores(self, meta: Meta, batch: MetaBatch) -> Scores: ...
+
+    def steps(self, batch: MetaBatch) -> int:
+        """Environment steps that the batch cost; an example is an episode of one step."""
+        ...
+
+    def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
+        """Means over tasks for one line of metrics.jsonl.
+
+        `NAME/pre` is the score of φ_0 = θ, `NAME/post` that of φ_K, in between `NAME/step_k`.
+        """
+        ...
+
+
+class Returns:
+    """Episodes: the undiscounted return of those sampled with φ_k."""
+
+    metric, higher_is_better, note = "return", True, ""
+
+    def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
+        sets = _sets(batch)
+        found = {"return": [data.rewards.sum(-1).mean(-1) for data in sets]}
+        for name in sets[0].diagnostics:
+            found[name] = [_mean_per_task(data, name) for data in sets]
+        return {
+            name: np.stack([value.cpu().numpy() for value in values], 1)
+            for name, values in found.items()
+        }
+
+    def steps(self, batch: MetaBatch) -> int:
+        return int(
+            sum(data.mask.sum() + data.diagnostics["diverged"].sum() for data in _sets(batch))
+        )
+
+    def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
+        sets = _sets(batch)
+        return {
+            **_before_and_after({"return": self.scores(meta, batch)["return"]}),
+            "length/pre": sets[0].mask.sum(-1).mean().item(),
+            "length/post": sets[-1].mask.sum(-1).mean().item(),
+            "diverged": sum(data.diagnostics["diverged"].sum().item() for data in sets),
+        }
+
+
+class Predictions:
+    """Examples: losses of φ_k on the query set, which no inner step learns from.
+
+    Args:
+        objective: of the algorithm; its inner loop adapts.
+        losses: by name; the first is the metric.
+        note: see `Measure`.
+    """
+
+    def __init__(self, objective: Objective, losses: dict[str, Loss], note: str = "") -> None:
+        self.objective, self.losses, self.note = objective, losses, note
+        self.metric = next(iter(losses))
+        self.higher_is_better = self.metric == "accuracy"
+
+    def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
+        found = along_path(self.objective, meta, batch, self.losses)
+        return {name: value.cpu().numpy() for name, value in found.items()}
+
+    def steps(self, batch: MetaBatch) -> int:
+        sets: list[Examples] = [*batch.support[:1], batch.query]  # all steps share one support set
+        return sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
+
+    def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
+        return _before_and_after(self.scores(meta, batch))
+
+
+def _before_and_after(scores: Scores) -> dict[str, float]:
+    line = {}
+    for name, values in scores.items():
+        means = values.mean(0).tolist()
+        line |= {f"{name}/pre": means[0], f"{name}/post": means[-1]}
+        line |= {f"{name}/step_{k}": mean for k, mean in enumerate(means[1:-1], 1)}
+    return line
+
+
+def _sets(batch: MetaBatch) -> list[Episodes]:
+    return [*batch.support, batch.query]
+
+
+def _mean_per_task(data: Episodes, name: str) -> Any:
+    """The mean of a diagnostic over valid steps [N]; of divergences, the count."""
+    if name == "diverged":
+        return data.diagnostics[name].sum((1, 2))
+    total = (data.diagnostics[name] * data.mask).sum((1, 2))
+    return total / data.mask.sum((1, 2)).clamp(min=1)

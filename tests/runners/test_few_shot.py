@@ -1,0 +1,192 @@
+"""Few-shot supervised learning through the same command line, run folder and evaluation."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rlmaml import checkpoint, tree
+from rlmaml.random import Phase, generator
+from runners import cli, evaluate, presets, train
+from runners.build import build
+from runners.runfolder import RunFolder
+from tests.runners.test_cli import assert_same_run, learned, run
+
+TINY = ("--tasks", "4", "--checkpoint-every", "3", "--log-every", "2", "--threads", "1")
+SMALL = ("--iterations", "6", "--policy.hidden", "8", "--conv.filters", "4", *TINY)
+
+
+def tiny(preset, out, *more):
+    run("train", preset, "--out", out, *SMALL, *more)
+    return RunFolder(out)
+
+
+def test_a_regression_from_training_to_plots(tmp_path, capsys):
+    folder = tiny("sinusoid", tmp_path / "run", "--validation-tasks", "5")
+    lines = folder.read_metrics()
+    # Every second iteration, every checkpoint and what measures one.
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 5]
+    assert lines[-1]["env_steps"] == 6 * 4 * 20
+    assert all({"mse/pre", "mse/post", "loss", "learning_rate"} <= set(line) for line in lines)
+    assert lines[0]["loss"] == pytest.approx(lines[0]["mse/post"], rel=1e-5)
+    validated = {line["iteration"] + 1: line.get("validation/mse/post") for line in lines}
+    assert [validated[3] is not None, validated[6] is not None] == [True, True]
+    best = min((3, 6), key=lambda done: validated[done])
+    assert learned(folder).state["totals"]["best_iteration"] == best
+    assert "Best validation mse" in capsys.readouterr().out
+
+    run("evaluate", folder.path, "--tasks", "7", "--steps", "2", "--queries", "30")
+    said = capsys.readouterr().out
+    assert "mse on 7 held-out tasks" in said
+    result = json.loads(folder.evaluation.read_text())
+    assert result["metric"] == "mse"
+    assert len(result["per_task"]) == 7
+    assert result["mean"] == pytest.approx(np.mean([t["mse"] for t in result["per_task"]], 0))
+    for name in ("learning", "adaptation", "fits"):
+        assert (folder.plots / f"{name}.png").stat().st_size > 5000
+    fit = result["fits"][0]
+    amplitude, phase = fit["task"]
+    x, y = np.array(fit["truth"])
+    assert np.allclose(y, amplitude * np.sin(x - phase), atol=1e-5)
+    assert np.array(fit["curves"]).shape == (3, len(fit["grid"]))
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        "--optimiser.name Adam --optimiser.schedule StepLR"
+        """ --optimiser.schedule-kwargs {"step_size":2}""",
+        """--optimiser.name SGD --optimiser.kwargs {"momentum":0.9} --optimiser.clip-norm 0.5""",
+        "--outer trust-region",
+    ],
+)
+def test_resumed_is_the_same_run(tmp_path, outer):
+    outer = outer.split()
+    whole = tiny("sinusoid", tmp_path / "whole", *outer, "--validation-tasks", "5")
+    run("train", "sinusoid", "--out", tmp_path / "halves", *SMALL, *outer)  # without validating
+    halves = RunFolder(tmp_path / "halves")
+    shutil.rmtree(halves.checkpoints / "000006")  # as though killed before it was written
+    assert checkpoint.available(halves.checkpoints)[-1] == 3
+    run("train", "--resume", halves.path)
+    first, second = learned(whole), learned(halves)
+    assert all(map(torch.equal, tree.leaves(first.meta), tree.leaves(second.meta)))
+    again = tiny("sinusoid", tmp_path / "again", *outer)
+    assert_same_run(again, halves)
+
+
+def test_state_of_another_outer_step_is_refused(tmp_path, capsys):
+    folder = tiny("sinusoid", tmp_path / "run")
+    with pytest.raises(SystemExit):
+        run("train", "--resume", folder.path, "--outer", "trust-region", "--iterations", "8")
+    assert "outer: optimiser -> trust-region" in capsys.readouterr().err
+    # A new run may start from its parameters.
+    run("train", "sinusoid", "--out", tmp_path / "new", "--init", folder.path, *SMALL)
+
+
+def test_joint_training_is_zero_inner_steps(tmp_path):
+    folder = tiny("sinusoid", tmp_path / "run", "--inner.steps", "0")
+    lines = folder.read_metrics()
+    assert lines[-1]["mse/pre"] == lines[-1]["mse/post"]
+    assert lines[-1]["env_steps"] == 6 * 4 * 10  # no support sets
+    result = evaluate.evaluate(folder, tasks=3, steps=1, step_size=1e-8)
+    assert result["mean"][0] == pytest.approx(result["mean"][1], rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "support"])
+def test_images_say_which_batch_norm(tmp_path, capsys, image_folder, batch_norm):
+    options = ("--env.kwargs", json.dumps({"root": str(image_folder), "way": 3, "size": 20}))
+    options += ("--conv.batch-norm", batch_norm, "--validation-tasks", "3")
+    folder = tiny("images", tmp_path / "run", *options, "--examples.queries", "2")
+    run("evaluate", folder.path, "--tasks", "4", "--steps", "1", "--checkpoint", "best")
+    said = capsys.readouterr().out
+    assert f"accuracy on 4 held-out tasks ({batch_norm} batch norm)" in said
+    result = json.loads(folder.evaluation.read_text())
+    assert result["note"] == f"{batch_norm} batch norm"
+    assert "cross_entropy" in result["others"]
+    assert result["iteration"] == learned(folder).state["totals"]["best_iteration"]
+    assert {line["validation/accuracy/post"] for line in folder.read_metrics()[-1:]}
+
+
+def test_accuracy_does_not_depend_on_the_other_queries_with_support_statistics(image_folder):
+    """Evaluated with one query per class or with several, the first predictions are the same."""
+    config = presets.PRESETS["images"][1]
+    config = replace(
+        config,
+        env=replace(config.env, kwargs={"root": str(image_folder), "way": 3, "size": 20}),
+        conv=replace(config.conv, filters=4, batch_norm="support"),
+    )
+    experiment = build(config)
+    tasks = experiment.sample_tasks(2, generator(0, 0, Phase.EVALUATION_TASKS), split="test")
+    data = experiment.sampler(None, tasks, (0, 0, 0), "query")
+    policy = experiment.algorithm.objective.policy
+    for i in range(2):
+        query = tree.map(lambda leaf, i=i: leaf[i], data)
+        few = query.inputs._replace(inputs=query.inputs.inputs[:3])
+        whole = policy(experiment.params, query.inputs).logits
+        assert torch.allclose(whole[:3], policy(experiment.params, few).logits, atol=1e-5)
+
+
+def test_meta_training_learns_images(tmp_path, image_folder):
+    """Accuracy after one step on classes never seen, well above chance (1/3) and the start."""
+    options = ("--env.kwargs", json.dumps({"root": str(image_folder), "way": 3, "size": 20}))
+    options += ("--iterations", "60", "--tasks", "8", "--conv.filters", "8", "--threads", "2")
+    run("train", "images", "--out", tmp_path / "run", *options, "--log-every", "60")
+    result = evaluate.evaluate(RunFolder(tmp_path / "run"), tasks=50, steps=1)
+    assert result["mean"][0] < 0.45
+    assert result["mean"][1] > 0.7
+
+
+def test_the_same_world_by_rewards(tmp_path, capsys):
+    run("train", "sinusoid-episodes", "--out", tmp_path / "run", "--iterations", "2")
+    run("evaluate", tmp_path / "run", "--tasks", "3", "--steps", "1", "--episodes", "5")
+    assert "return on 3 held-out tasks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "message"),
+    [
+        ("half-cheetah-vel", ["--data", "examples"], "no labelled examples"),
+        ("sinusoid", ["--optimiser.name", "Adma"], "no 'Adma'"),
+        ("sinusoid", ["--optimiser.kwargs", "3"], "JSON object"),
+        ("sinusoid", ["--examples.shots", "0"], "shots must be at least 1"),
+        ("digits", ["--examples.shots", "500"], "500"),
+        ("digits", ["--conv.downsample", "pool"], "cannot be halved"),
+        ("digits", ["--data", "episodes"], "vectors"),
+        ("images", [], "root"),
+        ("images", ["--env.kwargs", '{"root": "/nonexistent"}'], "/nonexistent"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, preset, options, message):
+    with pytest.raises(SystemExit) as stopped:
+        run("train", preset, "--out", tmp_path / "run", *options)
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_best_checkpoint_needs_one(tmp_path, capsys):
+    folder = tiny("sinusoid", tmp_path / "run", "--iterations", "2")
+    with pytest.raises(SystemExit):
+        run("evaluate", folder.path, "--checkpoint", "best")
+    assert "no best checkpoint" in capsys.readouterr().err
+
+
+def test_help_has_the_options_of_examples(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "digits", "--help"])
+    said = capsys.readouterr().out
+    for option in ("--examples.shots", "--optimiser.schedule", "--conv.batch-norm", "--data"):
+        assert option in said
+
+
+def test_validator_draws_the_same_tasks_every_time():
+    config = replace(presets.PRESETS["sinusoid"][1], validation_tasks=4)
+    experiment = build(config)
+    state = experiment.algorithm.init(experiment.params)
+    validator = train.Validator(config)
+    assert validator(state, None) == validator(state, None)
