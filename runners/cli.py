@@ -8,7 +8,7 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import tyro
 
@@ -82,8 +82,18 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             raise UsageError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
     except (UsageError, FloatingPointError) as problem:
-        print(f"rlmaml: {problem}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(problem)
+    except ValueError as problem:
+        from runners.worlds import image_error
+
+        if not isinstance(problem, image_error()):
+            raise
+        _refuse(problem)
+
+
+def _refuse(problem: Exception) -> NoReturn:
+    print(f"rlmaml: {problem}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def _train(words: list[str]) -> None:

@@ -47,8 +47,9 @@ def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFol
         start = read_checkpoint(init)
         state = experiment.algorithm.restore(matching(start.meta, state.meta, init))
         restore_normaliser(experiment, start, init)
+    validator = Validator(config) if config.validation_tasks else None
     folder.create(config, init=init)
-    _run(config, folder, experiment, state, done=0, totals=Totals())
+    _run(config, folder, experiment, state, validator, done=0, totals=Totals())
     return folder
 
 
@@ -79,8 +80,9 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
             f"{folder.path} has {done} iterations already: --iterations {config.iterations} would "
             "throw some away."
         )
+    validator = Validator(config) if config.validation_tasks else None
     folder.write_config(config)
-    _run(config, folder, experiment, state, done=done, totals=totals)
+    _run(config, folder, experiment, state, validator, done=done, totals=totals)
     return folder
 
 
@@ -109,6 +111,7 @@ def _run(
     folder: RunFolder,
     experiment: Experiment,
     state: State,
+    validator: Validator | None,
     *,
     done: int,
     totals: Totals,
@@ -117,7 +120,6 @@ def _run(
     normaliser = experiment.normaliser
     attempt = folder.attempts() + 1
     board = _tensorboard(folder) if config.tensorboard else None
-    validator = Validator(config) if config.validation_tasks else None
     better = {"higher_is_better": measure.higher_is_better}
 
     def save(iteration: int) -> None:
@@ -224,15 +226,24 @@ def _run(
 
 
 class Validator:
-    """Measures parameters on tasks of the validation split: always the same tasks and draws."""
+    """Measures parameters on tasks of the validation split: always the same tasks and draws.
+
+    Raises:
+        UsageError: the family has none.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._experiment = build(config, tasks=config.validation_tasks)
         rng = generator(config.seed, 0, Phase.VALIDATION_TASKS)
-        self._tasks = self._experiment.sample_tasks(
-            config.validation_tasks, rng, split="validation"
-        )
+        try:
+            self._tasks = self._experiment.sample_tasks(
+                config.validation_tasks, rng, split="validation"
+            )
+        except ValueError as problem:
+            raise UsageError(
+                f"There are no validation tasks ({problem}): pass --validation-tasks 0."
+            ) from problem
 
     def __call__(self, state: State, normaliser: Normaliser | None) -> dict[str, float]:
         """Means over tasks, as `validation/NAME/pre` and so on."""

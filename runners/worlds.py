@@ -65,6 +65,11 @@ def make_family(config: TrainConfig) -> Any:
         return made.examples
 
 
+def image_error() -> type[ValueError]:
+    """What is raised in the middle of a run where an image of a folder cannot be read."""
+    return importlib.import_module("envs.images").ImageFolderError
+
+
 @contextlib.contextmanager
 def _told_plainly(config: TrainConfig) -> Iterator[None]:
     try:

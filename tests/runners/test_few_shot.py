@@ -169,6 +169,35 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, preset, options, mes
     assert not (tmp_path / "run").exists()
 
 
+def test_a_broken_image_is_named_and_costs_no_checkpoint(tmp_path, capsys, image_folder):
+    root = tmp_path / "root"
+    shutil.copytree(image_folder, root)
+    options = ("--env.kwargs", json.dumps({"root": str(root), "way": 2}))
+    options += ("--examples.queries", "1", "--validation-tasks", "0")
+    options += ("--tasks", "1", "--conv.filters", "2", "--checkpoint-every", "1")
+    for image in sorted(root.glob("*/[3-7].png")):  # most of them, so that one is drawn soon
+        image.write_bytes(b"no image")
+    with pytest.raises(SystemExit) as stopped:
+        run("train", "images", "--out", tmp_path / "run", *options, "--iterations", "50")
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert str(root) in said
+    assert ".png" in said
+    before = checkpoint.available(RunFolder(tmp_path / "run").checkpoints)[-1]
+    for image in sorted(root.glob("*/[3-7].png")):
+        shutil.copy(image.with_name("0.png"), image)
+    run("train", "--resume", tmp_path / "run", "--iterations", before + 2)
+    assert learned(RunFolder(tmp_path / "run")).iteration == before + 2
+
+
+def test_no_validation_classes_is_said_before_the_run_begins(tmp_path, capsys, image_folder):
+    kwargs = json.dumps({"root": str(image_folder), "fractions": [0.8, 0.0, 0.2]})
+    with pytest.raises(SystemExit):
+        run("train", "images", "--out", tmp_path / "run", "--env.kwargs", kwargs)
+    assert "--validation-tasks 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_best_checkpoint_needs_one(tmp_path, capsys):
     folder = tiny("sinusoid", tmp_path / "run", "--iterations", "2")
     with pytest.raises(SystemExit):
