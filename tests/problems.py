@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlmaml import tree
-from rlmaml.types import Episodes, Params
+from rlmaml import losses, models, tree
+from rlmaml.adjoints import unrolled
+from rlmaml.inner import adapt, gradient_descent
+from rlmaml.objective import Objective, over_tasks
+from rlmaml.types import Episodes, MetaBatch, Params
 
 
 class Quadratic(NamedTuple):
@@ -79,6 +82,44 @@ def random_episodes(
         final_observations=torch.zeros(*shape[:2], observation_size, dtype=dtype),
         diagnostics={"diverged": zeros},
     )
+
+
+def random_batch(
+    steps=1,
+    *,
+    tasks=5,
+    episodes=4,
+    horizon=6,
+    hidden=(6,),
+    kind=models.GaussianMLP,
+    dtype=torch.float64,
+    alpha=0.4,
+):
+    """An objective, its meta-parameters, and a batch collected at those parameters."""
+    module = kind(3, 2, models.PolicyConfig(hidden=hidden, activation="tanh")).to(dtype)
+    policy = models.functional(module)
+    meta = {"params": models.parameters(module)}
+    inner = gradient_descent(losses.log_likelihood(policy), alpha)
+    objective = Objective(inner, unrolled, losses.likelihood_ratio(policy), policy)
+    stacked = over_tasks(policy)
+    params, support = tree.repeat(meta["params"], tasks), []
+    size = {"tasks": tasks, "episodes": episodes, "horizon": horizon, "observation_size": 3}
+    size |= {"dtype": dtype}
+    for k in range(steps):
+        data = random_episodes(stacked, params, seed=k, **size)
+        params = over_tasks(lambda p, d: inner.step(meta, p, d, 0))(params, data)
+        support.append(data)
+    query = random_episodes(stacked, params, seed=99, **size)
+    return objective, meta, MetaBatch(tuple(support), query)
+
+
+def mean_outer_loss(objective, meta, batch):
+    """Task by task in a Python loop."""
+    found = []
+    for i in range(len(batch.query.targets)):
+        data = one(batch, i)
+        found.append(objective.loss(adapt(objective.inner, meta, data.support)[-1], data.query))
+    return torch.stack(found).mean()
 
 
 class TargetEnv(gymnasium.Env):
