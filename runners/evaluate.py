@@ -199,13 +199,17 @@ def _changed(
 
 
 def summary(scores: np.ndarray) -> dict[str, list[float]]:
-    """Mean over tasks and half-width of its 95 % interval (normal approximation), [K+1] each."""
+    """Mean over tasks and half-width of its 95 % interval (normal approximation), [K+1] each.
+
+    NaN for a step after which the score of some task is not finite.
+    """
     n = len(scores)
-    spread = scores.std(0, ddof=1) if n > 1 else np.zeros(scores.shape[1])
-    return {
-        "mean": scores.mean(0).tolist(),
-        "ci95": (1.96 * spread / np.sqrt(n)).tolist(),
-    }
+    if not np.isfinite(scores).all():  # an inner step too large for some task
+        scores = np.where(np.isfinite(scores).all(0), scores, np.nan)
+    with np.errstate(over="ignore"):  # or nearly so
+        spread = scores.std(0, ddof=1) if n > 1 else np.zeros(scores.shape[1])
+        mean = scores.mean(0)
+    return {"mean": mean.tolist(), "ci95": (1.96 * spread / np.sqrt(n)).tolist()}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -220,7 +224,7 @@ def table(result: dict[str, Any]) -> str:
         rows += [(name, row) for name, row in result["others"].items()]
     for name, row in rows:
         cells = (
-            f"{m:9.{digits}f} ± {c:4.{digits}f}"
+            f"{m:9.{digits}f} ± {c:4.{digits}f}" if np.isfinite(m + c) else "diverged"
             for m, c in zip(row["mean"], row["ci95"], strict=True)
         )
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in cells))

@@ -101,6 +101,7 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
     tasks = result["fits"]
+    top = 1.2 * max(np.abs(task["truth"][1]).max() for task in tasks)
     figure = Figure(figsize=(3.2 * len(tasks), 3.4), dpi=120, layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         order = np.argsort(task["truth"][0])
@@ -112,7 +113,7 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
             label = "before" if k == 0 else f"after {k} step{'s' * (k > 1)}"
             axes.plot(task["grid"], task["curves"][k], style, color=colour, label=label)
         axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
-        axes.set(xlabel="x", ylim=(-5.5, 5.5))
+        axes.set(xlabel="x", ylim=(-top, top))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("y")
     figure.axes[0].legend(frameon=False, fontsize=7, loc="upper left")

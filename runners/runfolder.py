@@ -84,10 +84,7 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line; numbers that are not finite become null, since JSON has none."""
-        line = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in line.items()
-        }
+        line = _finite(line)
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end
                 file.seek(-1, os.SEEK_END)
@@ -132,9 +129,21 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that are not finite, since JSON has none."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that it is the old one or the new one, never half."""
+    """Write a JSON file so that it is the old one or the new one, never half.
+
+    Numbers that are not finite become null.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    staging.write_text(json.dumps(value, indent=1) + "\n")
+    staging.write_text(json.dumps(_finite(value), indent=1) + "\n")
     staging.replace(path)

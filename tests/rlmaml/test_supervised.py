@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 import envs  # noqa: F401  registers the worlds
-from rlmaml import ExampleSampler, losses, models, tree, trpo
+from rlmaml import ExampleSampler, Optimiser, losses, models, tree, trpo
 from rlmaml.adjoints import ADJOINTS, first_order, unrolled
 from rlmaml.algorithms.maml import MAML, InnerConfig
 from rlmaml.collect import collect
@@ -311,3 +311,21 @@ def test_maml_defaults_to_policy_gradients_and_takes_other_losses():
         before = before or metrics["surrogate"] - metrics["surrogate/gain"]
         assert metrics["outcome"] == "accepted"
     assert metrics["surrogate"] > before  # minus the loss
+
+
+@pytest.mark.gpu
+def test_examples_and_optimiser_on_cuda():
+    family = sinusoids()
+    policy = models.functional(module := models.RegressionMLP(1, 1))
+    algorithm = MAML(
+        policy, outer=Optimiser(), inner_loss=losses.mse, outer_loss=losses.mse, chunk_size=2
+    )
+    tasks, found = family.sample(5, generator(0)), []
+    for device in ("cpu", "cuda"):
+        sampler = ExampleSampler(family, shots=4, queries=4, device=device)
+        state = algorithm.init(tree.to(models.parameters(module), device))
+        batch = collect(sampler, algorithm.inner, state.meta, tasks, steps=1, key=(0, 0, 0))
+        assert all(leaf.device.type == device for leaf in tree.leaves(batch))
+        state, _ = algorithm.update(state, batch)
+        found.append(tree.ravel(tree.to(state.meta, "cpu"))[0])
+    assert torch.allclose(*found, atol=1e-5)

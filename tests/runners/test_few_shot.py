@@ -198,6 +198,17 @@ def test_no_validation_classes_is_said_before_the_run_begins(tmp_path, capsys, i
     assert not (tmp_path / "run").exists()
 
 
+def test_a_step_too_large_is_reported_as_diverged(tmp_path, capsys):
+    folder = tiny("sinusoid", tmp_path / "run")
+    run("evaluate", folder.path, "--step-size", "1e6", "--steps", "9", "--tasks", "3")
+    said = capsys.readouterr()
+    assert "diverged" in said.out
+    assert "Warning" not in said.err
+    result = json.loads(folder.evaluation.read_text(), parse_constant=pytest.fail)
+    assert result["mean"][0] is not None
+    assert result["mean"][-1] is None
+
+
 def test_best_checkpoint_needs_one(tmp_path, capsys):
     folder = tiny("sinusoid", tmp_path / "run", "--iterations", "2")
     with pytest.raises(SystemExit):
