@@ -39,7 +39,7 @@ def shares(run: Path) -> np.ndarray:
     tasks = json.loads((run / "evaluation.json").read_text())["per_task"]
     goals = [np.asarray(task["task"]) for task in tasks]
     stay, straight = (np.mean([rollout(g, way) for g in goals]) for way in (False, True))
-    returns = np.array([task["returns"] for task in tasks]).mean(0)
+    returns = np.array([task["return"] for task in tasks]).mean(0)
     return (returns - stay) / (straight - stay)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -48,6 +49,9 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         UsageError: an unknown environment, wrong constructor arguments, a model that does not fit,
             a device that is not there.
     """
+    if tasks is not None and config.chunk_size is None:
+        # An evaluation may have many more tasks than training found room for at once.
+        config = dataclasses.replace(config, chunk_size=config.tasks)
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
     threads = config.threads or import_worlds().engine.available_cpus()
     torch.set_num_threads(threads)

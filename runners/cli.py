@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise UsageError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
     except (UsageError, FloatingPointError) as problem:
         _refuse(problem)
+    except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as problem:
         from runners.worlds import image_error
 

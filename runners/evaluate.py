@@ -80,9 +80,11 @@ def evaluate(
     restore_normaliser(experiment, source, folder.path)
 
     began = time.perf_counter()
-    chosen = experiment.sample_tasks(
-        tasks, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
-    )
+    rng = generator(seed, 0, Phase.EVALUATION_TASKS)
+    try:
+        chosen = experiment.sample_tasks(tasks, rng, split="test")
+    except ValueError as problem:
+        raise UsageError(f"There are no test tasks: {problem}") from problem
     batch = collect(
         experiment.sampler,
         experiment.algorithm.inner,
@@ -90,7 +92,7 @@ def evaluate(
         chosen,
         steps=steps,
         key=(seed, 0, Phase.EVALUATION_ROLLOUT),
-        chunk_size=config.chunk_size,
+        chunk_size=experiment.algorithm.objective.chunk_size,
     )
     measure = experiment.measure
     scores = measure.scores(meta, batch)

@@ -257,7 +257,7 @@ class Validator:
             self._tasks,
             steps=experiment.algorithm.steps,
             key=(config.seed, 0, Phase.VALIDATION_ROLLOUT),
-            chunk_size=config.chunk_size,
+            chunk_size=experiment.algorithm.objective.chunk_size,
         )
         line = experiment.measure.line(state.meta, batch)
         return {f"validation/{name}": value for name, value in line.items()}
