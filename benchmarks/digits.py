@@ -25,13 +25,14 @@ import numpy as np
 import torch
 from torch.func import grad
 
-from rlmaml import tree
+from rlmaml import models, tree
 from rlmaml.collect import collect
 from rlmaml.losses import cross_entropy
 from rlmaml.objective import over_tasks
 from rlmaml.random import Phase, generator
 from rlmaml.types import Examples, MetaBatch, Params, Referenced
 from runners.build import Experiment, build
+from runners.config import TrainConfig
 from runners.evaluate import evaluate, summary
 from runners.runfolder import RunFolder, versions, write_json
 
@@ -57,7 +58,9 @@ def nearest(batch: MetaBatch) -> dict[str, np.ndarray]:
     return {name: (found == targets).float().mean(1).numpy() for name, found in right.items()}
 
 
-def from_scratch(experiment: Experiment, batch: MetaBatch, rate: float, seed: int) -> np.ndarray:
+def from_scratch(
+    config: TrainConfig, experiment: Experiment, batch: MetaBatch, rate: float, seed: int
+) -> np.ndarray:
     """Accuracy per task [N] of fresh weights trained on the support set by Adam."""
     policy = experiment.algorithm.objective.policy
     slope = grad(cross_entropy(policy))
@@ -79,21 +82,20 @@ def from_scratch(experiment: Experiment, batch: MetaBatch, rate: float, seed: in
         predicted: Any = policy(params, data.query.inputs)
         return (predicted.logits.argmax(-1) == data.query.targets).float().mean()
 
-    count = len(batch.query.targets)
-    rng = torch.Generator().manual_seed(seed)
-    # Every task from weights of its own, drawn as the model's are: Xavier-uniform, zero biases.
-    params = tree.map(lambda leaf: fresh(leaf, count, rng), experiment.params)
+    params = fresh(config, experiment, len(batch.query.targets), seed)
     with torch.no_grad():
         return over_tasks(train, 50)(params, batch).numpy()
 
 
-def fresh(leaf: torch.Tensor, count: int, rng: torch.Generator) -> torch.Tensor:
-    """New weights for `count` tasks in place of initial ones: matrices and kernels are redrawn."""
-    if leaf.ndim == 1:
-        return leaf.expand(count, *leaf.shape).clone()
-    area = leaf[0, 0].numel()
-    bound = (6 / ((leaf.shape[0] + leaf.shape[1]) * area)) ** 0.5
-    return (torch.rand(count, *leaf.shape, generator=rng) * 2 - 1) * bound
+def fresh(config: TrainConfig, experiment: Experiment, count: int, seed: int) -> Params:
+    """Initial weights of `count` new networks, stacked."""
+    family: Any = experiment.sampler.family
+    drawn = []
+    for task in range(count):
+        torch.manual_seed(seed * 10_000 + task)
+        model = models.ConvClassifier(family.inputs.shape, int(family.outputs.n), config.conv)
+        drawn.append(models.parameters(model))
+    return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
 
 
 def study(run: Path, tasks: int) -> dict[str, Any]:
@@ -117,10 +119,10 @@ def study(run: Path, tasks: int) -> dict[str, Any]:
 
     test, validation = draw("test", tasks), draw("validation", 50)
     on_validation = {
-        rate: float(from_scratch(experiment, validation, rate, 1).mean()) for rate in RATES
+        rate: float(from_scratch(config, experiment, validation, rate, 1).mean()) for rate in RATES
     }
     rate = max(on_validation, key=lambda r: on_validation[r])
-    scores = {**nearest(test), "from scratch": from_scratch(experiment, test, rate, 2)}
+    scores = {**nearest(test), "from scratch": from_scratch(config, experiment, test, rate, 2)}
     return {
         "run": run.name,
         "env": config.env.kwargs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -173,6 +175,18 @@ class FewShotTasks(ClassTasks):
     def splits(self) -> dict[str, tuple[int, ...]]:
         """The classes of each split."""
         return {split: tuple(members.tolist()) for split, members in self._splits.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of which classes are in which split and how many images each has.
+
+        A folder that gained a class is divided anew, and what was held out may be no more.
+        """
+        about = {
+            split: [(self._images.names[k], int(self._counts[k])) for k in members]
+            for split, members in self.splits.items()
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
         """`n` tasks, `[n, way, 2]`: distinct classes of the split, in random order.

@@ -46,6 +46,7 @@ class ExampleSampler:
         reference: hand the support inputs over with the query inputs, as `Referenced`, for a model
             whose batch norm is not to see the other queries.
         device: where the examples go.
+        dtype: of inputs and of targets that are not classes.
 
     Raises:
         ValueError: the family cannot supply that many.
@@ -61,6 +62,7 @@ class ExampleSampler:
         queries: int,
         reference: bool = False,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         for name, count in (("shots", shots), ("queries", queries)):
             if count < 1:
@@ -69,7 +71,7 @@ class ExampleSampler:
         if check is not None:
             check(shots, queries)
         self.family, self.shots, self.queries = family, shots, queries
-        self.reference, self.device = reference, torch.device(device)
+        self.reference, self.device, self.dtype = reference, torch.device(device), dtype
         self._last: tuple[Key, np.ndarray, dict[Role, Examples]] | None = None
 
     def __call__(
@@ -87,7 +89,8 @@ class ExampleSampler:
         Returns:
             Examples with leaves [N, B, ...], on `device`.
         """
-        if self._last is None or self._last[0] != key or self._last[1] is not tasks:
+        last = self._last
+        if last is None or last[0] != key or not np.array_equal(last[1], tasks):
             drawn = self.family.episode(tasks, self.shots, self.queries, generator(*key))
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
@@ -97,8 +100,9 @@ class ExampleSampler:
                 "support": Examples(x, y),
                 "query": Examples(query_inputs, query_y),
             }
-            self._last = (key, tasks, sets)
-        return self._last[2][role]
+            self._last = last = (key, tasks.copy(), sets)
+        return last[2][role]
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor

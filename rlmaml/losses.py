@@ -60,6 +60,11 @@ def mse(policy: Policy) -> Loss:
 
     def loss(params: Params, examples: Examples) -> Tensor:
         predicted: Any = policy(params, examples.inputs)
+        if predicted.mean.shape != examples.targets.shape:
+            raise ValueError(
+                f"Predictions have shape {tuple(predicted.mean.shape)}, targets "
+                f"{tuple(examples.targets.shape)}: they must agree, [B, Y] each."
+            )
         return (predicted.mean - examples.targets).square().sum(-1).mean()
 
     return loss
@@ -69,7 +74,7 @@ def cross_entropy(policy: Policy) -> Loss:
     """-mean log p(y | x), in nats (Finn et al. 2017, equation 3).
 
     The mean, where the paper's image code sums over the N classes of an N-way task and divides
-    by the shots: its α is N times ours.
+    by the shots: what it calls α is N times as large here.
     """
 
     def loss(params: Params, examples: Examples) -> Tensor:

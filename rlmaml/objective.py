@@ -18,7 +18,7 @@ from rlmaml import tree
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.returns import masked_mean
-from rlmaml.types import Adjoint, InnerLoop, Meta, MetaBatch, Params, Path, Policy
+from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
 
 class Objective(NamedTuple):
@@ -142,9 +142,11 @@ def fisher_product(
     of all N tasks, on the fraction of episodes used.
 
     Args:
-        fraction: the share of each task's episodes to use, in (0, 1], at least one. Below
-            1 the products are an estimate, still symmetric and positive semi-definite; J and
-            F are taken at the true φ_k, which come from all episodes.
+        fraction: the share of each task's episodes to use, in (0, 1], at least one; of examples,
+            of the query set alone, since a few shots are not exchangeable. Below 1 the products
+            are an estimate, still symmetric and positive semi-definite. J and F are taken at the
+            true φ_k, which come from all the data (with transductive batch norm, F at outputs that
+            see fewer queries).
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"The Fisher fraction must lie in (0, 1], got {fraction}.")
@@ -152,9 +154,7 @@ def fisher_product(
     theta = theta.detach().requires_grad_()
 
     def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
-        data = MetaBatch(
-            tuple(support.part(fraction) for support in data.support), data.query.part(fraction)
-        )
+        data = _part(data, fraction)
         inner = objective.inner if fraction == 1 else _anchored(objective.inner, path)
         params = objective.adjoint(inner, unravel(theta), data.support)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
@@ -183,6 +183,14 @@ def fisher_product(
         return mean_over_tasks(_sums_as_rows(images, sizes))
 
     return product
+
+
+def _part(data: MetaBatch, fraction: float) -> MetaBatch:
+    """A share of one task's data."""
+    support = data.support
+    if fraction < 1:
+        support = tuple(s.part(fraction) if isinstance(s, Episodes) else s for s in support)
+    return MetaBatch(support, data.query.part(fraction))
 
 
 def _anchored(inner: InnerLoop, path: Path) -> InnerLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -40,13 +41,19 @@ class Optimiser:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"optimiser.{name} must be positive or None, got {value}.")
-        self._make([torch.zeros(1, 1)])  # wrong names and arguments are errors now, not later
+        # Wrong names and arguments are errors now, not later.
+        live = self._make([torch.zeros(1, 1)])
+        live.params[0].grad = torch.ones(1, 1)
+        _call(live.optimiser.step, {}, self.name, self.kwargs)
+        if live.schedule is not None:
+            _call(live.schedule.step, {}, self.schedule, self.schedule_kwargs)
 
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Live:
         """The state of the optimiser at the start, or as `saved` holds it."""
         params = [leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)]
         live = self._make(params)
         if saved is not None:
+            saved = copy.deepcopy(saved)  # torch takes the tensors over, and writes to them
             live.optimiser.load_state_dict(saved["optimiser"])
             if live.schedule is not None:
                 live.schedule.load_state_dict(saved["schedule"])
@@ -57,7 +64,26 @@ class Optimiser:
         saved = {"optimiser": state.optimiser.state_dict()}
         if state.schedule is not None:
             saved["schedule"] = state.schedule.state_dict()
-        return saved
+        return copy.deepcopy(saved)
+
+    def rehearse(self, iterations: int) -> None:
+        """Run the schedule alone for that many iterations.
+
+        Raises:
+            ValueError: it ends before.
+        """
+        live = self._make([torch.zeros(1, 1)])
+        if live.schedule is None:
+            return
+        for done in range(iterations):
+            try:
+                live.optimiser.step()
+                live.schedule.step()
+            except Exception as problem:
+                raise ValueError(
+                    f"optimiser.schedule {self.schedule} with {self.schedule_kwargs} cannot go on "
+                    f"after {done} of {iterations} iterations: {problem}"
+                ) from problem
 
     def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
         """One step down the gradient of the meta-objective.
@@ -80,6 +106,8 @@ class Optimiser:
             gradient = gradient.clamp(-self.clip_value, self.clip_value)
         if self.clip_norm is not None:
             gradient = gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
+        with torch.no_grad():
+            torch._foreach_copy_(live.params, tree.leaves(state.meta))
         parts = gradient.split([param.numel() for param in live.params])
         for param, part in zip(live.params, parts, strict=True):
             param.grad = part.view(param.shape)
@@ -92,11 +120,10 @@ class Optimiser:
 
     def _make(self, params: list[Tensor]) -> Live:
         kind = _member(torch.optim, self.name, torch.optim.Optimizer)
-        if kind in (torch.optim.LBFGS, torch.optim.SparseAdam):
-            raise ValueError(
-                f"torch.optim.{self.name} needs more than one dense gradient a step: use another."
-            )
-        optimiser = _call(kind, params, lr=self.learning_rate, **self.kwargs)
+        if "lr" in self.kwargs:
+            raise ValueError("optimiser.kwargs has lr: give optimiser.learning_rate instead.")
+        settings = {"lr": self.learning_rate, **self.kwargs}
+        optimiser = _call(lambda **k: kind(params, **k), settings, self.name, settings)
         if self.schedule is None:
             if self.schedule_kwargs:
                 raise ValueError(
@@ -106,9 +133,9 @@ class Optimiser:
             return Live(params, optimiser, None)
         schedulers = torch.optim.lr_scheduler
         schedule = _member(schedulers, self.schedule, schedulers.LRScheduler)
-        if schedule is schedulers.ReduceLROnPlateau:
-            raise ValueError("ReduceLROnPlateau watches a metric: use a schedule of the iteration.")
-        return Live(params, optimiser, _call(schedule, optimiser, **self.schedule_kwargs))
+        settings = self.schedule_kwargs
+        made = _call(lambda **k: schedule(optimiser, **k), settings, self.schedule, settings)
+        return Live(params, optimiser, made)
 
 
 class Live(NamedTuple):
@@ -117,6 +144,10 @@ class Live(NamedTuple):
     params: list[Tensor]  # its own copies of the meta-parameters
     optimiser: torch.optim.Optimizer
     schedule: Any  # a torch.optim.lr_scheduler, or None
+
+
+UNFIT = {"LBFGS", "SparseAdam", "ReduceLROnPlateau"}
+"""What needs more than one dense gradient a step, or a metric."""
 
 
 def _member(module: Any, name: str, base: type) -> Any:
@@ -129,14 +160,14 @@ def _member(module: Any, name: str, base: type) -> Any:
         key
         for key, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, base) and value is not base
-    }
+    } - UNFIT
     if name not in found:
         raise ValueError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(found))}.")
     return getattr(module, name)
 
 
-def _call(kind: Any, *args: Any, **kwargs: Any) -> Any:
+def _call(make: Any, kwargs: dict[str, Any], name: str | None, shown: dict[str, Any]) -> Any:
     try:
-        return kind(*args, **kwargs)
-    except (TypeError, ValueError, AttributeError, KeyError) as problem:
-        raise ValueError(f"{kind.__name__} does not take {kwargs}: {problem}") from problem
+        return make(**kwargs)
+    except Exception as problem:  # what torch's classes raise for bad arguments is anything
+        raise ValueError(f"{name} does not take {shown}: {problem}") from problem

@@ -1,7 +1,8 @@
 """Arithmetic on trees of tensors: dicts, tuples and NamedTuples, however nested.
 
-The same trees that `torch.func` sees. Written out, because these run dozens of times per
-meta-iteration and PyTorch's own Python versions cost more than the arithmetic of a small network.
+`torch.func` sees these and more: a list or None is a leaf here. Written out, because these run
+dozens of times per meta-iteration and PyTorch's own Python versions cost more than the arithmetic
+of a small network.
 """
 
 from __future__ import annotations

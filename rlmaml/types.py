@@ -70,7 +70,8 @@ class Examples(NamedTuple):
         return inputs.new_ones(inputs.shape[:1])
 
     def part(self, fraction: float) -> Examples:
-        """The first of one task's examples, at least one; classes take turns, so they balance."""
+        """The first of one task's examples, at least one. Classes take turns, so a multiple of
+        their number is balanced. The reference of `Referenced` inputs stays whole."""
         count = _share(fraction, len(self.targets))
         inputs = self.inputs
         if isinstance(inputs, Referenced):

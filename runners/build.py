@@ -11,16 +11,16 @@ import gymnasium
 import numpy as np
 import torch
 
-from rlmaml import losses, models
+from rlmaml import losses, models, tree
 from rlmaml.algorithms.maml import MAML
 from rlmaml.examples import ExampleSampler
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
-from rlmaml.types import Params
+from rlmaml.types import Examples, Params
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.measures import Measure, Predictions, Returns
-from runners.worlds import import_worlds, make_env, make_family
+from runners.worlds import image_error, import_worlds, make_env, make_family
 
 
 class Experiment(NamedTuple):
@@ -32,6 +32,7 @@ class Experiment(NamedTuple):
     params: Params  # initial, on config.device
     device: torch.device
     measure: Measure
+    fingerprint: str | None = None  # of the data, where a run depends on files
 
     @property
     def normaliser(self) -> Normaliser | None:
@@ -112,8 +113,30 @@ def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
         else {"mse": loss(policy)},
         note=f"{config.conv.batch_norm} batch norm" if conv else "",
     )
+    _try_one(family, sampler, loss(policy), models.parameters(model))
     params = _parameters(model, device)
-    return Experiment(family.sample, sampler, algorithm, params, device, measure)
+    fingerprint = getattr(family, "fingerprint", None)
+    return Experiment(family.sample, sampler, algorithm, params, device, measure, fingerprint)
+
+
+def _try_one(family: Any, sampler: ExampleSampler, loss: losses.Loss, params: Params) -> None:
+    """Whether the model takes what the family gives: a task of it, before anything is written.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        tasks = family.sample(1, generator(0), split="train")
+        (inputs, targets), _ = family.episode(tasks, 1, 1, generator(0))
+        data = Examples(torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy()))
+        loss(params, tree.map(lambda x: x.float() if x.is_floating_point() else x, data))
+    except (TypeError, ValueError, RuntimeError, IndexError) as problem:
+        if isinstance(problem, image_error()):
+            raise
+        raise UsageError(
+            f"The examples of {type(family).__name__} do not fit its `inputs` {family.inputs} and "
+            f"`outputs` {family.outputs}: {problem}"
+        ) from problem
 
 
 def _policy(shape: tuple[int, ...], actions: Any, config: TrainConfig) -> torch.nn.Module:

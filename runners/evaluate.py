@@ -20,7 +20,13 @@ from rlmaml.types import Meta, MetaBatch, Referenced
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.errors import UsageError
-from runners.restore import best_checkpoint, matching, read_checkpoint, restore_normaliser
+from runners.restore import (
+    best_checkpoint,
+    check_data,
+    matching,
+    read_checkpoint,
+    restore_normaliser,
+)
 from runners.runfolder import RunFolder, versions, write_json
 
 
@@ -78,6 +84,7 @@ def evaluate(
     experiment = build(changed, tasks=tasks)
     meta = matching(source.meta, experiment.algorithm.init(experiment.params).meta, folder.path)
     restore_normaliser(experiment, source, folder.path)
+    check_data(experiment, source, folder.path)
 
     began = time.perf_counter()
     rng = generator(seed, 0, Phase.EVALUATION_TASKS)
@@ -141,7 +148,7 @@ FITS = 4
 def _fits(
     experiment: Experiment, meta: Meta, batch: MetaBatch, tasks: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Curves of the first few tasks before and after each step, with what they are to fit.
+    """Curves of the first few tasks before and after each step, with the examples.
 
     Empty unless the run is a regression of one number on one number.
     """
@@ -150,9 +157,9 @@ def _fits(
         return []
     if batch.query.inputs.shape[2:] != (1,) or batch.query.targets.shape[2:] != (1,):
         return []
-    space: Any = sampler.family
-    grid = torch.linspace(space.inputs.low[0], space.inputs.high[0], 101).unsqueeze(1)
     few = tree.map(lambda leaf: leaf[:FITS], batch)
+    seen = torch.cat([data.inputs.flatten() for data in (*few.support[:1], few.query)])
+    grid = torch.linspace(seen.min().item(), seen.max().item(), 101).unsqueeze(1)
 
     @torch.no_grad()
     def curves(data: MetaBatch) -> torch.Tensor:
@@ -162,15 +169,17 @@ def _fits(
         return torch.stack([fit.mean[:, 0] for fit in fitted])
 
     fitted = over_tasks(curves)(few).cpu()
-    (truth_x, truth_y), _ = space.episode(tasks[:FITS], 200, 1, generator(0))
-    support = few.support[0] if few.support else few.query
+
+    def points(data: Any, i: int) -> list[list[float]]:
+        return [data.inputs[i, :, 0].tolist(), data.targets[i, :, 0].tolist()]
+
     return [
         {
             "task": np.asarray(tasks[i]).tolist(),
             "grid": grid[:, 0].tolist(),
             "curves": fitted[i].tolist(),
-            "support": [support.inputs[i, :, 0].tolist(), support.targets[i, :, 0].tolist()],
-            "truth": [truth_x[i, :, 0].tolist(), truth_y[i, :, 0].tolist()],
+            "support": points(few.support[0], i) if few.support else [[], []],
+            "query": points(few.query, i),
         }
         for i in range(len(fitted))
     ]

@@ -101,11 +101,10 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
     tasks = result["fits"]
-    top = 1.2 * max(np.abs(task["truth"][1]).max() for task in tasks)
+    top = 1.2 * max(np.abs(task["query"][1]).max() for task in tasks)
     figure = Figure(figsize=(3.2 * len(tasks), 3.4), dpi=120, layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        order = np.argsort(task["truth"][0])
-        axes.plot(*np.array(task["truth"])[:, order], color="0.75", linewidth=4, label="task")
+        axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
         last = len(task["curves"]) - 1
         shown = dict.fromkeys((0, min(1, last), last))
         for k, colour in zip(shown, (BEFORE, AFTER, "#14364a"), strict=False):

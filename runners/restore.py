@@ -64,6 +64,21 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     }
 
 
+def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
+    """Whether the data are those that the run was trained on.
+
+    Raises:
+        UsageError: they are not, so that what was held out may not be what is held out now.
+    """
+    stored = start.state.get("data")
+    if stored is not None and stored != experiment.fingerprint:
+        raise UsageError(
+            f"The classes of images, or how many images they have, are not those that {path} was "
+            "trained with: its test classes may be others now. Put the data back as they were, or "
+            "start a new run."
+        )
+
+
 def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: Path) -> State:
     """Meta-parameters with the outer step's state of a checkpoint.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -23,7 +24,13 @@ from rlmaml.types import State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
-from runners.restore import matching, read_checkpoint, restore_normaliser, restore_state
+from runners.restore import (
+    check_data,
+    matching,
+    read_checkpoint,
+    restore_normaliser,
+    restore_state,
+)
 from runners.runfolder import RunFolder
 
 
@@ -41,8 +48,9 @@ def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFol
     """
     folder = RunFolder(out)
     folder.check_free()
+    _rehearse(config)
     experiment = build(config)
-    state = experiment.algorithm.init(experiment.params)
+    state = _begin(experiment)
     if init is not None:
         start = read_checkpoint(init)
         state = experiment.algorithm.restore(matching(start.meta, state.meta, init))
@@ -66,15 +74,19 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
             f"{folder.path} was trained with other settings ({'; '.join(differing)}): resume "
             "without changing them, or start a new run (--init takes over its parameters)."
         )
+    _rehearse(config)
     experiment = build(config)
-    state = experiment.algorithm.init(experiment.params)
+    state = _begin(experiment)
     done, totals = 0, Totals()
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
+        check_data(experiment, start, folder.path)
         meta = matching(start.meta, state.meta, folder.path)
         state = restore_state(experiment, start, meta, folder.path)
         restore_normaliser(experiment, start, folder.path)
-        done, totals = start.iteration, Totals(**start.state["totals"])
+        kept = start.state["totals"]
+        totals = Totals(**{name: kept[name] for name in vars(totals) if name in kept})
+        done = start.iteration
     if done > config.iterations:
         raise UsageError(
             f"{folder.path} has {done} iterations already: --iterations {config.iterations} would "
@@ -86,6 +98,21 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
     return folder
 
 
+def _rehearse(config: TrainConfig) -> None:
+    """Find out now, and not after hours, that a schedule ends before the run does."""
+    try:
+        config.outer_step.rehearse(config.iterations)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def _begin(experiment: Experiment) -> State:
+    try:
+        return experiment.algorithm.init(experiment.params)
+    except ValueError as problem:  # Muon, for one, takes matrices alone
+        raise UsageError(f"The outer step does not take these parameters: {problem}") from problem
+
+
 class Totals:
     """What a run counts up, kept in its checkpoints."""
 
@@ -95,15 +122,22 @@ class Totals:
         seconds: float = 0.0,
         best_score: float | None = None,
         best_iteration: int = 0,
+        best_by: str = "",
     ) -> None:
         self.env_steps, self.seconds = env_steps, seconds
         self.best_score, self.best_iteration = best_score, best_iteration
+        self.best_by = best_by
 
-    def note(self, score: float, iteration: int, *, higher_is_better: bool) -> None:
-        """Remember the score of a checkpoint, if it is the best so far."""
+    def note(self, score: float, iteration: int, *, by: str, higher_is_better: bool) -> None:
+        """Remember the score of a checkpoint, if it is the best so far.
+
+        Only scores that were come by in the same way (`by`) are compared.
+        """
+        if not math.isfinite(score):
+            return
         sign = 1 if higher_is_better else -1
-        if self.best_score is None or sign * score > sign * self.best_score:
-            self.best_score, self.best_iteration = score, iteration
+        if self.best_by != by or self.best_score is None or sign * score > sign * self.best_score:
+            self.best_score, self.best_iteration, self.best_by = score, iteration, by
 
 
 def _run(
@@ -120,10 +154,12 @@ def _run(
     normaliser = experiment.normaliser
     attempt = folder.attempts() + 1
     board = _tensorboard(folder) if config.tensorboard else None
-    better = {"higher_is_better": measure.higher_is_better}
+    by = "training" if validator is None else f"validation on {config.validation_tasks} tasks"
+    best = {"by": by, "higher_is_better": measure.higher_is_better}
 
     def save(iteration: int) -> None:
         kept: dict[str, Any] = {"totals": vars(totals), "outer": algorithm.saved(state)}
+        kept["data"] = experiment.fingerprint
         if normaliser is not None:
             kept["normaliser"] = normaliser.state_dict()
         checkpoint.save(
@@ -171,7 +207,9 @@ def _run(
             # The batch measured the parameters that this iteration began with.
             measures_checkpoint = iteration > 0 and iteration % config.checkpoint_every == 0
             bar.update()
-            if due or stopping or measures_checkpoint or done % config.log_every == 0:
+            refused = metrics.get("outcome", "accepted") != "accepted"
+            scheduled = done % config.log_every == 0
+            if scheduled or due or stopping or measures_checkpoint or refused:
                 line = {
                     "iteration": iteration,
                     "attempt": attempt,
@@ -190,9 +228,9 @@ def _run(
                 )
                 if validator is not None and due:
                     line |= validator(state, normaliser)
-                    totals.note(line[f"validation/{name}/post"], done, **better)
+                    totals.note(line[f"validation/{name}/post"], done, **best)
                 elif validator is None and measures_checkpoint:
-                    totals.note(line[f"{name}/post"], iteration, **better)
+                    totals.note(line[f"{name}/post"], iteration, **best)
                 folder.append_metrics(line)
                 if board is not None:
                     board(line)
@@ -218,11 +256,9 @@ def _run(
         f"{totals.seconds / 60:.1f} min, peak memory {peak:.2f} GiB. Run folder: {folder.path}"
     )
     if totals.best_score is not None:
-        best = folder.checkpoints / f"{totals.best_iteration:06d}"
-        kind = "validation" if validator is not None else "training"
-        print(
-            f"Best {kind} {measure.metric} at a checkpoint: {totals.best_score:.3g}, kept in {best}"
-        )
+        place = folder.checkpoints / f"{totals.best_iteration:06d}"
+        score = f"{measure.metric} by {totals.best_by}: {totals.best_score:.3g}"
+        print(f"Best {score}, kept in {place}")
 
 
 class Validator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,18 @@ def make_family(config: TrainConfig) -> Any:
             raise TypeError(
                 "it has no labelled examples (an attribute `examples` with `sample` and "
                 "`episode`): pass --data episodes to learn from its rewards"
+            )
+        lacking = [
+            name
+            for name in ("sample", "episode", "inputs", "outputs")
+            if not hasattr(made.examples, name)
+        ]
+        if not lacking and "split" not in inspect.signature(made.examples.sample).parameters:
+            lacking = ["sample(n, rng, split)"]
+        if lacking:
+            raise TypeError(
+                f"its `examples` lack {', '.join(lacking)}; envs.examples.ExampleTasks says what "
+                "is needed"
             )
         return made.examples
 

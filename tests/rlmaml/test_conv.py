@@ -7,7 +7,7 @@ from torch import nn
 from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, meta_gradient
+from rlmaml.objective import Objective, fisher_product, meta_gradient, reference
 from rlmaml.types import Examples, MetaBatch, Referenced
 from tests.problems import mean_outer_loss, one
 
@@ -90,6 +90,26 @@ def test_conv_meta_gradient_against_finite_differences(batch_norm):
     if batch_norm == "support":
         assert len(part.inputs.inputs) == 2
         assert len(part.inputs.reference) == 6
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "support"])
+def test_curvature_on_a_fraction_keeps_the_shots_whole(batch_norm):
+    """One shot a class: the products on a part of the queries stay near those on all of them."""
+    model = convolutional(batch_norm, blocks=2, downsample="stride").double()
+    policy = models.functional(model)
+    loss = losses.cross_entropy(policy)
+    x = torch.randn(4, 3, 2, 17, 17, dtype=torch.float64)
+    queries = torch.randn(4, 30, 2, 17, 17, dtype=torch.float64)
+    inputs = Referenced(queries, x) if batch_norm == "support" else queries
+    labels = torch.arange(3).repeat(10).expand(4, -1)
+    batch = MetaBatch((Examples(x, torch.arange(3).expand(4, -1)),), Examples(inputs, labels))
+    objective = Objective(gradient_descent(loss, ALPHA), unrolled, loss, policy)
+    meta = {"params": models.parameters(model)}
+    ref = reference(objective, meta, batch)
+    whole, part = (fisher_product(objective, meta, batch, ref, fraction=f) for f in (1.0, 0.5))
+    v = meta_gradient(objective, meta, batch)[1]
+    ratio = (v @ part(v)) / (v @ whole(v))
+    assert 0.5 < ratio < 2, ratio
 
 
 def test_images_too_small_for_pooling_are_refused():
