@@ -41,6 +41,8 @@ class Optimiser:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"optimiser.{name} must be positive or None, got {value}.")
+        if (self.name, self.kwargs, self.schedule, self.schedule_kwargs) == ("Adam", {}, None, {}):
+            return  # right, and torch takes more than a second to make its first optimiser
         # Wrong names and arguments are errors now, not later.
         live = self._make([torch.zeros(1, 1)])
         live.params[0].grad = torch.ones(1, 1)
