@@ -69,6 +69,14 @@ def image_folder(
             f"the images are in. {_LAYOUTS}"
         )
     classes, splits = _classes(root, split_seed, fractions)
+    places: dict[Path, Path] = {}
+    for folder in classes:
+        twin = places.setdefault(folder.resolve(), folder)
+        if twin is not folder:
+            raise ImageFolderError(
+                f"{folder} and {twin} are the same folder: a class may be held out only once. "
+                "Remove one of the two"
+            )
     images = _Files(root, classes, size, colour)
     for split in get_args(Split):
         members = splits.get(split, ())

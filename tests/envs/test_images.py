@@ -349,3 +349,12 @@ def test_bad_parameters(tmp_path):
     for bad in [(0.5, 0.5), (0.0, 0.0, 1.0), (1.2, -0.2, 0.0)]:
         with pytest.raises(ValueError, match="fractions are those of"):
             image_folder(tmp_path, fractions=bad)
+
+
+def test_a_link_to_a_class_is_not_another_class(tmp_path):
+    """Or its images could be trained on under one name and tested on under the other."""
+    paint_classes(tmp_path, "abcdefgh")
+    image_folder(tmp_path, way=2, fractions=(0.5, 0.25, 0.25))
+    (tmp_path / "z").symlink_to(tmp_path / "c", target_is_directory=True)
+    with pytest.raises(ImageFolderError, match=r"z and .*c are the same folder"):
+        image_folder(tmp_path, way=2, fractions=(0.5, 0.25, 0.25))
