@@ -113,13 +113,13 @@ def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
         else {"mse": loss(policy)},
         note=f"{config.conv.batch_norm} batch norm" if conv else "",
     )
-    _try_one(family, sampler, loss(policy), models.parameters(model))
+    _try_one(family, loss(policy), models.parameters(model))
     params = _parameters(model, device)
     fingerprint = getattr(family, "fingerprint", None)
     return Experiment(family.sample, sampler, algorithm, params, device, measure, fingerprint)
 
 
-def _try_one(family: Any, sampler: ExampleSampler, loss: losses.Loss, params: Params) -> None:
+def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:
     """Whether the model takes what the family gives: a task of it, before anything is written.
 
     Raises:
