@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,9 +47,9 @@ class Optimiser:
         # Wrong names and arguments are errors now, not later.
         live = self._make([torch.zeros(1, 1)])
         live.params[0].grad = torch.ones(1, 1)
-        _call(live.optimiser.step, {}, self.name, self.kwargs)
+        _call(live.optimiser.step, self.name, self.kwargs)
         if live.schedule is not None:
-            _call(live.schedule.step, {}, self.schedule, self.schedule_kwargs)
+            _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Live:
         """The state of the optimiser at the start, or as `saved` holds it."""
@@ -81,7 +82,7 @@ class Optimiser:
             try:
                 live.optimiser.step()
                 live.schedule.step()
-            except Exception as problem:
+            except Exception as problem:  # each schedule has its own way to end
                 raise ValueError(
                     f"optimiser.schedule {self.schedule} with {self.schedule_kwargs} cannot go on "
                     f"after {done} of {iterations} iterations: {problem}"
@@ -125,7 +126,7 @@ class Optimiser:
         if "lr" in self.kwargs:
             raise ValueError("optimiser.kwargs has lr: give optimiser.learning_rate instead.")
         settings = {"lr": self.learning_rate, **self.kwargs}
-        optimiser = _call(lambda **k: kind(params, **k), settings, self.name, settings)
+        optimiser = _call(lambda: kind(params, **settings), self.name, settings)
         if self.schedule is None:
             if self.schedule_kwargs:
                 raise ValueError(
@@ -135,8 +136,8 @@ class Optimiser:
             return Live(params, optimiser, None)
         schedulers = torch.optim.lr_scheduler
         schedule = _member(schedulers, self.schedule, schedulers.LRScheduler)
-        settings = self.schedule_kwargs
-        made = _call(lambda **k: schedule(optimiser, **k), settings, self.schedule, settings)
+        arguments = self.schedule_kwargs
+        made = _call(lambda: schedule(optimiser, **arguments), self.schedule, arguments)
         return Live(params, optimiser, made)
 
 
@@ -168,8 +169,9 @@ def _member(module: Any, name: str, base: type) -> Any:
     return getattr(module, name)
 
 
-def _call(make: Any, kwargs: dict[str, Any], name: str | None, shown: dict[str, Any]) -> Any:
+def _call(action: Callable[[], Any], name: str | None, arguments: dict[str, Any]) -> Any:
+    """`action()`, with whatever it raises told as bad arguments of the class `name`."""
     try:
-        return make(**kwargs)
+        return action()
     except Exception as problem:  # what torch's classes raise for bad arguments is anything
-        raise ValueError(f"{name} does not take {shown}: {problem}") from problem
+        raise ValueError(f"{name} does not take {arguments}: {problem}") from problem

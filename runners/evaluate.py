@@ -82,7 +82,7 @@ def evaluate(
     source = read_checkpoint(checkpoint or folder.path)
     changed = _changed(config, episodes, queries, step_size, device)
     experiment = build(changed, tasks=tasks)
-    meta = matching(source.meta, experiment.algorithm.init(experiment.params).meta, folder.path)
+    meta = matching(source.meta, {"params": experiment.params}, folder.path)
     restore_normaliser(experiment, source, folder.path)
     check_data(experiment, source, folder.path)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from rlmaml.losses import Loss
 from rlmaml.objective import Objective, along_path
@@ -44,13 +46,11 @@ class Returns:
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
         sets = _sets(batch)
-        found = {"return": [data.rewards.sum(-1).mean(-1) for data in sets]}
-        for name in sets[0].diagnostics:
-            found[name] = [_mean_per_task(data, name) for data in sets]
-        return {
-            name: np.stack([value.cpu().numpy() for value in values], 1)
-            for name, values in found.items()
+        diagnostics = {
+            name: _stack(_mean_per_task(data, name) for data in sets)
+            for name in sets[0].diagnostics
         }
+        return {"return": _returns(sets), **diagnostics}
 
     def steps(self, batch: MetaBatch) -> int:
         return int(
@@ -60,7 +60,7 @@ class Returns:
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         sets = _sets(batch)
         return {
-            **_before_and_after({"return": self.scores(meta, batch)["return"]}),
+            **_before_and_after({"return": _returns(sets)}),
             "length/pre": sets[0].mask.sum(-1).mean().item(),
             "length/post": sets[-1].mask.sum(-1).mean().item(),
             "diverged": sum(data.diagnostics["diverged"].sum().item() for data in sets),
@@ -106,7 +106,17 @@ def _sets(batch: MetaBatch) -> list[Episodes]:
     return [*batch.support, batch.query]
 
 
-def _mean_per_task(data: Episodes, name: str) -> Any:
+def _returns(sets: list[Episodes]) -> np.ndarray:
+    """Mean undiscounted return of each task's episodes, [N, K+1]."""
+    return _stack(data.rewards.sum(-1).mean(-1) for data in sets)
+
+
+def _stack(values: Iterable[Tensor]) -> np.ndarray:
+    """K+1 tensors [N] as one array [N, K+1]."""
+    return np.stack([value.cpu().numpy() for value in values], 1)
+
+
+def _mean_per_task(data: Episodes, name: str) -> Tensor:
     """The mean of a diagnostic over valid steps [N]; of divergences, the count."""
     if name == "diverged":
         return data.diagnostics[name].sum((1, 2))

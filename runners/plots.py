@@ -82,10 +82,7 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     one_dimensional = goals.shape[1] == 1
     x = goals[:, 0] if one_dimensional else np.linalg.norm(goals, axis=1)
     returns = np.array([task["return"] for task in result["per_task"]])
-    shown = dict.fromkeys((0, min(1, returns.shape[1] - 1), returns.shape[1] - 1))
-    colours = [BEFORE, AFTER, "#14364a"]
-    for i, (k, colour) in enumerate(zip(shown, colours, strict=False)):
-        label = "before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}"
+    for i, (k, colour, label) in enumerate(_shown(returns.shape[1] - 1)):
         aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
         axes.scatter(x + aside, returns[:, k], s=18, color=colour, label=label, alpha=0.8)
     if result["groups"]:
@@ -105,11 +102,8 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
     figure = Figure(figsize=(3.2 * len(tasks), 3.4), dpi=120, layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
-        last = len(task["curves"]) - 1
-        shown = dict.fromkeys((0, min(1, last), last))
-        for k, colour in zip(shown, (BEFORE, AFTER, "#14364a"), strict=False):
+        for k, colour, label in _shown(len(task["curves"]) - 1):
             style = "--" if k == 0 else "-" if k == 1 else ":"
-            label = "before" if k == 0 else f"after {k} step{'s' * (k > 1)}"
             axes.plot(task["grid"], task["curves"][k], style, color=colour, label=label)
         axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
         axes.set(xlabel="x", ylim=(-top, top))
@@ -118,6 +112,13 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
     figure.axes[0].legend(frameon=False, fontsize=7, loc="upper left")
     figure.suptitle(f"{title}: tasks never seen")
     _save(figure, path)
+
+
+def _shown(last: int) -> list[tuple[int, str, str]]:
+    """Which of the inner steps 0 .. last to draw, each with its colour and label."""
+    steps = dict.fromkeys((0, min(1, last), last))
+    labels = ["before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}" for k in steps]
+    return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))
 
 
 def _figure() -> tuple[Any, Any]:

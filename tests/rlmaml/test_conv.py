@@ -60,20 +60,26 @@ def test_who_sees_whom_through_batch_norm():
     )
 
 
-@pytest.mark.parametrize("batch_norm", ["transductive", "support"])
-def test_conv_meta_gradient_against_finite_differences(batch_norm):
-    """float64, through batch norm in both steps, all tasks stacked against one by one."""
+def problem(batch_norm, shots, queries):
+    """Noise images in float64 with these labels [N, B]: an objective, meta-parameters, a batch."""
     model = convolutional(batch_norm, blocks=2, downsample="stride").double()
     policy = models.functional(model)
     loss = losses.cross_entropy(policy)
-    x = torch.randn(3, 6, 2, 17, 17, dtype=torch.float64)
-    queries = torch.randn(3, 4, 2, 17, 17, dtype=torch.float64)
-    inputs = Referenced(queries, x) if batch_norm == "support" else queries
-    batch = MetaBatch(
-        (Examples(x, torch.arange(3).repeat(3, 2)),), Examples(inputs, torch.randint(3, (3, 4)))
+    x, query_x = (
+        torch.randn(*labels.shape, 2, 17, 17, dtype=torch.float64) for labels in (shots, queries)
     )
+    inputs = Referenced(query_x, x) if batch_norm == "support" else query_x
+    batch = MetaBatch((Examples(x, shots),), Examples(inputs, queries))
     objective = Objective(gradient_descent(loss, ALPHA), unrolled, loss, policy)
-    meta = {"params": models.parameters(model)}
+    return objective, {"params": models.parameters(model)}, batch
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "support"])
+def test_conv_meta_gradient_against_finite_differences(batch_norm):
+    """float64, through batch norm in both steps, all tasks stacked against one by one."""
+    objective, meta, batch = problem(
+        batch_norm, torch.arange(3).repeat(3, 2), torch.randint(3, (3, 4))
+    )
     theta, unravel = tree.ravel(meta)
     gradient = meta_gradient(objective, meta, batch)[1]
     for direction in torch.randn(3, len(theta), dtype=torch.float64):
@@ -95,16 +101,8 @@ def test_conv_meta_gradient_against_finite_differences(batch_norm):
 @pytest.mark.parametrize("batch_norm", ["transductive", "support"])
 def test_curvature_on_a_fraction_keeps_the_shots_whole(batch_norm):
     """One shot a class: the products on a part of the queries stay near those on all of them."""
-    model = convolutional(batch_norm, blocks=2, downsample="stride").double()
-    policy = models.functional(model)
-    loss = losses.cross_entropy(policy)
-    x = torch.randn(4, 3, 2, 17, 17, dtype=torch.float64)
-    queries = torch.randn(4, 30, 2, 17, 17, dtype=torch.float64)
-    inputs = Referenced(queries, x) if batch_norm == "support" else queries
-    labels = torch.arange(3).repeat(10).expand(4, -1)
-    batch = MetaBatch((Examples(x, torch.arange(3).expand(4, -1)),), Examples(inputs, labels))
-    objective = Objective(gradient_descent(loss, ALPHA), unrolled, loss, policy)
-    meta = {"params": models.parameters(model)}
+    shots, queries = torch.arange(3).expand(4, -1), torch.arange(3).repeat(10).expand(4, -1)
+    objective, meta, batch = problem(batch_norm, shots, queries)
     ref = reference(objective, meta, batch)
     whole, part = (fisher_product(objective, meta, batch, ref, fraction=f) for f in (1.0, 0.5))
     v = meta_gradient(objective, meta, batch)[1]
