@@ -14,6 +14,7 @@ from rlmaml.models import (
     RegressionMLP,
 )
 from rlmaml.optimisers import Optimiser
+from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.trpo import TrustRegion
@@ -27,6 +28,7 @@ __all__ = [
     "ExampleSampler",
     "GaussianMLP",
     "InnerConfig",
+    "ObjectiveConfig",
     "Optimiser",
     "PolicyConfig",
     "RegressionMLP",

@@ -29,6 +29,7 @@ def collect(
     steps: int,
     key: Key,
     chunk_size: int | None = None,
+    own_hessian: bool = False,
 ) -> MetaBatch:
     """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
 
@@ -43,14 +44,17 @@ def collect(
         steps: K.
         key: (seed, iteration, phase), what all the sampler's randomness derives from.
         chunk_size: tasks per stacked inner step.
+        own_hessian: with φ_k also sample as many data for the derivative of inner step k.
     """
     on_policy = getattr(sampler, "on_policy", True)
     device = tree.leaves(meta)[0].device
     params = tree.repeat(inner.start(meta), len(tasks))
-    support = []
+    support, hessian = [], []
     for k in range(steps):
         data = tree.to(sampler(params, tasks, key, "support", k), device)
         support.append(data)
+        if own_hessian:
+            hessian.append(tree.to(sampler(params, tasks, key, "hessian", k), device))
         if not on_policy:
             continue
 
@@ -59,4 +63,4 @@ def collect(
 
         params = over_tasks(step, chunk_size)(params, data)
     query = tree.to(sampler(params, tasks, key, "query", steps), device)
-    return MetaBatch(tuple(support), query)
+    return MetaBatch(tuple(support), query, tuple(hessian))

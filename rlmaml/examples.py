@@ -43,6 +43,8 @@ class ExampleSampler:
         family: the tasks.
         shots: support examples per task (classification: per class).
         queries: query examples per task (classification: per class).
+        own_hessian: draw as many examples as `shots` once more, disjoint from the others, for the
+            derivative of the inner steps.
         reference: hand the support inputs over with the query inputs, as `Referenced`, for a model
             whose batch norm is not to see the other queries.
         device: where the examples go.
@@ -60,6 +62,7 @@ class ExampleSampler:
         *,
         shots: int,
         queries: int,
+        own_hessian: bool = False,
         reference: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -69,35 +72,39 @@ class ExampleSampler:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
         check = getattr(family, "check_episode", None)
         if check is not None:
-            check(shots, queries)
+            check(shots * (1 + own_hessian), queries)
         self.family, self.shots, self.queries = family, shots, queries
+        self.own_hessian = own_hessian
         self.reference, self.device, self.dtype = reference, torch.device(device), dtype
         self._last: tuple[Key, np.ndarray, dict[Role, Examples]] | None = None
 
     def __call__(
         self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query", step: int = 0
     ) -> Examples:
-        """The support or the query set.
+        """The support set, that for its derivatives, or the query set.
 
         Args:
             params: not looked at.
             tasks: [N, ...].
             key: what is drawn derives from it and the tasks alone, so the sets of one key belong
                 together whatever `step` is.
-            role: which of the two.
+            role: which of them. All inner steps share a set.
 
         Returns:
             Examples with leaves [N, B, ...], on `device`.
         """
         last = self._last
         if last is None or last[0] != key or not np.array_equal(last[1], tasks):
-            drawn = self.family.episode(tasks, self.shots, self.queries, generator(*key))
+            shots = self.shots * (1 + self.own_hessian)
+            drawn = self.family.episode(tasks, shots, self.queries, generator(*key))
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
             )
-            query_inputs = Referenced(query_x, x) if self.reference else query_x
+            count = y.shape[1] // (1 + self.own_hessian)  # classes take turns: balanced halves
+            query_inputs = Referenced(query_x, x[:, :count]) if self.reference else query_x
             sets: dict[Role, Examples] = {
-                "support": Examples(x, y),
+                "support": Examples(x[:, :count], y[:, :count]),
+                "hessian": Examples(x[:, count:], y[:, count:]),
                 "query": Examples(query_inputs, query_y),
             }
             self._last = last = (key, tasks.copy(), sets)

@@ -1,9 +1,13 @@
 """Losses: `loss(params, data) -> scalar`, for one task.
 
-Policy-gradient surrogates take a mean over the valid time steps of all the task's episodes, the
-log-probability of an action being the sum over its dimensions; supervised losses a mean over
-examples. The size of an inner step therefore depends on neither the number of tasks, nor the
-episode length, nor how many episodes or examples there are.
+Policy-gradient surrogates take a mean over the valid time steps of all the task's episodes (or,
+with `reduction="episodes"`, sums over episodes and the mean of those), the log-probability of an
+action being the sum over its dimensions; supervised losses a mean over examples. The size of an
+inner step therefore depends on neither the number of tasks, nor the episode length, nor how many
+episodes or examples there are.
+
+The surrogates agree in their gradient at the parameters that sampled, the policy gradient. They
+differ in their Hessian, which is what comes back through an inner step: docs/meta_gradients.md.
 
 A supervised loss is the policy gradient's at H = 1 with the targets as actions and an advantage
 of 1 each: `cross_entropy` is that, and half of `mse` is that of a Gaussian with σ = 1, up to a
@@ -13,43 +17,117 @@ constant.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from rlmaml.returns import masked_mean
+from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Data, Episodes, Examples, Params, Policy
 
 Loss = Callable[[Params, Data], Tensor]
 
 
-def log_likelihood(policy: Policy) -> Loss:
+class Surrogate(Protocol):
+    """Makes the policy-gradient loss of a policy."""
+
+    def __call__(self, policy: Policy, reduction: Reduction = "steps") -> Loss: ...
+
+
+def log_likelihood(policy: Policy, reduction: Reduction = "steps") -> Loss:
     """-mean_t log π(a_t | s_t) Â_t: the inner surrogate of the MAML paper's code.
 
-    Its gradient at the sampling parameters is the policy gradient's. Its Hessian is not that
-    of the expected return: the score outer product is missing (Al-Shedivat et al. 2018,
-    Foerster et al. 2018). It is the default because published step sizes refer to it.
+    Its Hessian is not that of the expected return, not even in expectation: the outer product
+    of scores is missing, since the data count as given (Al-Shedivat et al. 2018, Foerster et
+    al. 2018). Published step sizes refer to it.
     """
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
         log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
-        return -masked_mean(log_probs * episodes.advantages, episodes.mask)
+        return -reduce(log_probs * episodes.advantages, episodes.mask, reduction)
 
     return loss
 
 
-def likelihood_ratio(policy: Policy) -> Loss:
+def likelihood_ratio(policy: Policy, reduction: Reduction = "steps") -> Loss:
     """-mean_t [π(a_t | s_t) / π_old(a_t | s_t)] Â_t: TRPO's surrogate (Schulman et al. 2015, 14).
 
-    π_old is the policy that acted; at its parameters every ratio is 1.
+    π_old is the policy that acted; at its parameters every ratio is 1, and all derivatives are
+    those of ProMP's low-variance-curvature estimator (LVC, Rothfuss et al. 2019, section 5): the
+    Hessian has the outer product of each step's own score, not those across steps. Unbiased at
+    H = 1, otherwise biased and of low variance. Away from the parameters of π_old the ratio
+    corrects each step for who acted.
+    """
+
+    def loss(params: Params, episodes: Episodes) -> Tensor:
+        ratio = _log_ratio(policy, params, episodes).exp()
+        return -reduce(ratio * episodes.advantages, episodes.mask, reduction)
+
+    return loss
+
+
+def clipped_ratio(policy: Policy, clip: float, reduction: Reduction = "steps") -> Loss:
+    """-mean_t min(ρ_t Â_t, clip(ρ_t, 1-ε, 1+ε) Â_t), ρ_t the likelihood ratio: PPO's surrogate
+    (Schulman et al. 2017, equation 7)."""
+
+    def loss(params: Params, episodes: Episodes) -> Tensor:
+        ratio = _log_ratio(policy, params, episodes).exp()
+        advantages = episodes.advantages
+        least = (ratio * advantages).minimum(ratio.clamp(1 - clip, 1 + clip) * advantages)
+        return -reduce(least, episodes.mask, reduction)
+
+    return loss
+
+
+def dice(policy: Policy, reduction: Reduction = "steps") -> Loss:
+    """-mean_t ☐(Σ_{t'<t} log π_t') [☐(log π_t) - 1] Â_t, where ☐(x) = exp(x - stop_gradient(x)).
+
+    DiCE's objective Σ_t ☐(Σ_{t'≤t} log π_t') r_t (Foerster et al. 2018) in the form that takes
+    advantages (Loaded DiCE, Farquhar et al. 2019): with Â_t = R_t, the return from t on, the two
+    are equal by summation by parts, up to a constant. Derivatives of every order are unbiased for
+    those of the expected return. With Â_t = R_t - b_t there is, besides, the control variate
+    Σ_t ☐(Σ_{t'<t} log π_t') [1 - ☐(log π_t)] b_t. Its sum is strictly before t: with t in it, its
+    derivatives would not have mean zero.
+
+    Its value is zero.
     """
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
         log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
-        ratio = ((log_probs - episodes.log_probs) * episodes.mask).exp()  # no overflow on padding
-        return -masked_mean(ratio * episodes.advantages, episodes.mask)
+        log_probs = log_probs * episodes.mask
+        before = log_probs.cumsum(-1) - log_probs
+        change = magic_box(before) * (magic_box(log_probs) - 1)
+        return -reduce(change * episodes.advantages, episodes.mask, reduction)
 
     return loss
+
+
+def magic_box(x: Tensor) -> Tensor:
+    """☐(x) = exp(x - stop_gradient(x)): 1, with ∇☐(x) = ☐(x) ∇x (Foerster et al. 2018)."""
+    return (x - x.detach()).exp()
+
+
+def log_trajectory_ratio(policy: Policy) -> Loss:
+    """Σ_τ log p(τ) / p_old(τ) of all episodes together: 0 where they were sampled, its gradient
+    there the score of the whole inner data set."""
+
+    def loss(params: Params, episodes: Episodes) -> Tensor:
+        return _log_ratio(policy, params, episodes).sum()
+
+    return loss
+
+
+def _log_ratio(policy: Policy, params: Params, episodes: Episodes) -> Tensor:
+    """log π / π_old of every step [B, T]; 0 on padding, where it could overflow."""
+    log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
+    return (log_probs - episodes.log_probs) * episodes.mask
+
+
+SURROGATES: dict[str, Surrogate] = {
+    "log-likelihood": log_likelihood,
+    "lvc": likelihood_ratio,
+    "dice": dice,
+}
+"""What inner steps of reinforcement learning can descend."""
 
 
 def mse(policy: Policy) -> Loss:

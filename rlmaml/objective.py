@@ -2,6 +2,7 @@
 
     F(θ) = mean_i L_i(φ_i(θ), D'_i),   φ_i(θ) = adapt(θ, D_i)
 
+plus, in some methods, a term of the path from θ to φ_i (rlmaml/outer.py).
 Below this file functions see one task; above it they see F, its gradient, the divergence
 between adapted policies and its curvature.
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.returns import masked_mean
@@ -26,9 +28,15 @@ class Objective(NamedTuple):
 
     inner: InnerLoop
     adjoint: Adjoint
-    loss: Callable[[Params, Any], Tensor]  # the outer loss: (φ_K, query) -> scalar
+    loss: Callable[[Params, Any], Tensor]  # of the adapted model: (φ_K, query) -> scalar
     policy: Policy
     chunk_size: int | None = None  # tasks per stacked computation; None: all at once
+    path_term: Callable[[Path, MetaBatch], Tensor] | None = None  # what the way there adds
+
+    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+        """What is minimised, of one task."""
+        loss = self.loss(path[-1], data.query)
+        return loss if self.path_term is None else loss + self.path_term(path, data)
 
 
 class Reference(NamedTuple):
@@ -66,9 +74,9 @@ def evaluate(
     """Outer loss [N] and KL(reference ‖ adapted policy) [N], a mean over valid query steps."""
 
     def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
-        params = adapt(objective.inner, meta, data.support)[-1]
-        new: Any = objective.policy(params, data.query.inputs)
-        return objective.loss(params, data.query), masked_mean(old.kl(new), data.query.mask)
+        path = adapt(objective.inner, meta, data.support)
+        new: Any = objective.policy(path[-1], data.query.inputs)
+        return objective.outer_loss(path, data), masked_mean(old.kl(new), data.query.mask)
 
     return over_tasks(one, objective.chunk_size)(batch, ref.policy)
 
@@ -104,8 +112,8 @@ def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[T
     theta = tree.leaves(meta)
 
     def one(data: MetaBatch) -> Tensor:
-        path = objective.adjoint(objective.inner, meta, data.support)
-        return objective.loss(path[-1], data.query)
+        path = objective.adjoint(objective.inner, meta, data.support, data.hessian)
+        return objective.outer_loss(path, data)
 
     losses, gradients, sizes = [], [], []
     for chunk in tree.chunks(batch, objective.chunk_size):
@@ -155,8 +163,8 @@ def fisher_product(
 
     def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
         data = _part(data, fraction)
-        inner = objective.inner if fraction == 1 else _anchored(objective.inner, path)
-        params = objective.adjoint(inner, unravel(theta), data.support)[-1]
+        inner = objective.inner if fraction == 1 else anchored(objective.inner, path)
+        params = objective.adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
         outputs: Any = objective.policy(params, data.query.inputs)
         # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.
@@ -187,17 +195,12 @@ def fisher_product(
 
 def _part(data: MetaBatch, fraction: float) -> MetaBatch:
     """A share of one task's data."""
-    support = data.support
-    if fraction < 1:
-        support = tuple(s.part(fraction) if isinstance(s, Episodes) else s for s in support)
-    return MetaBatch(support, data.query.part(fraction))
+    if fraction == 1:
+        return data
 
+    def part(sets: tuple) -> tuple:
+        return tuple(s.part(fraction) if isinstance(s, Episodes) else s for s in sets)
 
-def _anchored(inner: InnerLoop, path: Path) -> InnerLoop:
-    """The same derivatives, but the values of a path computed elsewhere (on more data)."""
-
-    def step(meta: Meta, params: Params, data: Any, k: int) -> Params:
-        estimate = inner.step(meta, params, data, k)
-        return tree.map(lambda e, p: e + (p - e).detach(), estimate, path[k + 1])
-
-    return InnerLoop(inner.start, step)
+    return data._replace(
+        support=part(data.support), hessian=part(data.hessian), query=data.query.part(fraction)
+    )

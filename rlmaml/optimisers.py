@@ -101,25 +101,29 @@ class Optimiser:
             "outcome": "accepted",
             "loss": mean_over_tasks(losses).item(),
             "gradient_norm": norm.item(),
-            "learning_rate": live.optimiser.param_groups[0]["lr"],
+            "learning_rate": live.learning_rate,
         }
         if not torch.isfinite(norm):
             return state, metrics | {"outcome": "gradient not finite"}
+        meta = self.descend(live, state.meta, gradient)
+        live.advance()
+        return State(meta, live), metrics
+
+    def descend(self, live: Live, meta: Meta, gradient: Tensor) -> Meta:
+        """One step from `meta` along a gradient [P] that is finite. The schedule stays."""
         if self.clip_value is not None:
             gradient = gradient.clamp(-self.clip_value, self.clip_value)
         if self.clip_norm is not None:
             gradient = gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
         with torch.no_grad():
-            torch._foreach_copy_(live.params, tree.leaves(state.meta))
+            torch._foreach_copy_(live.params, tree.leaves(meta))
         parts = gradient.split([param.numel() for param in live.params])
         for param, part in zip(live.params, parts, strict=True):
             param.grad = part.view(param.shape)
         live.optimiser.step()
-        if live.schedule is not None:
-            live.schedule.step()
         # Copies, because the next step will write to the optimiser's own.
         values = iter([param.detach().clone() for param in live.params])
-        return State(tree.map(lambda _: next(values), state.meta), live), metrics
+        return tree.map(lambda _: next(values), meta)
 
     def _make(self, params: list[Tensor]) -> Live:
         kind = _member(torch.optim, self.name, torch.optim.Optimizer)
@@ -147,6 +151,15 @@ class Live(NamedTuple):
     params: list[Tensor]  # its own copies of the meta-parameters
     optimiser: torch.optim.Optimizer
     schedule: Any  # a torch.optim.lr_scheduler, or None
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimiser.param_groups[0]["lr"]
+
+    def advance(self) -> None:
+        """One iteration of the schedule, if there is one."""
+        if self.schedule is not None:
+            self.schedule.step()
 
 
 UNFIT = {"LBFGS", "SparseAdam", "ReduceLROnPlateau"}

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Reduction = Literal["steps", "episodes"]
+"""How a task's steps make one number: their mean, or their sum over an episode and the mean over
+episodes, which is the mean times the episodes' mean length."""
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """The mean of x over the entries where mask is 1 (0 if there are none). Shapes equal."""
     return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def reduce(x: Tensor, mask: Tensor, reduction: Reduction = "steps") -> Tensor:
+    """One number from the valid steps of B episodes. Shapes equal, [B, T]."""
+    if reduction == "episodes":
+        return (x * mask).sum(-1).mean()
+    return masked_mean(x, mask)
 
 
 def discounted_sum(x: Tensor, discount: float) -> Tensor:

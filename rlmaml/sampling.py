@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -32,6 +32,9 @@ class AdvantageConfig:
     bootstrap: bool = False
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
     agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
+    baseline: Literal["linear", "none"] = "linear"
+    """What is subtracted from returns: a linear function of the observation and the time, fitted
+    on the episodes themselves, or nothing. Only nothing is exactly unbiased."""
     normalise: bool = True
     """Shift and scale each task's advantages to mean 0, standard deviation 1. Off, steps shrink as
     there is less to gain; the inner step size then refers to the reward's units."""
@@ -42,6 +45,11 @@ class AdvantageConfig:
                 raise ValueError(
                     f"advantages: {name} must lie in [0, 1], got {getattr(self, name)}."
                 )
+        if self.bootstrap and self.baseline == "none":
+            raise ValueError(
+                "advantages: bootstrap goes on with the baseline's value, and baseline is none. "
+                "Take baseline linear, or bootstrap False."
+            )
 
 
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
@@ -50,30 +58,41 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
     The baseline is fitted on the same episodes that it serves (Duan et al. 2016). An episode
     whose simulation diverged always goes on with the baseline's value, and the baseline is not
     fitted on its cut-off returns (unless there is nothing else): otherwise diverging would pay
-    wherever rewards are negative.
+    wherever rewards are negative, as it does without a baseline.
     """
     rewards, mask = episodes.rewards, episodes.mask
-    steps = torch.arange(rewards.shape[1], device=rewards.device)
-    features = baselines.features(episodes.observations, steps)
-    returns = discounted_sum(rewards, config.discount)
-    diverged = episodes.diagnostics["diverged"].amax(1)
-    whole = torch.where(diverged.amin() == 0, 1 - diverged, torch.ones_like(diverged))
-    weights = baselines.fit(features, returns, mask * whole.unsqueeze(-1))
-    values = baselines.predict(weights, features).to(rewards.dtype)
-    ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
-    final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
-    goes_on = 1 - episodes.terminated if config.bootstrap else diverged
+    values, final = torch.zeros_like(rewards), torch.zeros_like(episodes.terminated)
+    if config.baseline == "linear":
+        diverged = episodes.diagnostics["diverged"].amax(1)
+        values, final = _linear_baseline(episodes, config.discount, diverged)
+        final = final * (1 - episodes.terminated if config.bootstrap else diverged)
     advantages = generalised_advantages(
         rewards,
         values,
         mask,
         discount=config.discount,
         gae_lambda=config.gae_lambda,
-        final_values=final * goes_on,
+        final_values=final,
     )
     if config.normalise:
         advantages = normalise(advantages, mask)
     return episodes._replace(values=values * mask, advantages=advantages)
+
+
+def _linear_baseline(
+    episodes: Episodes, discount: float, diverged: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values of the observations [B, T] and of the final ones [B], of one task."""
+    rewards, mask = episodes.rewards, episodes.mask
+    steps = torch.arange(rewards.shape[1], device=rewards.device)
+    features = baselines.features(episodes.observations, steps)
+    returns = discounted_sum(rewards, discount)
+    whole = torch.where(diverged.amin() == 0, 1 - diverged, torch.ones_like(diverged))
+    weights = baselines.fit(features, returns, mask * whole.unsqueeze(-1))
+    values = baselines.predict(weights, features).to(rewards.dtype)
+    ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
+    final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
+    return values, final
 
 
 class Normaliser:
@@ -168,7 +187,8 @@ class RolloutSampler:
             )
         self.env, self.policy, self.device = env, policy, torch.device(device)
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
-        self.advantages = {"support": support_advantages or advantages, "query": advantages}
+        inner = support_advantages or advantages
+        self.advantages = {"support": inner, "hessian": inner, "query": advantages}
         self.normaliser = normaliser
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._act = over_tasks(policy)
@@ -185,7 +205,8 @@ class RolloutSampler:
             tasks: [N, *task_space.shape].
             key: what all randomness of this call derives from, together with the task's index;
                 `step` is added to its last entry.
-            role: whether an inner step will learn from the episodes, or the outer loss.
+            role: whether an inner step will learn from the episodes, its derivative, or the outer
+                loss. Those for the derivative of a step are independent of those for the step.
             step: inner steps taken so far.
 
         Raises:
@@ -200,7 +221,8 @@ class RolloutSampler:
                 f"Got {len(tasks)} tasks, but the environment is sized for "
                 f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes)."
             )
-        rngs = [generator(*key[:-1], key[-1] + step, i) for i in range(self.tasks)]
+        own = (1,) if role == "hessian" else ()
+        rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in range(self.tasks)]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]

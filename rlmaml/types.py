@@ -8,7 +8,7 @@ every leaf gains a leading [N].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -83,15 +83,18 @@ def _share(fraction: float, count: int) -> int:
     return max(1, round(fraction * count))
 
 
+Path = tuple[Params, ...]
+"""φ_0 .. φ_K: a task's parameters before, during and after adaptation."""
+
+
 class MetaBatch(NamedTuple):
     """What one meta-update learns from; every leaf has a leading [N]."""
 
     support: tuple[Data, ...]  # K entries: entry k was sampled with φ_k
     query: Data  # sampled with φ_K
-
-
-Path = tuple[Params, ...]
-"""φ_0 .. φ_K: a task's parameters before, during and after adaptation."""
+    hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
+    credit: Any = ()  # scalar per task: what its inner data are credited with (E-MAML)
+    path: Path = ()  # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
 
 
 class InnerLoop(NamedTuple):
@@ -101,11 +104,24 @@ class InnerLoop(NamedTuple):
     step: Callable[[Meta, Params, Data, int], Params]  # (meta, φ_k, support[k], k) -> φ_{k+1}
 
 
-Adjoint = Callable[[InnerLoop, Meta, tuple[Data, ...]], Path]
-"""`adapt` with a rule for its derivative with respect to the meta-parameters."""
+class Adjoint(Protocol):
+    """`adapt` with a rule for its derivative with respect to the meta-parameters.
 
-Role = Literal["support", "query"]
-"""What data are for: an inner step, or the outer loss."""
+    `hessian`: data for the derivative of each inner step, where they are not its `support`.
+    """
+
+    def __call__(
+        self,
+        inner: InnerLoop,
+        meta: Meta,
+        support: tuple[Data, ...],
+        hessian: tuple[Data, ...] = (),
+        /,
+    ) -> Path: ...
+
+
+Role = Literal["support", "hessian", "query"]
+"""What data are for: an inner step, the derivative of one, or the outer loss."""
 
 Policy = Callable[[Params, Any], Distribution]
 """(parameters, inputs [..., *obs]) -> distribution over actions [...]. A regression is a Gaussian

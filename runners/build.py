@@ -75,7 +75,13 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         normaliser=Normaliser(observations) if config.normalise_observations else None,
         device=sampling_device,
     )
-    algorithm = MAML(policy, config.inner, config.outer_step, chunk_size=config.chunk_size)
+    algorithm = MAML(
+        policy,
+        config.inner,
+        config.outer_step,
+        objective=config.objective,
+        chunk_size=config.chunk_size,
+    )
     return Experiment(
         env.sample_tasks, sampler, algorithm, _parameters(model, device), device, Returns()
     )
@@ -91,6 +97,7 @@ def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
             family,
             shots=config.examples.shots,
             queries=config.examples.queries,
+            own_hessian=config.inner.hessian == "separate",
             reference=conv and config.conv.batch_norm == "support",
             device=device,
         )

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import tyro
 
-from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.algorithms.maml import InnerConfig, check_combination
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
+from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.trpo import TrustRegion
 from runners.errors import UsageError
@@ -94,6 +95,8 @@ class TrainConfig:
     """The network of a classification of images."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What the outer step improves (data episodes)."""
     outer: Literal["trust-region", "optimiser"] = "trust-region"
     """The outer step: TRPO, or an optimiser of torch.optim on the meta-gradient."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
@@ -133,6 +136,35 @@ class TrainConfig:
                 raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}.")
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        aim = self.objective
+        if self.data == "examples":
+            if aim != ObjectiveConfig() or self.inner.surrogate != "log-likelihood":
+                raise ValueError(
+                    "objective and inner.surrogate are for data episodes: labelled examples do not "
+                    "depend on the parameters, so there is one gradient, and their loss is given."
+                )
+            return
+        check_combination(self.inner, aim, self.outer_step)
+        if self.tasks % aim.task_copies:
+            raise ValueError(
+                f"tasks must be a multiple of objective.task_copies, got {self.tasks} and "
+                f"{aim.task_copies}."
+            )
+        if aim.name == "e-maml":
+            if self.tasks < 2:
+                raise ValueError(
+                    "objective.name e-maml takes its baseline from other tasks: tasks must be at "
+                    "least 2, got 1."
+                )
+            if self.outer_advantages.normalise:
+                raise ValueError(
+                    "objective.name e-maml adds a multiple of the return to a surrogate of "
+                    "advantages, so both must be in the reward's units: take "
+                    "outer_advantages.normalise False."
+                )
 
     @property
     def outer_step(self) -> TrustRegion | Optimiser:

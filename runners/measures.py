@@ -53,9 +53,8 @@ class Returns:
         return {"return": _returns(sets), **diagnostics}
 
     def steps(self, batch: MetaBatch) -> int:
-        return int(
-            sum(data.mask.sum() + data.diagnostics["diverged"].sum() for data in _sets(batch))
-        )
+        sets = [*_sets(batch), *batch.hessian]
+        return int(sum(data.mask.sum() + data.diagnostics["diverged"].sum() for data in sets))
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         sets = _sets(batch)
@@ -86,7 +85,8 @@ class Predictions:
         return {name: value.cpu().numpy() for name, value in found.items()}
 
     def steps(self, batch: MetaBatch) -> int:
-        sets: list[Examples] = [*batch.support[:1], batch.query]  # all steps share one support set
+        # All steps share one support set.
+        sets: list[Examples] = [*batch.support[:1], *batch.hessian[:1], batch.query]
         return sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:

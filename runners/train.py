@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from rlmaml import checkpoint
@@ -183,14 +184,16 @@ def _run(
         for iteration in range(done, config.iterations):
             clock = time.perf_counter()
             rng = generator(config.seed, iteration, Phase.TASKS)
+            tasks = experiment.sample_tasks(config.tasks // algorithm.task_copies, rng)
             batch = collect(
                 sampler,
                 algorithm.inner,
                 state.meta,
-                experiment.sample_tasks(config.tasks, rng),
+                np.repeat(tasks, algorithm.task_copies, axis=0),
                 steps=algorithm.steps,
                 key=(config.seed, iteration, Phase.ROLLOUT),
                 chunk_size=config.chunk_size,
+                own_hessian=algorithm.own_hessian,
             )
             sampled = time.perf_counter()
             before = state.meta
