@@ -1,0 +1,440 @@
+"""Meta-gradients of reinforcement learning against exact ones, on a world that is enumerated.
+
+Losses are minimised and returns maximised, hence the minus signs.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from rlmaml import losses, tree
+from rlmaml.adjoints import ADJOINTS, unrolled
+from rlmaml.inner import gradient_descent
+from rlmaml.objective import Objective, meta_gradient, over_tasks
+from rlmaml.outer import credit, score_term
+from rlmaml.returns import normalise
+from tests.problems import one
+from tests.tabular import (
+    adapted_return,
+    every_batch,
+    expected_gradient,
+    expected_return,
+    probabilities,
+    small_policy,
+    trajectories,
+    world,
+)
+
+ALPHA = 0.7
+EXACT = 1e-10
+
+
+@pytest.fixture(params=[0, 3])
+def problem(request):
+    """A policy, its meta-parameters, and all trajectories of a world."""
+    chosen = world(request.param)
+    policy, params = small_policy(chosen, seed=request.param)
+    return policy, {"params": params}, trajectories(chosen)
+
+
+def state_values(policy, params, every):
+    """The expected return from each step of each trajectory on, given its state and time [M, T]."""
+    p = probabilities(policy, params, every)
+    states = every.episodes.observations.argmax(-1)
+    values = torch.zeros_like(every.episodes.rewards)
+    for t in range(values.shape[1]):
+        for s in range(2):
+            here = states[:, t] == s
+            if here.any():
+                values[here, t] = (p * every.episodes.advantages[:, t])[here].sum() / p[here].sum()
+    return values
+
+
+def with_advantages(every, advantages):
+    return every._replace(episodes=every.episodes._replace(advantages=advantages))
+
+
+def derivatives(surrogate, policy, params, every):
+    """Gradient [M, P] and Hessian [M, P, P] of a surrogate of each single trajectory."""
+    theta, unravel = tree.ravel(params)
+    logs = policy(params, every.episodes.observations).log_prob(every.episodes.actions)
+    loss = surrogate(policy, reduction="episodes")
+
+    def one(episode):
+        data = tree.map(lambda leaf: leaf.unsqueeze(0), episode)
+
+        def objective(v):
+            return -loss(unravel(v), data)
+
+        return torch.func.grad(objective)(theta), torch.func.hessian(objective)(theta)
+
+    return over_tasks(one)(every.episodes._replace(log_probs=logs))
+
+
+def exact(function, meta):
+    """Gradient [P] and Hessian [P, P] of a function of the meta-parameters."""
+    theta, unravel = tree.ravel(meta)
+    return tuple(
+        d(lambda v: function(unravel(v)))(theta) for d in (torch.func.grad, torch.func.hessian)
+    )
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+# The surrogates and J.
+
+
+@pytest.mark.parametrize("name", losses.SURROGATES)
+@pytest.mark.parametrize("baseline", [False, True])
+def test_expected_derivatives_of_the_surrogates(problem, name, baseline):
+    policy, meta, every = problem
+    gradient, hessian = exact(lambda m: expected_return(policy, m["params"], every), meta)
+    if baseline:
+        values = 0.3 + state_values(policy, meta["params"], every)
+        every = with_advantages(every, every.episodes.advantages - values)
+    p = probabilities(policy, meta["params"], every)
+    found = derivatives(losses.SURROGATES[name], policy, meta["params"], every)
+    assert distance(p @ found[0], gradient) < EXACT
+    error = distance(torch.einsum("m,mij->ij", p, found[1]), hessian)
+    if name == "dice":
+        assert error < EXACT
+    else:
+        assert error > 0.02
+
+
+def test_lvc_is_exact_for_one_step():
+    chosen = world(0, horizon=1, actions=3)
+    policy, params = small_policy(chosen)
+    every = trajectories(chosen)
+    _, hessian = exact(lambda m: expected_return(policy, m["params"], every), {"params": params})
+    p = probabilities(policy, params, every)
+    for name in losses.SURROGATES:
+        found = derivatives(losses.SURROGATES[name], policy, params, every)[1]
+        error = distance(torch.einsum("m,mij->ij", p, found), hessian)
+        assert error > 0.1 if name == "log-likelihood" else error < EXACT
+
+
+def test_dice_is_the_published_objective(problem):
+    """☐(Σ_{t'≤t}) r_t (+ control variate), trajectory by trajectory and not in the mean alone."""
+    policy, meta, every = problem
+    values = state_values(policy, meta["params"], every)
+
+    def published(policy, reduction, weigh):
+        def loss(params, data):
+            logs = policy(params, data.observations).log_prob(data.actions)
+            upto, box = logs.cumsum(-1), losses.magic_box
+            terms = (
+                box(upto) * data.rewards + weigh * box(upto - logs) * (1 - box(logs)) * data.values
+            )
+            return -terms.sum(-1).mean()
+
+        return loss
+
+    carrying = every._replace(episodes=every.episodes._replace(values=values))
+    for weigh in (0, 1):
+        ours = with_advantages(carrying, every.episodes.advantages - weigh * values)
+        found = derivatives(losses.dice, policy, meta["params"], ours)
+        expected = derivatives(partial(published, weigh=weigh), policy, meta["params"], carrying)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def spread(p, samples):
+    """Total variance of samples [M, ...] under probabilities [M]."""
+    mean = torch.einsum("m,m...->...", p, samples)
+    return (p @ (samples - mean).flatten(1).square().sum(1)).item()
+
+
+def test_variance_of_the_hessian(problem):
+    """The control variate lowers it, the wrong sign raises it; LVC's is lower than DiCE's."""
+    policy, meta, every = problem
+    p = probabilities(policy, meta["params"], every)
+    values = state_values(policy, meta["params"], every)
+
+    def variance(surrogate, sign):
+        moved = with_advantages(every, every.episodes.advantages - sign * values)
+        return spread(p, derivatives(surrogate, policy, meta["params"], moved)[1])
+
+    assert variance(losses.dice, 1) < 0.8 * variance(losses.dice, 0)
+    assert variance(losses.dice, -1) > 1.2 * variance(losses.dice, 0)
+    assert variance(losses.likelihood_ratio, 1) < variance(losses.dice, 1)
+
+
+def test_a_control_variate_that_is_not_strict_is_wrong(problem):
+    """☐(Σ_{t'≤t}) [1 - ☐(log π_t)] b_t has neither the gradient's nor the Hessian's mean zero."""
+    policy, meta, every = problem
+    values = state_values(policy, meta["params"], every)
+    every = every._replace(episodes=every.episodes._replace(values=values))
+    _, hessian = exact(lambda m: expected_return(policy, m["params"], every), meta)
+    p = probabilities(policy, meta["params"], every)
+
+    def dice(policy, reduction, strict):
+        def loss(params, data):
+            logs = policy(params, data.observations).log_prob(data.actions)
+            upto, box = logs.cumsum(-1), losses.magic_box
+            before = upto - logs if strict else upto
+            terms = box(upto) * data.rewards + box(before) * (1 - box(logs)) * data.values
+            return -terms.sum(-1).mean()
+
+        return loss
+
+    for strict in (True, False):
+        found = derivatives(partial(dice, strict=strict), policy, meta["params"], every)[1]
+        error = distance(torch.einsum("m,mij->ij", p, found), hessian)
+        assert error < EXACT if strict else error > 0.02
+
+
+# The meta-gradient and V_n.
+
+
+def setting(problem, surrogate="log-likelihood", *, score=False, alpha=ALPHA):
+    """An objective in the units of J: sums over episodes, no discount, no normalisation."""
+    policy, meta, every = problem
+    loss = losses.SURROGATES[surrogate](policy, reduction="episodes")
+    objective = Objective(
+        gradient_descent(loss, alpha),
+        unrolled,
+        losses.likelihood_ratio(policy, reduction="episodes"),
+        policy,
+        path_term=score_term(policy) if score else None,
+    )
+    return objective, meta, every
+
+
+def outer_returns(batch):
+    return batch.query.rewards.sum(-1).mean(-1)
+
+
+def gradient_of(function, meta):
+    theta, unravel = tree.ravel(meta)
+    return torch.func.grad(lambda v: function(unravel(v)))(theta)
+
+
+def expected_score_gradient(objective, meta, every, *, n, steps=1, baseline=0.3, outer=1):
+    """The expectation of log-likelihood with the score term, for a baseline independent of D."""
+    policy, inner = objective.policy, objective.inner
+    batch, weights = every_batch(policy, inner, meta, every, n=n, steps=steps, outer=outer)
+    batch = batch._replace(credit=outer_returns(batch) - baseline)
+    return -expected_gradient(objective, meta, batch, weights)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_e_maml_is_the_gradient_of_the_adapted_return(problem, n):
+    objective, meta, every = setting(problem, score=True)
+    value = adapted_return(objective.policy, objective.inner, every, n)
+    truth = gradient_of(value, meta)
+    assert distance(expected_score_gradient(objective, meta, every, n=n), truth) < EXACT
+    # Without the score term it is not.
+    without = objective._replace(path_term=None)
+    assert distance(expected_score_gradient(without, meta, every, n=n), truth) > 0.02
+
+
+def test_the_gradient_of_the_adapted_return_by_finite_differences(problem):
+    objective, meta, every = setting(problem)
+    value = adapted_return(objective.policy, objective.inner, every, 2)
+    theta, unravel = tree.ravel(meta)
+    direction = torch.randn_like(theta)
+    h = 1e-6
+    slope = (value(unravel(theta + h * direction)) - value(unravel(theta - h * direction))) / (
+        2 * h
+    )
+    assert slope.item() == pytest.approx((gradient_of(value, meta) @ direction).item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_e_maml_with_two_inner_steps(problem, n):
+    """The second data set is sampled by the once adapted policy, and has a score of its own."""
+    objective, meta, every = setting(problem, score=True)
+    value = adapted_return(objective.policy, objective.inner, every, n, steps=2)
+    truth = gradient_of(value, meta)
+    found = expected_score_gradient(objective, meta, every, n=n, steps=2)
+    assert distance(found, truth) < EXACT
+
+    def first_only(path, data):
+        return score_term(objective.policy)(path[:2], data._replace(support=data.support[:1]))
+
+    partly = objective._replace(path_term=first_only)
+    assert distance(expected_score_gradient(partly, meta, every, n=n, steps=2), truth) > 0.01
+
+
+def test_the_baseline_from_other_tasks_leaves_the_mean_alone(problem):
+    """`credit` itself, on all pairs of batches of two tasks, the other one a different world."""
+    objective, meta, every = setting(problem, score=True)
+    policy, inner = objective.policy, objective.inner
+    other = trajectories(world(7))
+    sides = [every_batch(policy, inner, meta, e, n=1) for e in (every, other)]
+    p, q = (side[1] for side in sides)
+    rows = torch.cartesian_prod(torch.arange(len(p)), torch.arange(len(q)))
+    pairs = [tree.map(lambda leaf, i=i: leaf[rows[:, i]], side[0]) for i, side in enumerate(sides)]
+    # Tasks come last, so that `credit` sees two tasks in each of many meta-batches.
+    queries = tree.map(lambda *leaves: torch.stack(leaves, 1), *(pair.query for pair in pairs))
+    credits = over_tasks(lambda query: credit(query, 1, "episodes"))(queries)
+    joint = p[rows[:, 0]] * q[rows[:, 1]]
+    found = [
+        -expected_gradient(objective, meta, pair._replace(credit=credits[:, i]), joint)
+        for i, pair in enumerate(pairs)
+    ]
+    for got, world_ in zip(found, (every, other), strict=True):
+        truth = gradient_of(adapted_return(policy, inner, world_, 1), meta)
+        assert distance(got, truth) < EXACT
+
+
+class Rewarded(NamedTuple):
+    """As much of episodes as `credit` reads, [N, B, T]."""
+
+    rewards: torch.Tensor
+    mask: torch.Tensor
+
+
+def test_copies_of_a_task_are_each_others_baseline():
+    rewards = torch.arange(1.0, 9.0).view(4, 2, 1)
+    episodes = Rewarded(rewards, torch.ones_like(rewards))
+    torch.testing.assert_close(credit(episodes, 2), torch.tensor([-2.0, 2.0, -2.0, 2.0]))
+    means = torch.tensor([1.5, 3.5, 5.5, 7.5])
+    expected = means - (means.sum() - means) / 3
+    torch.testing.assert_close(credit(episodes, 1), expected)
+    torch.testing.assert_close(credit(episodes, 4), expected)
+    for copies, count in ((3, 4), (1, 1)):
+        with pytest.raises(ValueError, match=f"got {count} tasks in copies of {copies}"):
+            credit(tree.map(lambda leaf, count=count: leaf[:count], episodes), copies)
+
+
+# Where the number of inner episodes goes to infinity.
+
+
+def limit(policy, every, meta, alpha=ALPHA):
+    """∇V_∞, V_∞(θ) = J(θ + α ∇J(θ))."""
+    theta, unravel = tree.ravel(meta)
+
+    def mean_return(v):
+        return expected_return(policy, unravel(v)["params"], every)
+
+    return torch.func.grad(lambda v: mean_return(v + alpha * torch.func.grad(mean_return)(v)))(
+        theta
+    )
+
+
+def expected(objective, meta, every, n, **how):
+    batch, weights = every_batch(objective.policy, objective.inner, meta, every, n=n, **how)
+    return -expected_gradient(objective._replace(chunk_size=4096), meta, batch, weights)
+
+
+def test_bias_against_the_limit_as_inner_episodes_grow(problem):
+    """DiCE's falls as 1/n; the log-likelihood's comes to stay."""
+    errors = {}
+    for name in ("dice", "log-likelihood"):
+        objective, meta, every = setting(problem, name)
+        truth = limit(objective.policy, every, meta)
+        found = [distance(expected(objective, meta, every, n), truth) for n in (2, 4, 6)]
+        errors[name] = found
+    first, second, third = errors["dice"]
+    assert first > second > third
+    assert -1.2 < math.log(third / first) / math.log(3) < -0.8
+    assert min(errors["log-likelihood"]) > 0.25
+    assert errors["log-likelihood"][2] > 0.95 * errors["log-likelihood"][0]
+
+
+@pytest.mark.parametrize("name", losses.SURROGATES)
+def test_what_remains_of_the_bias_in_the_limit(problem, name):
+    """(I + α E∇ĝ) ∇J(θ + α ∇J(θ)): of every surrogate but DiCE another vector than ∇V_∞."""
+    policy, meta, every = problem
+    theta, unravel = tree.ravel(meta)
+    gradient = torch.func.grad(lambda v: expected_return(policy, unravel(v)["params"], every))
+    p = probabilities(policy, meta["params"], every)
+    hessians = derivatives(losses.SURROGATES[name], policy, meta["params"], every)[1]
+    jacobian = torch.eye(len(theta)) + ALPHA * torch.einsum("m,mij->ij", p, hessians)
+    error = distance(
+        jacobian @ gradient(theta + ALPHA * gradient(theta)), limit(policy, every, meta)
+    )
+    assert error < EXACT if name == "dice" else error > 0.002
+
+
+@pytest.mark.parametrize("name", losses.SURROGATES)
+@pytest.mark.parametrize("n", [1, 2])
+def test_separate_hessian_data(problem, name, n):
+    """Independence makes the expectation a product: (I + α E∇ĝ) E∇J(φ), each summed alone."""
+    objective, meta, every = setting(problem, name)
+    policy = objective.policy
+    found = expected(objective, meta, every, n, own_hessian=True)
+    p = probabilities(policy, meta["params"], every)
+    surrogate = losses.SURROGATES[name]
+    hessians = derivatives(surrogate, policy, meta["params"], every)[1]
+    jacobian = torch.eye(hessians.shape[-1]) + ALPHA * torch.einsum("m,mij->ij", p, hessians)
+    first_order = objective._replace(adjoint=ADJOINTS["first-order"])
+    assert distance(found, jacobian @ expected(first_order, meta, every, n)) < EXACT
+    # On the data of the step itself the two factors are correlated.
+    assert distance(expected(objective, meta, every, n), found) > 0.01
+
+
+def test_separate_hessian_data_with_two_steps(problem):
+    """Row by row, in a loop, each Jacobian from its own data."""
+    objective, meta, every = setting(problem)
+    policy, inner = objective.policy, objective.inner
+    batch, weights = every_batch(policy, inner, meta, every, n=1, steps=2, own_hessian=True)
+    some = torch.arange(0, len(weights), 1201)
+    batch = tree.map(lambda leaf: leaf[some], batch)
+    _, found = meta_gradient(objective, meta, batch)
+    theta, unravel = tree.ravel(meta["params"])
+    loss = losses.log_likelihood(policy, reduction="episodes")
+    total = torch.zeros_like(theta)
+    for i in range(len(some)):
+        data = one(batch, i)
+        path = [theta]
+        for support in data.support:
+            adapted = inner.step(meta, unravel(path[-1]), support, 0)
+            path.append(tree.ravel(adapted)[0])
+        v = torch.func.grad(lambda w, d=data: objective.loss(unravel(w), d.query))(path[-1])
+        for w, hessian_data in zip(path[1::-1], data.hessian[::-1], strict=True):
+            hessian = torch.func.hessian(lambda w, d=hessian_data: loss(unravel(w), d))(w)
+            v = v - ALPHA * hessian @ v
+        total = total + v / len(some)
+    torch.testing.assert_close(found, total, rtol=1e-10, atol=1e-12)
+
+
+# What is wrong, to show that the tests above can fail.
+
+
+def test_dice_with_a_score_term_counts_the_data_twice(problem):
+    """Against V_n and against V_∞, at every n."""
+    objective, meta, every = setting(problem, "dice", score=True)
+    honest, *_ = setting(
+        problem
+    )  # DiCE's own step is no function that autograd could differentiate
+    for n in (1, 2, 4):
+        found = expected_score_gradient(objective, meta, every, n=n)
+        value = adapted_return(objective.policy, honest.inner, every, n)
+        assert distance(found, gradient_of(value, meta)) > 0.03
+        assert distance(found, limit(objective.policy, every, meta)) > 0.03
+
+
+def test_a_credit_of_mean_zero_is_no_credit(problem):
+    """The mean of normalised advantages is 0, and with it the whole score term."""
+    objective, meta, every = setting(problem, score=True)
+    batch, weights = every_batch(objective.policy, objective.inner, meta, every, n=2, outer=2)
+    advantages = over_tasks(normalise)(batch.query.advantages, batch.query.mask)
+    batch = batch._replace(credit=advantages.mean((1, 2)))
+    found = -expected_gradient(objective, meta, batch, weights)
+    without = -expected_gradient(objective._replace(path_term=None), meta, batch, weights)
+    torch.testing.assert_close(found, without)
+    value = adapted_return(objective.policy, objective.inner, every, 2)
+    assert distance(found, gradient_of(value, meta)) > 0.02
+
+
+def test_a_baseline_from_the_same_tasks_outer_episodes_takes_the_term_away(problem):
+    """Each of two outer episodes less the other: what is left has mean zero given the data."""
+    objective, meta, every = setting(problem, score=True)
+    # Both orders of two episodes are one row here, so one of them stands for either.
+    found = []
+    batch, weights = every_batch(objective.policy, objective.inner, meta, every, n=2, outer=2)
+    returns = batch.query.rewards.sum(-1)
+    for mine, other in ((0, 1), (1, 0)):
+        moved = batch._replace(credit=returns[:, mine] - returns[:, other])
+        found.append(-expected_gradient(objective, meta, moved, weights))
+    without = -expected_gradient(objective._replace(path_term=None), meta, batch, weights)
+    torch.testing.assert_close(sum(found) / 2, without)
+    value = adapted_return(objective.policy, objective.inner, every, 2)
+    assert distance(sum(found) / 2, gradient_of(value, meta)) > 0.02

@@ -1,0 +1,225 @@
+"""A world small enough that all trajectories and all inner batches can be written down.
+
+With S states, A actions, H steps and a fixed first state there are A (S A)^(H-1) trajectories, 8
+for S = A = H = 2, and multisets of n of them make all inner data sets. Every expectation is then
+a finite sum, in float64. What is enumerated goes through the package's own losses, inner loop,
+adjoints and objective; what it is compared with, J and V_n, is differentiated as a sum over
+probabilities, with no surrogate in sight.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlmaml import models, tree
+from rlmaml.objective import Objective, meta_gradient, over_tasks
+from rlmaml.returns import discounted_sum
+from rlmaml.types import Episodes, MetaBatch
+
+Estimate = Callable[[Episodes], Episodes]
+"""Fills in the advantages of one task's episodes, leaves [n, T, ...]."""
+
+
+class World(NamedTuple):
+    """A Markov decision process; episodes start in state 0 and last `horizon` steps."""
+
+    transitions: Tensor  # [S, A, S]
+    rewards: Tensor  # [S, A]
+    horizon: int
+
+    @property
+    def task(self) -> np.ndarray:
+        """As a task of `rlmaml/TabularMDP-v0`, [S, A, S + 1]."""
+        return torch.cat([self.transitions, self.rewards.unsqueeze(-1)], -1).numpy()
+
+
+def world(seed: int = 0, *, states: int = 2, actions: int = 2, horizon: int = 2) -> World:
+    """Rewards are eighths, so that they are the same in float32."""
+    rng = np.random.default_rng(seed)
+    transitions = rng.dirichlet(np.ones(states), (states, actions))
+    rewards = rng.integers(-8, 9, (states, actions)) / 8
+    return World(torch.from_numpy(transitions), torch.from_numpy(rewards), horizon)
+
+
+def small_policy(world: World, *, hidden: tuple[int, ...] = (3,), seed: int = 0):
+    """A softmax policy on one-hot states, float64, and its parameters."""
+    states, actions = world.rewards.shape
+    torch.manual_seed(seed)
+    config = models.PolicyConfig(hidden=hidden, activation="tanh")
+    module = models.CategoricalMLP(states, actions, config).double()
+    functional = models.functional(module)
+
+    def policy(params, observations):  # the sampler's observations are float32
+        return functional(params, observations.double())
+
+    return policy, models.parameters(module)
+
+
+class Trajectories(NamedTuple):
+    """All M trajectories of a world."""
+
+    episodes: Episodes  # leaves [M, T, ...]; advantages are the returns from each step on
+    law: Tensor  # [M]  the product of the transition probabilities along each
+
+
+def trajectories(world: World, dtype: torch.dtype = torch.float64) -> Trajectories:
+    states, actions = world.rewards.shape
+    rows = []
+    for chosen in itertools.product(range(actions), repeat=world.horizon):
+        for visited in itertools.product(range(states), repeat=world.horizon - 1):
+            rows.append(((0, *visited), chosen))
+    s = torch.tensor([row[0] for row in rows])
+    a = torch.tensor([row[1] for row in rows])
+    law = world.transitions[s[:, :-1], a[:, :-1], s[:, 1:]].prod(-1)
+    rewards = world.rewards[s, a].to(dtype)
+    ones, last = torch.ones_like(rewards), torch.zeros(len(rows), states, dtype=dtype)
+    return Trajectories(
+        Episodes(
+            observations=torch.eye(states, dtype=dtype)[s],
+            actions=a,
+            rewards=rewards,
+            log_probs=torch.zeros_like(law).unsqueeze(-1).expand(*s.shape),  # whoever samples says
+            values=0 * ones,
+            advantages=discounted_sum(rewards, 1.0),
+            mask=ones,
+            terminated=0 * ones[:, 0],
+            final_observations=last,
+            diagnostics={"diverged": 0 * ones},
+        ),
+        law,
+    )
+
+
+def log_probs(policy, params, episodes: Episodes) -> Tensor:
+    """[..., T]."""
+    return policy(params, episodes.observations).log_prob(episodes.actions)
+
+
+def probabilities(policy, params, every: Trajectories) -> Tensor:
+    """Of all trajectories under a policy, [M]; differentiable."""
+    return every.law * log_probs(policy, params, every.episodes).sum(-1).exp()
+
+
+def expected_return(policy, params, every: Trajectories) -> Tensor:
+    """J, by its definition."""
+    return probabilities(policy, params, every) @ every.episodes.rewards.sum(-1).double()
+
+
+class DataSets(NamedTuple):
+    """All multisets of n out of M trajectories."""
+
+    indices: Tensor  # [D, n]
+    orders: Tensor  # [D]  in how many orders each can be drawn
+
+    def probabilities(self, p: Tensor) -> Tensor:
+        """Of each, [D], from those of the trajectories [M]."""
+        return self.orders * p[self.indices].prod(-1)
+
+
+def data_sets(n: int, count: int) -> DataSets:
+    rows = list(itertools.combinations_with_replacement(range(count), n))
+    orders = []
+    for row in rows:
+        repeats = [math.factorial(row.count(i)) for i in set(row)]
+        orders.append(math.factorial(n) / math.prod(repeats))
+    return DataSets(torch.tensor(rows), torch.tensor(orders, dtype=torch.float64))
+
+
+def adapted_return(policy, inner, every: Trajectories, n: int, steps: int = 1):
+    """θ [meta] -> V_n(θ) = E J(φ_K): the expectation over all data sets of n, K of them in turn."""
+    sets = data_sets(n, len(every.law))
+
+    def value(meta, params, k) -> Tensor:
+        if k == steps:
+            return expected_return(policy, params, every)
+
+        def one(indices):
+            data = tree.map(lambda leaf: leaf[indices], every.episodes)
+            return value(meta, inner.step(meta, params, data, k), k + 1)
+
+        weights = sets.probabilities(probabilities(policy, params, every))
+        return weights @ torch.func.vmap(one)(sets.indices)
+
+    return lambda meta: value(meta, inner.start(meta), 0)
+
+
+def every_batch(
+    policy,
+    inner,
+    meta,
+    every: Trajectories,
+    *,
+    n: int,
+    steps: int = 1,
+    outer: int = 1,
+    own_hessian: bool = False,
+    estimate: Estimate = lambda episodes: episodes,
+    outer_estimate: Estimate = lambda episodes: episodes,
+) -> tuple[MetaBatch, Tensor]:
+    """All meta-batches of one task: K data sets of n, then `outer` episodes of the adapted policy.
+
+    Returns:
+        The batches as rows, leaves [R, ...], and their probabilities [R].
+    """
+
+    def draw(params, count: int, fill: Estimate) -> tuple[Episodes, Tensor]:
+        """Of each row's policy: every data set [R, D, count, T] with its probability [R, D]."""
+        sets = data_sets(count, len(every.law))
+
+        def one(params):
+            logs = log_probs(policy, params, every.episodes)
+            episodes = every.episodes._replace(log_probs=logs)
+            p = sets.probabilities(every.law * logs.sum(-1).exp())
+            return tree.map(lambda leaf: leaf[sets.indices], episodes), p
+
+        data, p = over_tasks(one)(params)
+        return over_tasks(over_tasks(fill))(data), p
+
+    def spread(t, rows: Tensor):
+        return tree.map(lambda leaf: leaf[rows], t)
+
+    with torch.no_grad():
+        params, weights = tree.repeat(inner.start(meta), 1), torch.ones(1, dtype=torch.float64)
+        kept: tuple = ()  # of each step: its support, and its Hessian data
+        for k in range(steps):
+            for use in ("support", "hessian")[: 1 + own_hessian]:
+                data, p = draw(params, n, estimate)
+                rows = torch.arange(len(weights)).repeat_interleave(p.shape[1])
+                params, kept = spread(params, rows), spread(kept, rows)
+                weights = (weights.unsqueeze(-1) * p).flatten()
+                flat = tree.map(lambda leaf: leaf.flatten(0, 1), data)
+                kept = (*kept, flat)
+                if use == "support":
+                    support = flat
+                else:
+                    support = kept[-2]
+            params = over_tasks(lambda p, d, k=k: inner.step(meta, p, d, k))(params, support)
+        query, p = draw(params, outer, outer_estimate)
+        rows = torch.arange(len(weights)).repeat_interleave(p.shape[1])
+        kept = spread(kept, rows)
+        weights = (weights.unsqueeze(-1) * p).flatten()
+        query = tree.map(lambda leaf: leaf.flatten(0, 1), query)
+    if own_hessian:
+        return MetaBatch(kept[::2], query, kept[1::2]), weights
+    return MetaBatch(kept, query), weights
+
+
+def expected_gradient(objective: Objective, meta, batch: MetaBatch, weights: Tensor) -> Tensor:
+    """Σ_r w_r g_r of the package's meta-gradients of single rows.
+
+    A row's gradient is linear in its outer advantages and its credit, so the weights go there, and
+    the package's mean over rows does the rest.
+    """
+    scale = len(weights) * weights
+    advantages = batch.query.advantages.double() * scale[:, None, None]
+    batch = batch._replace(query=batch.query._replace(advantages=advantages))
+    if not isinstance(batch.credit, tuple):
+        batch = batch._replace(credit=batch.credit * scale)
+    return meta_gradient(objective, meta, batch)[1]
