@@ -1,6 +1,6 @@
 """What the estimators of the meta-gradient buy: return after adaptation, and noise.
 
-    python -m benchmarks.meta_gradients train PRESET [--seeds 0 1 2] [--iterations I] [--only NAME ...]
+    python -m benchmarks.meta_gradients train PRESET [--seeds 0 1 2] [--only NAME ...]
     python -m benchmarks.meta_gradients noise PRESET [--batches 8]
 
 `train` meta-trains the preset with each of the combinations of inner surrogate and outer objective
@@ -177,7 +177,7 @@ def main() -> None:
         where: dict[str, Meta | None] = {"initial parameters": None}
         trained = out / REFERENCE.replace(", ", "-") / "seed-0" / "checkpoints"
         if checkpoint.available(trained):
-            where["after training"] = checkpoint.load(checkpoint.available(trained)[-1]).meta
+            where["after training"] = checkpoint.load(checkpoint.latest(trained)).meta
         result = {"noise": run_noise(base, names, where, options.batches)}
         result["batches"] = options.batches
     result |= {"preset": options.preset, "versions": versions()}
