@@ -92,11 +92,11 @@ class ProximalStep:
             live.advance()
         if self.config.adaptive_kl:
             pairs = zip(coefficients, inner_kls, strict=True)
-            coefficients = tuple(self._adapted(c, kl) for c, kl in pairs)
+            coefficients = tuple(self.adapted(c, kl) for c, kl in pairs)
         return State(meta, Proximal(live, coefficients)), metrics
 
-    def _adapted(self, coefficient: float, kl: float) -> float:
-        """PPO's rule (Schulman et al. 2017, section 4)."""
+    def adapted(self, coefficient: float, kl: float) -> float:
+        """A coefficient after a step that moved by `kl`: PPO's rule (Schulman et al. 2017, 4)."""
         if kl > 1.5 * self.config.kl_target:
             return coefficient * 2
         if kl < self.config.kl_target / 1.5:
