@@ -3,8 +3,9 @@
 Importing this package registers them. gymnasium (since 1.0) has no plugins, but imports a module
 by itself when asked for `gymnasium.make("envs:rlmaml/HalfCheetahDir-v0")`. What stands here is
 light: MuJoCo and the environments are imported when the first one is made. The ids are
-`rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0` and
-`rlmaml/Navigation2D-v0`, and with labelled examples `rlmaml/Sinusoid-v0`,
+`rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0`,
+`rlmaml/Navigation2D-v0`, `rlmaml/TabularMDP-v0`, `rlmaml/BernoulliBandit-v0` and
+`rlmaml/GaussianBandit-v0`, and with labelled examples `rlmaml/Sinusoid-v0`,
 `rlmaml/SinusoidFrequency-v0`, `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0` and
 `rlmaml/ImageFolder-v0`; docs/environments.md describes them.
 """
@@ -43,6 +44,17 @@ def register() -> None:
         vector_entry_point=_points,
         max_episode_steps=100,
     )
+    for name, family, limit in (
+        ("TabularMDP-v0", "tabular_mdp", 10),
+        ("BernoulliBandit-v0", "bernoulli_bandit", 1),
+        ("GaussianBandit-v0", "gaussian_bandit", 1),
+    ):
+        gymnasium.register(
+            f"rlmaml/{name}",
+            entry_point=partial(_table, family),
+            vector_entry_point=partial(_tables, family),
+            max_episode_steps=limit,
+        )
     for name, family in {
         "Sinusoid-v0": _sinusoid,
         "SinusoidFrequency-v0": _sinusoid_frequency,
@@ -90,6 +102,21 @@ def _points(**parameters: Any) -> Any:
 
     batch = _take(parameters, _BATCH)
     return BatchedNavigation(families.navigation(**parameters), **batch)
+
+
+def _table(family: str, render_mode: None = None, **parameters: Any) -> Any:
+    from . import families
+    from .tabular import Tabular
+
+    return Tabular(getattr(families, family)(**parameters), render_mode=render_mode)
+
+
+def _tables(family: str, **parameters: Any) -> Any:
+    from . import families
+    from .tabular import BatchedTabular
+
+    batch = _take(parameters, _BATCH)
+    return BatchedTabular(getattr(families, family)(**parameters), **batch)
 
 
 def _examples(family: Callable[..., Any], render_mode: None = None, **parameters: Any) -> Any:

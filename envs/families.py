@@ -8,6 +8,7 @@ the MAML paper's, ProMP's and gymnasium's is in docs/environments.md.
 from __future__ import annotations
 
 from .robots import Ant, HalfCheetah, Robot
+from .tabular import BernoulliBandits, GaussianBandits, RandomMDPs
 from .tasks import Direction, GoalPoint, GoalVelocity, Interval, Range, Tasks
 
 
@@ -130,3 +131,35 @@ def navigation(*, goal_range: Interval = (-0.5, 0.5)) -> GoalPoint:
         goal_range: either coordinate of a goal; the paper's.
     """
     return GoalPoint(goal_range)
+
+
+def tabular_mdp(
+    *, num_states: int = 10, num_actions: int = 5, reward_noise: float = 1.0
+) -> RandomMDPs:
+    """TabularMDP: reward m(s, a) + reward_noise N(0, 1).
+
+    Args:
+        num_states: RL²'s 10.
+        num_actions: RL²'s 5.
+        reward_noise: standard deviation; RL²'s 1.
+    """
+    return RandomMDPs(num_states, num_actions, reward_noise)
+
+
+def bernoulli_bandit(*, num_arms: int = 5) -> BernoulliBandits:
+    """BernoulliBandit: reward 1 with the arm's probability, otherwise 0.
+
+    Args:
+        num_arms: RL² has 5, 10 and 50.
+    """
+    return BernoulliBandits(num_arms)
+
+
+def gaussian_bandit(*, num_arms: int = 5, noise_scale: float = 1.0) -> GaussianBandits:
+    """GaussianBandit: reward m(a) + noise_scale N(0, 1).
+
+    Args:
+        num_arms: how many there are to choose from.
+        noise_scale: standard deviation of the noise.
+    """
+    return GaussianBandits(num_arms, noise_scale)

@@ -73,7 +73,7 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         Raises:
             ValueError: `action` has another shape or is not finite.
         """
-        actions = check_actions(np.asarray(action)[None], (1, self.model.nu))
+        actions = check_actions(np.asarray(action)[None], self.action_space, 1)
         x_before = self._x_position()
         self.do_simulation(actions[0], self.frame_skip)
         data = self.data

@@ -79,7 +79,7 @@ class Navigation(TaskEnv):
         Raises:
             ValueError: `action` has another shape or is not finite.
         """
-        actions = check_actions(np.asarray(action)[None], (1, 2))
+        actions = check_actions(np.asarray(action)[None], self.action_space, 1)
         outcome = move(self._family, self._task, self._position, actions)
         self._position = outcome.observations
         info = {name: values[0] for name, values in outcome.details.items()}

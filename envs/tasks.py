@@ -41,8 +41,8 @@ class Tasks(ABC):
         """What the task pays for `outcome`, `[M]`.
 
         `tasks` is `[M, *space.shape]`. For a robot, `outcome` is its velocity along x in metres
-        a second, `[M]`; for a point, its position, `[M, 2]`; for an example, the loss, `[M]`.
-        A robot's costs come on top.
+        a second, `[M]`; for a point, its position, `[M, 2]`; for an example, the loss, `[M]`;
+        for a table, what `TabularTasks` says, `[M, 3]`. A robot's costs come on top.
         """
 
     def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
@@ -54,26 +54,30 @@ class Tasks(ABC):
         given = np.asarray(tasks)
         shape = self.space.shape or ()
         expected = (count, *shape)
+        # The bounds of a large task may be long to print.
+        large = int(np.prod(shape)) > 8
+        named = f"Box of shape {shape}" if large else str(self.space)
         if given.shape != expected:
             raise ValueError(
-                f"tasks have shape {given.shape}, expected {expected}: one point of {self.space} "
+                f"tasks have shape {given.shape}, expected {expected}: one point of {named} "
                 f"for each of {count} environment(s); sample_tasks(n, rng) draws such points"
             )
         wanted = np.dtype(self.space.dtype)
         if wanted.kind == "i" and given.dtype.kind not in "iu":
             raise ValueError(
-                f"tasks are integers, points of {self.space}, but came as {given.dtype} "
+                f"tasks are integers, points of {named}, but came as {given.dtype} "
                 f"({given.ravel()[:4].tolist()} ...); pass an integer array"
             )
         if given.dtype.kind not in "iuf":
-            raise ValueError(f"tasks must be numbers, points of {self.space}, got {given.dtype}")
+            raise ValueError(f"tasks must be numbers, points of {named}, got {given.dtype}")
         low, high = _bounds(self.space)
-        inside = ((given >= low) & (given <= high)).reshape(count, -1).all(axis=1)
+        inside = (given >= low) & (given <= high) & np.isfinite(given)
         if not inside.all():
-            first = int(np.argmin(inside))
+            first, *where = np.argwhere(~inside)[0].tolist()
+            what = f"{given[first][tuple(where)]} at {where}" if large else given[first].tolist()
             raise ValueError(
-                f"task {first} is {given[first].tolist()}, outside the task space {self.space}; "
-                "choose one inside it, or widen the range that the environment was made with"
+                f"task {first} is {what}, outside the task space {named}; choose a finite one "
+                "inside it, or widen the range that the environment was made with"
             )
         checked = given.astype(wanted, copy=True)
         checked.flags.writeable = False

@@ -51,8 +51,8 @@ class TaskVectorEnv(VectorEnv):
         self,
         tasks: Tasks,
         num_envs: int,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
+        observation_space: spaces.Box | spaces.Discrete,
+        action_space: spaces.Box | spaces.Discrete,
         max_episode_steps: int | None,
         autoreset_mode: AutoresetMode | str,
         parameters: dict[str, Any],
@@ -72,8 +72,9 @@ class TaskVectorEnv(VectorEnv):
         self._tasks = tasks.check(np.stack([tasks.default] * num_envs), num_envs)
         self._generators: list[np.random.Generator] = []
         self._seeds: list[int] = []
-        self._action_shape = (num_envs, *action_space.shape)
-        self._observations = np.zeros((num_envs, *observation_space.shape))
+        self._actions_of_one = action_space
+        shape = (num_envs, *(observation_space.shape or ()))
+        self._observations: NDArray[Any] = np.zeros(shape, dtype=observation_space.dtype)
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._terminations = np.zeros(num_envs, dtype=np.bool_)
         self._truncations = np.zeros(num_envs, dtype=np.bool_)
@@ -83,15 +84,15 @@ class TaskVectorEnv(VectorEnv):
         self._every.flags.writeable = False
 
     @abstractmethod
-    def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
+    def _restart(self, ids: NDArray[np.intp]) -> NDArray[Any]:
         """Put simulations `ids` into a first state drawn from their generators.
 
-        Returns their observations, `[len(ids), D]`.
+        Returns their observations, `[len(ids), D]`, or integers `[len(ids)]`.
         """
 
     @abstractmethod
-    def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
-        """One step of simulations `rows` under their `actions`, `[m, A]`.
+    def _advance(self, rows: Rows, actions: NDArray[Any]) -> Outcome:
+        """One step of simulations `rows` under their `actions`, `[m, A]`, or integers `[m]`.
 
         Must leave alone what the others are in, and return no view of anything kept.
         """
@@ -143,7 +144,7 @@ class TaskVectorEnv(VectorEnv):
         *,
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin new episodes.
 
         Args:
@@ -152,7 +153,8 @@ class TaskVectorEnv(VectorEnv):
             options: `"reset_mask"`, bool `[M]`, resets only some; `"tasks"` is `set_tasks`.
 
         Returns:
-            Observations `[M, D]`, with the last ones of simulations that were not reset, and info.
+            Observations `[M, D]`, or `[M]` integers of a Discrete space, with the last ones of
+            simulations that were not reset, and info.
 
         Raises:
             ValueError: unknown options, or a mask, seeds or tasks of the wrong size.
@@ -177,7 +179,7 @@ class TaskVectorEnv(VectorEnv):
     def step(
         self, actions: ArrayLike
     ) -> tuple[
-        NDArray[np.float64],
+        NDArray[Any],
         NDArray[np.float64],
         NDArray[np.bool_],
         NDArray[np.bool_],
@@ -187,20 +189,21 @@ class TaskVectorEnv(VectorEnv):
 
         Args:
             actions: `[M, A]`, finite. They may leave the action space: the simulator clamps
-                what it applies, and the cost is that of the action as given.
+                what it applies, and the cost is that of the action as given. Of a Discrete space
+                they are `[M]` integers, points of it.
 
         Returns:
-            Observations `[M, D]`, rewards `[M]`, terminations `[M]`, truncations `[M]` and info:
-            arrays that no later step writes to. A simulation that blew up is truncated, with
+            Observations as of `reset`, rewards `[M]`, terminations `[M]`, truncations `[M]` and
+            info: arrays that no later step writes to. A simulation that blew up is truncated, with
             `info["diverged"]`, reward 0 and the observation before the step.
 
         Raises:
-            ValueError: `actions` have another shape or are not finite.
+            ValueError: `actions` have another shape, are not finite, or are none of a Discrete.
             gymnasium.error.ResetNeeded: no reset came before.
         """
         if not self._generators:
             raise ResetNeeded("call reset() before the first step()")
-        actions = check_actions(actions, self._action_shape)
+        actions = check_actions(actions, self._actions_of_one, self.num_envs)
         rows: Rows = slice(None)
         if self._finished.any():
             rows = np.flatnonzero(~self._finished)

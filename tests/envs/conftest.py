@@ -18,7 +18,9 @@ ROBOTS = (
     "rlmaml/AntVel-v0",
     "rlmaml/AntDir-v0",
 )
-BATCHED = (*ROBOTS, "rlmaml/Navigation2D-v0")
+CONTINUOUS = (*ROBOTS, "rlmaml/Navigation2D-v0")
+DISCRETE = ("rlmaml/TabularMDP-v0", "rlmaml/BernoulliBandit-v0", "rlmaml/GaussianBandit-v0")
+BATCHED = (*CONTINUOUS, *DISCRETE)
 EXAMPLES = (
     "rlmaml/Sinusoid-v0",
     "rlmaml/SinusoidFrequency-v0",
@@ -36,6 +38,18 @@ def env_id(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=ROBOTS)
 def robot_id(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=CONTINUOUS)
+def continuous_id(request: pytest.FixtureRequest) -> str:
+    """Those whose actions are vectors."""
+    return request.param
+
+
+@pytest.fixture(params=DISCRETE)
+def discrete_id(request: pytest.FixtureRequest) -> str:
+    """Those whose observations and actions are integers."""
     return request.param
 
 

@@ -13,6 +13,18 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+LIMITS = {
+    "rlmaml/Navigation2D-v0": 100,
+    "rlmaml/TabularMDP-v0": 10,
+    "rlmaml/BernoulliBandit-v0": 1,
+    "rlmaml/GaussianBandit-v0": 1,
+}
+
+
+def actions_of(vector, value=0.0):
+    """The same action for all, of the kind that the environment takes."""
+    return np.full(vector.action_space.shape, value, dtype=vector.action_space.dtype)
+
 
 def test_every_registered_id_is_tested(env_ids):
     registered = {name for name in gymnasium.registry if name.startswith("rlmaml/")}
@@ -22,7 +34,7 @@ def test_every_registered_id_is_tested(env_ids):
 def test_spec(env_id):
     env = gymnasium.make(env_id)
     assert env.spec is not None
-    assert env.spec.max_episode_steps == (100 if "Navigation" in env_id else 200)
+    assert env.spec.max_episode_steps == LIMITS.get(env_id, 200)
     vector = gymnasium.make_vec(env_id, num_envs=3)
     assert vector.max_episode_steps == env.spec.max_episode_steps
     assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -133,9 +145,7 @@ def test_tasks_are_set_seen_and_kept_in_a_batch(env_id):
     vector.set_tasks(given)
     given[...] = 0
     np.testing.assert_array_equal(vector.reset(seed=0)[1]["task"], tasks)
-    np.testing.assert_array_equal(
-        vector.step(np.zeros(vector.action_space.shape))[4]["task"], tasks
-    )
+    np.testing.assert_array_equal(vector.step(actions_of(vector))[4]["task"], tasks)
     for clone in (pickle.loads(pickle.dumps(vector)), copy.deepcopy(vector)):
         np.testing.assert_array_equal(clone.tasks, tasks)
         assert clone.metadata == vector.metadata
@@ -151,8 +161,10 @@ def test_a_task_outside_the_space_is_refused(env_id):
     default = env.task
     inside = env.sample_tasks(3, np.random.default_rng(0))
     outside = inside.copy()
-    outside[1] = 9
-    with pytest.raises(ValueError, match=r"task 1 is .*9.* outside the task space"):
+    # Of the normal distribution only what is not finite is impossible.
+    beyond = np.inf if "Gaussian" in env_id else 9
+    outside[1] = beyond
+    with pytest.raises(ValueError, match=rf"task 1 is .*{beyond}.* outside the task space"):
         vector.set_tasks(outside)
     with pytest.raises(ValueError, match=r"shape \(2,.*expected \(3,"):
         vector.set_tasks(inside[:2])
@@ -187,7 +199,7 @@ def test_returned_arrays_are_never_written_to_again(env_id):
     vector = gymnasium.make_vec(env_id, num_envs=3, max_episode_steps=3)
     kept = [(vector.reset(seed=0)[0], None)]
     for _ in range(5):
-        step = vector.step(np.full(vector.action_space.shape, 0.01))
+        step = vector.step(actions_of(vector, 0.01))
         kept += [(array, None) for array in step[:4]]
         kept += [(step[4][key], None) for key in ("diverged", *vector.diagnostics)]
     kept = [(array, array.copy()) for array, _ in kept]
@@ -196,7 +208,7 @@ def test_returned_arrays_are_never_written_to_again(env_id):
         assert not any(np.shares_memory(array, other) for other in arrays[:i])
     arrays[0][...] = 7  # nor does writing to one reach the simulation
     vector.reset(seed=1)
-    vector.step(np.zeros(vector.action_space.shape))
+    vector.step(actions_of(vector))
     for array, copied in kept[1:]:
         np.testing.assert_array_equal(array, copied)
 
@@ -211,8 +223,8 @@ def test_single_observations_are_never_written_to_again(make):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_non_finite_action_names_its_environment(env_id, bad):
-    vector = gymnasium.make_vec(env_id, num_envs=5)
+def test_a_non_finite_action_names_its_environment(continuous_id, bad):
+    vector = gymnasium.make_vec(continuous_id, num_envs=5)
     vector.reset(seed=0)
     actions = np.zeros(vector.action_space.shape)
     actions[3, 1] = bad
@@ -220,7 +232,7 @@ def test_a_non_finite_action_names_its_environment(env_id, bad):
         vector.step(actions)
     with pytest.raises(ValueError, match="actions have shape"):
         vector.step(actions[:2])
-    env = gymnasium.make(env_id)
+    env = gymnasium.make(continuous_id)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="non-finite action"):
         env.step(actions[3])
@@ -228,12 +240,47 @@ def test_a_non_finite_action_names_its_environment(env_id, bad):
         env.step(actions[3, :1])
 
 
+@pytest.mark.parametrize("bad", [-1, 5])
+def test_an_action_that_is_none_names_its_environment(discrete_id, bad):
+    vector = gymnasium.make_vec(discrete_id, num_envs=5)
+    vector.reset(seed=0)
+    actions = actions_of(vector)
+    actions[3] = bad
+    with pytest.raises(ValueError, match=f"environment 3 got the action {bad}; .* 0 to 4"):
+        vector.step(actions)
+    with pytest.raises(ValueError, match=r"actions have shape \(2,\), expected \(5,\)"):
+        vector.step(actions[:2])
+    for kind in (np.float64, np.bool_):
+        with pytest.raises(ValueError, match="actions are integers from 0 to 4, but came as"):
+            vector.step(np.zeros(5, dtype=kind))
+    env = gymnasium.make(discrete_id, disable_env_checker=True)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"got the action {bad}"):
+        env.step(bad)
+    with pytest.raises(ValueError, match="but came as float64"):
+        env.step(1.0)
+    with pytest.raises(ValueError, match="actions have shape"):
+        env.step(actions)
+    env.step(4)
+
+
+def test_integers_are_observed_as_integers(discrete_id):
+    env = gymnasium.make(discrete_id)
+    vector = gymnasium.make_vec(discrete_id, num_envs=3)
+    single = (env.reset(seed=0)[0], env.step(env.action_space.sample())[0])
+    assert all(isinstance(observation, np.int64) for observation in single)
+    for observations in (vector.reset(seed=0)[0], vector.step(actions_of(vector))[0]):
+        assert observations.dtype == np.int64
+        assert observations.shape == (3,)
+        assert observations in vector.observation_space
+
+
 def test_step_before_reset_is_refused(env_id):
     vector = gymnasium.make_vec(env_id, num_envs=2)
     with pytest.raises(gymnasium.error.ResetNeeded, match="every simulation"):
         vector.reset(options={"reset_mask": np.array([True, False])})
     with pytest.raises(gymnasium.error.ResetNeeded):
-        vector.step(np.zeros(vector.action_space.shape))
+        vector.step(actions_of(vector))
 
 
 def test_bad_arguments_are_refused(robot_id):

@@ -19,7 +19,17 @@ VARIANTS = [
     ("rlmaml/AntDir-v0", {}),
     ("rlmaml/AntDir-v0", {"frame_skip": 2, **FORCES}),
     ("rlmaml/Navigation2D-v0", {}),
+    ("rlmaml/TabularMDP-v0", {}),
+    ("rlmaml/TabularMDP-v0", {"num_states": 3, "num_actions": 2, "reward_noise": 0.0}),
+    ("rlmaml/BernoulliBandit-v0", {}),
+    ("rlmaml/GaussianBandit-v0", {"num_arms": 2}),
 ]
+
+
+def random_actions(vector, rng):
+    if isinstance(vector.single_action_space, gymnasium.spaces.Discrete):
+        return rng.integers(vector.single_action_space.n, size=vector.num_envs)
+    return rng.uniform(-1.3, 1.3, vector.action_space.shape)
 
 
 def same(a, b):
@@ -40,7 +50,7 @@ def test_batched_equals_single(env_id, parameters, num_threads):
     rng = np.random.default_rng(1)
     finished = 0
     for _ in range(STEPS):
-        actions = rng.uniform(-1.3, 1.3, batched.action_space.shape)
+        actions = random_actions(batched, rng)
         *ours, info = batched.step(actions)
         *theirs, expected = singles.step(actions)
         for a, b in zip(ours, theirs, strict=True):

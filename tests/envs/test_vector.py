@@ -14,7 +14,10 @@ def make(env_id=CHEETAH, num_envs=4, **parameters):
 
 
 def actions_for(vector, seed=0):
-    return np.random.default_rng(seed).uniform(-0.1, 0.1, vector.action_space.shape)
+    rng = np.random.default_rng(seed)
+    if isinstance(vector.single_action_space, gymnasium.spaces.Discrete):
+        return rng.integers(vector.single_action_space.n, size=vector.num_envs)
+    return rng.uniform(-0.1, 0.1, vector.action_space.shape)
 
 
 def test_seeds(env_id):
@@ -60,7 +63,7 @@ def test_time_limit_and_disabled_autoreset(env_id):
         last = vector.step(actions)
     assert last[3].all()
     assert not last[2].any()
-    frozen = vector.step(-actions)
+    frozen = vector.step(actions_for(vector, seed=1))
     np.testing.assert_array_equal(frozen[0], last[0])
     np.testing.assert_array_equal(frozen[1], 0.0)
     np.testing.assert_array_equal(frozen[2], last[2])
@@ -71,7 +74,7 @@ def test_time_limit_and_disabled_autoreset(env_id):
     # Two begin anew: the others stay as they are, the two run like a fresh environment.
     mask = np.array([False, True, False, True])
     vector.reset(seed=20, options={"reset_mask": mask})
-    fresh = make(env_id, autoreset_mode="Disabled")
+    fresh = make(env_id, autoreset_mode="Disabled", max_episode_steps=3)
     fresh.reset(seed=20)
     for _ in range(2):
         step, expected = vector.step(actions), fresh.step(actions)

@@ -1,0 +1,322 @@
+"""Tables: bandits and random finite MDPs, small enough that everything can be enumerated."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from numpy.typing import ArrayLike, NDArray
+
+from .outcome import Outcome, check_actions
+from .single import TaskEnv
+from .tasks import Split, Tasks, check_split
+from .vector import Rows, TaskVectorEnv
+
+SUM_TOLERANCE = 1e-6
+"""How far from one the probabilities of a task's next states may sum."""
+
+
+class TabularTasks(Tasks):
+    """A family of finite MDPs of S states and A actions, without an end but the time limit.
+
+    Subclasses supply `space`, `default`, `sample` and `tables`, and may supply `reward`. Episodes
+    start in state 0.
+
+    Args:
+        num_states: S.
+        num_actions: A.
+    """
+
+    def __init__(self, num_states: int, num_actions: int) -> None:
+        self.num_states = num_states
+        self.num_actions = num_actions
+
+    @abstractmethod
+    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """All there is to know of tasks, `[n, *space.shape]`; not checked here, see `check`.
+
+        Returns:
+            The probability of every next state, `[n, S, A, S]`, and the mean reward, `[n, S, A]`:
+            views that are not to be written to.
+        """
+
+    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean itself, without noise, `[M]`.
+
+        `outcome` is `[M, 3]`: the mean reward of the action taken in the state it was taken in, a
+        number from the uniform distribution on [0, 1) and one from the standard normal, independent
+        of each other. The uniform one has also chosen the next state, so at most one of the two
+        may depend on it.
+        """
+        return outcome[:, 0]
+
+
+class RandomMDPs(TabularTasks):
+    """The random MDPs of RL² (Duan et al. 2016, arXiv:1611.02779, section 3.2).
+
+    A task is an array `[S, A, S + 1]`: for every state and action the S probabilities of the next
+    state, then the mean reward. Probabilities are drawn from a flat Dirichlet distribution, mean
+    rewards from N(1, 1), all independent; the splits are the same law.
+
+    Args:
+        num_states: S; the paper's 10.
+        num_actions: A; the paper's 5.
+        reward_noise: standard deviation of the Gaussian noise on every reward; the paper's 1.
+    """
+
+    def __init__(
+        self, num_states: int = 10, num_actions: int = 5, reward_noise: float = 1.0
+    ) -> None:
+        states, actions = _count("num_states", num_states), _count("num_actions", num_actions)
+        super().__init__(states, actions)
+        self._reward_noise = _scale("reward_noise", reward_noise)
+        low = np.zeros((states, actions, states + 1))
+        low[..., -1] = -np.inf
+        high = np.ones_like(low)
+        high[..., -1] = np.inf
+        self.space = spaces.Box(low, high, dtype=np.float64)
+        # Actions that differ, so that there is something to learn without a task too.
+        self.default = np.full(low.shape, 1.0 / states)
+        self.default[..., -1] = np.linspace(0.0, 2.0, actions)
+
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+        check_split(split)
+        pairs = (n, self.num_states, self.num_actions)
+        transitions = rng.dirichlet(np.ones(self.num_states), size=pairs)
+        means = rng.normal(1.0, 1.0, size=pairs)
+        return np.concatenate([transitions, means[..., None]], axis=-1)
+
+    def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
+        """As of every family; each state and action's probabilities also have to sum to one.
+
+        Raises:
+            ValueError: they do not, to within 1e-6, or what is refused elsewhere.
+        """
+        checked = super().check(tasks, count)
+        wrong = np.abs(checked[..., :-1].sum(axis=-1) - 1.0) > SUM_TOLERANCE
+        if wrong.any():
+            task, state, action = np.argwhere(wrong)[0].tolist()
+            row = checked[task, state, action, :-1]
+            raise ValueError(
+                f"task {task} has probabilities {row[:8].tolist()}{' ...' * (len(row) > 8)} of the "
+                f"states after state {state} and action {action}, which sum to {row.sum():.9g}; "
+                "divide them by their sum, and keep the mean reward, which stands last, out of it"
+            )
+        return checked
+
+    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return tasks[..., :-1], tasks[..., -1]
+
+    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+        return outcome[:, 0] + self._reward_noise * outcome[:, 2]
+
+
+class _Bandits(TabularTasks):
+    """One state; a task is a mean reward for each arm, `[A]`."""
+
+    def __init__(self, num_arms: int) -> None:
+        super().__init__(1, _count("num_arms", num_arms))
+
+    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        means = tasks[:, None, :]
+        return np.broadcast_to(1.0, (*means.shape, 1)), means
+
+
+class BernoulliBandits(_Bandits):
+    """Arms that pay 1 or nothing.
+
+    A task is the probability that an arm pays, for each arm, `[A]`, uniform on [0, 1] (Duan et al.
+    2016, section 3.1); the splits are the same law.
+
+    Args:
+        num_arms: A.
+    """
+
+    def __init__(self, num_arms: int = 5) -> None:
+        super().__init__(num_arms)
+        self.space = spaces.Box(0.0, 1.0, (self.num_actions,), dtype=np.float64)
+        self.default = np.linspace(0.0, 1.0, self.num_actions)
+
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+        check_split(split)
+        return rng.uniform(size=(n, self.num_actions))
+
+    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+        # The one next state does not depend on the uniform number.
+        return (outcome[:, 1] < outcome[:, 0]).astype(np.float64)
+
+
+class GaussianBandits(_Bandits):
+    """Arms that pay a number with Gaussian noise.
+
+    A task is the mean of what an arm pays, for each arm, `[A]`, drawn from N(0, 1); the splits are
+    the same law.
+
+    Args:
+        num_arms: A.
+        noise_scale: standard deviation of the noise.
+    """
+
+    def __init__(self, num_arms: int = 5, noise_scale: float = 1.0) -> None:
+        super().__init__(num_arms)
+        self._noise_scale = _scale("noise_scale", noise_scale)
+        self.space = spaces.Box(-np.inf, np.inf, (self.num_actions,), dtype=np.float64)
+        self.default = np.linspace(-1.0, 1.0, self.num_actions)
+
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+        check_split(split)
+        return rng.standard_normal((n, self.num_actions))
+
+    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+        return outcome[:, 0] + self._noise_scale * outcome[:, 2]
+
+
+def transition(
+    family: TabularTasks,
+    tasks: NDArray[Any],
+    states: NDArray[np.int64],
+    actions: NDArray[np.int64],
+    chances: NDArray[np.float64],
+) -> Outcome:
+    """One step of m tables.
+
+    Args:
+        family: the task family.
+        tasks: a task each, `[m, *space.shape]`.
+        states: `[m]`.
+        actions: `[m]`.
+        chances: a uniform number and a standard normal one each, see `draw`, `[m, 2]`.
+    """
+    rows = np.arange(len(states))
+    transitions, means = family.tables(tasks)
+    reached = np.cumsum(transitions[rows, states, actions], axis=1)
+    # Of a sum that rounding left beside one: no state of probability 0 is ever reached.
+    aims = chances[:, 0] * reached[:, -1]
+    following = (reached <= aims[:, None]).sum(axis=1, dtype=np.int64)
+    paying = means[rows, states]
+    taken = paying[rows, actions]
+    rewards = family.reward(tasks, np.column_stack([taken, chances]))
+    never = np.zeros(len(states), dtype=np.bool_)
+    regret = paying.max(axis=1) - taken
+    return Outcome(following, rewards, never, never.copy(), {"regret": regret})
+
+
+def draw(generator: np.random.Generator) -> tuple[float, float]:
+    """The chance of one step: a number uniform on [0, 1), and a standard normal one.
+
+    Both are always drawn, so that what a generator gives next depends on no setting.
+    """
+    return generator.random(), generator.standard_normal()
+
+
+class Tabular(TaskEnv):
+    """A finite MDP or a bandit, in a `gymnasium.Env`.
+
+    The state is observed, as an integer. An episode starts in state 0 and has no end of its own.
+
+    Args:
+        tasks: the family.
+        render_mode: None; there is nothing to draw.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+    diagnostics: tuple[str, ...] = ("regret",)
+
+    def __init__(self, tasks: TabularTasks, render_mode: None = None) -> None:
+        if render_mode is not None:
+            raise ValueError(
+                f"render_mode is {render_mode!r}; a table has nothing to draw, pass None"
+            )
+        self._start_tasks(tasks, {"tasks": tasks})
+        self._family = tasks
+        self.observation_space = spaces.Discrete(tasks.num_states)
+        self.action_space = spaces.Discrete(tasks.num_actions)
+        self._states = np.zeros(1, dtype=np.int64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.int64, dict[str, Any]]:
+        """Begin a new episode in state 0; `options={"task": ...}` is `set_task` first."""
+        super().reset(seed=seed)
+        self._take_options(options)
+        self._states = np.zeros(1, dtype=np.int64)
+        return self._states[0], {"task": self.task}
+
+    def step(self, action: ArrayLike) -> tuple[np.int64, np.float64, bool, bool, dict[str, Any]]:
+        """Take `action`, an integer.
+
+        Raises:
+            ValueError: `action` is no integer, or none of the actions.
+        """
+        actions = check_actions(np.asarray(action)[None], self.action_space, 1)
+        chances = np.array([draw(self.np_random)])
+        outcome = transition(self._family, self._task, self._states, actions, chances)
+        self._states = outcome.observations
+        info = {name: values[0] for name, values in outcome.details.items()}
+        info |= {"diverged": False, "task": self.task}
+        return self._states[0], outcome.rewards[0], False, False, info
+
+
+class BatchedTabular(TaskVectorEnv):
+    """M finite MDPs or bandits with a task each, equal to the bit to M single environments.
+
+    Args:
+        tasks: the family.
+        num_envs: M.
+        max_episode_steps: None for no time limit.
+        autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value.
+        num_threads: taken for the same call to serve every family; unused.
+    """
+
+    diagnostics = ("regret",)
+
+    def __init__(
+        self,
+        tasks: TabularTasks,
+        num_envs: int,
+        *,
+        max_episode_steps: int | None = 10,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        num_threads: int | None = None,
+    ) -> None:
+        parameters = {
+            "tasks": tasks,
+            "num_envs": num_envs,
+            "max_episode_steps": max_episode_steps,
+            "autoreset_mode": autoreset_mode,
+        }
+        super().__init__(
+            tasks,
+            num_envs,
+            spaces.Discrete(tasks.num_states),
+            spaces.Discrete(tasks.num_actions),
+            max_episode_steps,
+            autoreset_mode,
+            parameters,
+        )
+        self._tables = tasks
+
+    def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.int64]:
+        return np.zeros(len(ids), dtype=np.int64)
+
+    def _advance(self, rows: Rows, actions: NDArray[Any]) -> Outcome:
+        # The state is the observation: the base class keeps it.
+        ids = np.arange(self.num_envs)[rows]
+        chances = np.array([draw(self._generators[i]) for i in ids.tolist()]).reshape(-1, 2)
+        states = self._observations[rows]
+        return transition(self._tables, self._tasks[rows], states, actions, chances)
+
+
+def _count(name: str, given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
+        raise ValueError(f"{name} is {given!r}; it is an integer, at least 1")
+    return int(given)
+
+
+def _scale(name: str, given: float) -> float:
+    if not (np.isfinite(given) and given >= 0.0):
+        raise ValueError(f"{name} is {given}; it is at least 0, and finite")
+    return float(given)
