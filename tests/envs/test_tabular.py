@@ -36,8 +36,8 @@ MEANS = np.array([[1.0, -2.0], [0.5, 3.0], [0.0, 0.0], [4.0, 1.5]])
 
 def test_next_states_and_rewards_follow_the_table():
     steps = 40
-    vector = make("TabularMDP", num_states=4, num_actions=2, reward_noise=0.5)
-    vector.max_episode_steps = None
+    sizes = {"num_states": 4, "num_actions": 2}
+    vector = make("TabularMDP", **sizes, reward_noise=0.5, max_episode_steps=steps + 1)
     vector.set_tasks(np.broadcast_to(table(TRANSITIONS, MEANS), (M, 4, 2, 5)))
     states, _ = vector.reset(seed=0)
     assert (states == 0).all()
