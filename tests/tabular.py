@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,10 +29,11 @@ Estimate = Callable[[Episodes], Episodes]
 
 
 class World(NamedTuple):
-    """A Markov decision process; episodes start in state 0 and last `horizon` steps."""
+    """A Markov decision process; episodes start in state 0 and last at most `horizon` steps."""
 
     transitions: Tensor  # [S, A, S]
     rewards: Tensor  # [S, A]
+    ends: Tensor  # [S, A]  1 where the episode ends with the action
     horizon: int
 
     @property
@@ -40,12 +42,17 @@ class World(NamedTuple):
         return torch.cat([self.transitions, self.rewards.unsqueeze(-1)], -1).numpy()
 
 
-def world(seed: int = 0, *, states: int = 2, actions: int = 2, horizon: int = 2) -> World:
-    """Rewards are eighths, so that they are the same in float32."""
+def world(
+    seed: int = 0, *, states: int = 2, actions: int = 2, horizon: int = 2, ending: bool = False
+) -> World:
+    """Rewards are eighths, so that they are the same in float32. `ending`: the last action ends
+    the episode in state 0."""
     rng = np.random.default_rng(seed)
     transitions = rng.dirichlet(np.ones(states), (states, actions))
     rewards = rng.integers(-8, 9, (states, actions)) / 8
-    return World(torch.from_numpy(transitions), torch.from_numpy(rewards), horizon)
+    ends = torch.zeros(states, actions, dtype=torch.float64)
+    ends[0, -1] = ending
+    return World(torch.from_numpy(transitions), torch.from_numpy(rewards), ends, horizon)
 
 
 def small_policy(world: World, *, hidden: tuple[int, ...] = (3,), seed: int = 0):
@@ -70,6 +77,7 @@ class Trajectories(NamedTuple):
 
 
 def trajectories(world: World, dtype: torch.dtype = torch.float64) -> Trajectories:
+    """Padded with state and action 0 after an end."""
     states, actions = world.rewards.shape
     rows = []
     for chosen in itertools.product(range(actions), repeat=world.horizon):
@@ -77,29 +85,34 @@ def trajectories(world: World, dtype: torch.dtype = torch.float64) -> Trajectori
             rows.append(((0, *visited), chosen))
     s = torch.tensor([row[0] for row in rows])
     a = torch.tensor([row[1] for row in rows])
-    law = world.transitions[s[:, :-1], a[:, :-1], s[:, 1:]].prod(-1)
-    rewards = world.rewards[s, a].to(dtype)
-    ones, last = torch.ones_like(rewards), torch.zeros(len(rows), states, dtype=dtype)
+    going_on = (1 - world.ends[s, a]).cumprod(-1)  # after each step
+    mask = torch.cat([torch.ones(len(rows), 1), going_on[:, :-1]], -1)
+    distinct = (mask + (s == 0) * (a == 0)).amin(-1) > 0
+    s, a, mask, going_on = s[distinct], a[distinct], mask[distinct], going_on[distinct]
+    moves = world.transitions[s[:, :-1], a[:, :-1], s[:, 1:]]
+    law = torch.where(mask[:, 1:] > 0, moves, 1.0).prod(-1)
+    mask, terminated = mask.to(dtype), 1 - going_on[:, -1].to(dtype)
+    rewards = world.rewards[s, a].to(dtype) * mask
     return Trajectories(
         Episodes(
             observations=torch.eye(states, dtype=dtype)[s],
             actions=a,
             rewards=rewards,
-            log_probs=torch.zeros_like(law).unsqueeze(-1).expand(*s.shape),  # whoever samples says
-            values=0 * ones,
+            log_probs=torch.zeros(s.shape, dtype=torch.float64),  # whoever samples fills them in
+            values=torch.zeros_like(mask),
             advantages=discounted_sum(rewards, 1.0),
-            mask=ones,
-            terminated=0 * ones[:, 0],
-            final_observations=last,
-            diagnostics={"diverged": 0 * ones},
+            mask=mask,
+            terminated=terminated,
+            final_observations=torch.zeros(len(s), states, dtype=dtype),
+            diagnostics={"diverged": torch.zeros_like(mask)},
         ),
         law,
     )
 
 
 def log_probs(policy, params, episodes: Episodes) -> Tensor:
-    """[..., T]."""
-    return policy(params, episodes.observations).log_prob(episodes.actions)
+    """[..., T], 0 on padding."""
+    return policy(params, episodes.observations).log_prob(episodes.actions) * episodes.mask
 
 
 def probabilities(policy, params, every: Trajectories) -> Tensor:
@@ -223,3 +236,32 @@ def expected_gradient(objective: Objective, meta, batch: MetaBatch, weights: Ten
     if not isinstance(batch.credit, tuple):
         batch = batch._replace(credit=batch.credit * scale)
     return meta_gradient(objective, meta, batch)[1]
+
+
+class WorldEnv(gymnasium.Env):
+    """A world as an environment with nothing batched about it; its only task is itself."""
+
+    task_space = gymnasium.spaces.Discrete(1)
+
+    def __init__(self, world: World) -> None:
+        states, actions = world.rewards.shape
+        self.world = World(*(field.numpy() for field in world[:3]), world.horizon)
+        self.observation_space = gymnasium.spaces.Discrete(states)
+        self.action_space = gymnasium.spaces.Discrete(actions)
+
+    def set_task(self, task) -> None:
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = self.time = 0
+        return self.state, {}
+
+    def step(self, action):
+        here = (self.state, int(action))
+        self.state = int(
+            self.np_random.choice(len(self.world.ends), p=self.world.transitions[here])
+        )
+        self.time += 1
+        late = self.time == self.world.horizon
+        return self.state, float(self.world.rewards[here]), bool(self.world.ends[here]), late, {}

@@ -1,0 +1,236 @@
+"""The sampler's own batches agree with the enumeration of all batches.
+
+Each case is one choice of surrogate, objective and advantages. Its expectation is summed over all
+inner and outer data sets of a small world, with the same baseline and normalisation; against it
+stands the mean over many meta-batches as training collects them: sampler, masks, advantages,
+credit and meta-gradient together. Where the choice is unbiased, the expectation is the gradient
+of the return that is maximised, exactly.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import envs  # noqa: F401  registers the environments
+from rlmaml import tree
+from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.collect import collect
+from rlmaml.objective import meta_gradient, over_tasks
+from rlmaml.optimisers import Optimiser
+from rlmaml.outer import ObjectiveConfig
+from rlmaml.returns import reduce
+from rlmaml.sampling import AdvantageConfig, RolloutSampler, estimate_advantages
+from rlmaml.tasks import vectorise
+from tests.tabular import (
+    WorldEnv,
+    adapted_return,
+    every_batch,
+    expected_gradient,
+    expected_return,
+    small_policy,
+    trajectories,
+    world,
+)
+
+EPISODES = 2
+TASKS = 500
+BATCHES = 40
+ALPHA = 0.7
+
+USUAL = AdvantageConfig(discount=0.9, gae_lambda=0.8)
+"""A baseline fitted on the episodes that it serves, normalisation: biased, and in a known way."""
+RAW = AdvantageConfig(discount=1.0, baseline="none", normalise=False)
+UNSCALED = AdvantageConfig(discount=0.9, gae_lambda=0.8, normalise=False)
+
+
+class Case(NamedTuple):
+    inner: InnerConfig
+    objective: ObjectiveConfig
+    support: AdvantageConfig
+    query: AdvantageConfig
+
+
+def case(
+    surrogate="log-likelihood",
+    objective="adapted",
+    *,
+    support=USUAL,
+    query=USUAL,
+    reduction="steps",
+    copies=1,
+    **inner,
+) -> Case:
+    settings = InnerConfig(step_size=ALPHA, surrogate=surrogate, reduction=reduction, **inner)
+    aim = ObjectiveConfig(objective, reduction=reduction, task_copies=copies)
+    return Case(settings, aim, support, query)
+
+
+SUMS = {"support": RAW, "query": RAW, "reduction": "episodes"}
+CASES = {
+    "log-likelihood": case(),
+    "lvc": case("lvc"),
+    "dice": case("dice"),
+    "dice, no control variate": case("dice", support=RAW),
+    "first-order": case(adjoint="first-order"),
+    "two steps": case("dice", steps=2, support=UNSCALED),
+    "separate hessian": case("dice", hessian="separate"),
+    "e-maml": case(objective="e-maml", query=UNSCALED),
+    "e-maml, copies": case(objective="e-maml", query=UNSCALED, copies=2),
+    "e-maml, two steps": case(objective="e-maml", query=RAW, steps=2),
+    "promp": case("lvc", "promp"),
+    "e-maml, unbiased": case(objective="e-maml", **SUMS),
+    "separate hessian, unbiased": case("dice", hessian="separate", **SUMS),
+}
+
+
+def algorithm(case: Case, policy) -> MAML:
+    step = Optimiser() if case.objective.name == "promp" else None
+    return MAML(policy, case.inner, step, objective=case.objective)
+
+
+def expectation(case: Case, policy, meta, chosen) -> torch.Tensor:
+    """Over all batches. E-MAML's baseline has no part in it: it is independent of what it meets."""
+    method = algorithm(case, policy)
+    batch, weights = every_batch(
+        policy,
+        method.inner,
+        meta,
+        trajectories(chosen, torch.float32),
+        n=EPISODES,
+        steps=case.inner.steps,
+        outer=EPISODES,
+        own_hessian=method.own_hessian,
+        estimate=partial(estimate_advantages, config=case.support),
+        outer_estimate=partial(estimate_advantages, config=case.query),
+    )
+    assert weights.sum().item() == pytest.approx(1)
+    if case.objective.name == "e-maml":
+        mean = partial(reduce, reduction=case.objective.reduction)
+        batch = batch._replace(credit=over_tasks(mean)(batch.query.rewards, batch.query.mask))
+    return expected_gradient(method.objective._replace(chunk_size=8192), meta, batch, weights)
+
+
+def samples(case: Case, policy, meta, tasks, env) -> torch.Tensor:
+    """Meta-gradients of independent meta-batches, [BATCHES, P]."""
+    method = algorithm(case, policy)
+    sampler = RolloutSampler(
+        env,
+        policy,
+        episodes=EPISODES,
+        horizon=2,
+        advantages=case.query,
+        support_advantages=case.support,
+    )
+    found = []
+    for i in range(BATCHES):
+        batch = collect(
+            sampler,
+            method.inner,
+            meta,
+            tasks,
+            steps=case.inner.steps,
+            key=(0, i, 0),
+            own_hessian=method.own_hessian,
+        )
+        found.append(meta_gradient(method.objective, meta, method.prepare(batch))[1])
+    return torch.stack(found)
+
+
+def assert_agrees(samples: torch.Tensor, mean: torch.Tensor) -> None:
+    """Within 4 standard errors, which are small enough to tell."""
+    error = samples.std(0) / len(samples) ** 0.5
+    assert error.norm() < 0.1 * mean.norm()
+    assert standardised(samples, mean).max() < 4
+
+
+def standardised(samples: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """How many standard errors each component's mean is from `mean`."""
+    error = samples.std(0) / len(samples) ** 0.5
+    return ((samples.mean(0) - mean) / error).abs()
+
+
+@pytest.fixture(scope="module")
+def setting():
+    chosen = world(0)
+    policy, params = small_policy(chosen)
+    env = gymnasium.make_vec(
+        "rlmaml/TabularMDP-v0",
+        num_envs=TASKS * EPISODES,
+        num_states=2,
+        num_actions=2,
+        reward_noise=0.0,
+        max_episode_steps=chosen.horizon,
+        autoreset_mode="Disabled",
+    )
+    yield policy, {"params": params}, chosen, env
+    env.close()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sampled_meta_gradients_have_their_expectation(setting, name):
+    policy, meta, chosen, env = setting
+    found = samples(CASES[name], policy, meta, np.stack([chosen.task] * TASKS), env)
+    assert_agrees(found, expectation(CASES[name], policy, meta, chosen))
+
+
+def test_what_is_unbiased_has_the_gradient_of_the_return_itself(setting):
+    """E-MAML: that of V_2. DiCE with separate Hessian data: (I + α∇²J) times the other factor,
+    the expected gradient after adaptation, which the first-order adjoint alone has."""
+    policy, meta, chosen, env = setting
+    every = trajectories(chosen)
+    theta, unravel = tree.ravel(meta)
+    method = algorithm(CASES["e-maml, unbiased"], policy)
+    value = adapted_return(policy, method.inner, every, EPISODES)
+    truth = -torch.func.grad(lambda v: value(unravel(v)))(theta)
+    tasks = np.stack([chosen.task] * TASKS)
+    torch.testing.assert_close(
+        expectation(CASES["e-maml, unbiased"], policy, meta, chosen), truth, rtol=1e-6, atol=1e-9
+    )
+    assert_agrees(samples(CASES["e-maml, unbiased"], policy, meta, tasks, env), truth)
+
+    hessian = torch.func.hessian(lambda v: expected_return(policy, unravel(v)["params"], every))
+    first_order = expectation(case(adjoint="first-order", **SUMS), policy, meta, chosen)
+    truth = first_order + ALPHA * hessian(theta) @ first_order
+    assert_agrees(samples(CASES["separate hessian, unbiased"], policy, meta, tasks, env), truth)
+
+
+def test_the_wrong_expectation_is_told_apart(setting):
+    policy, meta, chosen, env = setting
+    tasks = np.stack([chosen.task] * TASKS)
+    for mine, other in (("log-likelihood", "dice"), ("lvc", "log-likelihood"), ("e-maml", "lvc")):
+        found = samples(CASES[mine], policy, meta, tasks, env)
+        wrong = expectation(CASES[other], policy, meta, chosen)
+        assert standardised(found, wrong).max() > 5
+
+
+@pytest.mark.parametrize(
+    "chosen_case",
+    [
+        case("lvc"),
+        case("dice", reduction="episodes"),
+        case(objective="e-maml", query=UNSCALED),
+        case(objective="e-maml", **SUMS),
+    ],
+    ids=["lvc", "dice", "e-maml", "e-maml, unbiased"],
+)
+def test_episodes_that_end_early(chosen_case):
+    """Half of the episodes are padded: masks, and environments that reset by themselves."""
+    chosen = world(0, ending=True)
+    assert len(trajectories(chosen).law) == 5
+    policy, params = small_policy(chosen)
+    meta = {"params": params}
+    env = vectorise(lambda: WorldEnv(chosen), TASKS * EPISODES)
+    found = samples(chosen_case, policy, meta, np.zeros(TASKS, int), env)
+    assert_agrees(found, expectation(chosen_case, policy, meta, chosen))
+    if chosen_case.support is RAW:
+        inner = algorithm(chosen_case, policy).inner
+        value = adapted_return(policy, inner, trajectories(chosen), EPISODES)
+        theta, unravel = tree.ravel(meta)
+        assert_agrees(found, -torch.func.grad(lambda v: value(unravel(v)))(theta))
+    env.close()
