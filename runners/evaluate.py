@@ -228,7 +228,10 @@ def table(result: dict[str, Any]) -> str:
     note = f" ({result['note']})" if result["note"] else ""
     label = f"{result['metric']} on {result['tasks']} held-out tasks{note}"
     width = max(34, len(label) + 2)
-    digits = 1 if result["metric"] == "return" else 3
+    shown = [result, *result["groups"].values()]
+    # Returns of a robot are large numbers; those of a bandit lie between 0 and 1.
+    large = any(abs(mean) >= 10 for row in shown for mean in row["mean"])
+    digits = 1 if result["metric"] == "return" and large else 3
     lines = [f"{label:<{width}}" + "".join(f"{f'{k} steps':>16}" for k in result["steps"])]
     rows = [("all tasks", result), *((f"task {g}", r) for g, r in result["groups"].items())]
     if result["metric"] != "return":

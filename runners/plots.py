@@ -75,19 +75,23 @@ def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
 def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     """Return of every task against its goal, before and after adaptation.
 
-    Tasks of more than one dimension are placed by the goal's distance from the origin.
+    Tasks of two numbers are placed by the goal's distance from the origin, larger ones in the order
+    of their returns before adaptation.
     """
     figure, axes = _figure()
     goals = np.array([np.atleast_1d(task["task"]) for task in result["per_task"]], float)
-    one_dimensional = goals.shape[1] == 1
-    x = goals[:, 0] if one_dimensional else np.linalg.norm(goals, axis=1)
     returns = np.array([task["return"] for task in result["per_task"]])
+    if goals.shape[1:] == (1,):
+        x, what = goals[:, 0], "task"
+    elif goals.shape[1:] == (2,):
+        x, what = np.linalg.norm(goals, axis=1), "distance of the goal from the origin"
+    else:
+        x, what = returns[:, 0].argsort().argsort(), "tasks, by their return before adaptation"
     for i, (k, colour, label) in enumerate(_shown(returns.shape[1] - 1)):
         aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
         axes.scatter(x + aside, returns[:, k], s=18, color=colour, label=label, alpha=0.8)
     if result["groups"]:
         axes.set_xticks(np.unique(x))
-    what = "task" if one_dimensional else "distance of the goal from the origin"
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)
     _save(figure, path)

@@ -45,6 +45,23 @@ ANT_DIR = replace(
     iterations=300,
 )
 
+# Outer advantages are in units of the reward: adapted policies become sure, and what is left to
+# gain would be noise if it were scaled to 1. Much longer runs get worse, since the meta-gradient
+# takes the episodes that an inner step learns from as given: nothing keeps θ exploring.
+BANDIT = TrainConfig(
+    preset="bandit",
+    env=EnvConfig("rlmaml/BernoulliBandit-v0"),
+    iterations=40,
+    tasks=100,
+    horizon=1,
+    policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
+    inner=InnerConfig(step_size=0.5),
+    trust_region=TrustRegion(max_kl=0.005),
+    outer_advantages=AdvantageConfig(normalise=False),
+    chunk_size=None,
+    threads=1,  # its matrices are too small for two
+)
+
 # The MAML paper's settings, but for the queries: as many as shots.
 SINUSOID = TrainConfig(
     preset="sinusoid",
@@ -117,6 +134,24 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
             inner_advantages=_INNER,
             outer_advantages=_OUTER,
+        ),
+    ),
+    "bandit": (
+        "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",
+        BANDIT,
+    ),
+    "tabular": (
+        "Random finite MDPs of 10 states and 5 actions",
+        replace(
+            BANDIT,
+            preset="tabular",
+            env=EnvConfig("rlmaml/TabularMDP-v0"),
+            iterations=60,
+            tasks=40,
+            horizon=10,
+            inner=InnerConfig(step_size=2.0),
+            trust_region=TrustRegion(max_kl=0.01),
+            inner_advantages=AdvantageConfig(discount=0.7),
         ),
     ),
     "sinusoid": ("Regression: sinusoids of unknown amplitude and phase, 10-shot", SINUSOID),

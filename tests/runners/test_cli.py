@@ -85,6 +85,19 @@ def test_train_writes_the_run_folder(tmp_path, capsys):
     assert "held-out" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("preset", ["bandit", "tabular"])
+def test_tasks_of_many_numbers_are_evaluated_and_drawn(tmp_path, capsys, preset):
+    out = tmp_path / preset
+    kwargs = {"num_states": 3, "num_actions": 2} if preset == "tabular" else {"num_arms": 3}
+    tiny(out, "--env.kwargs", json.dumps(kwargs), preset=preset)
+    run("evaluate", out, "--tasks", 4, "--episodes", 2, "--steps", 1)
+    result = json.loads((out / "evaluation.json").read_text())
+    assert np.shape(result["per_task"][0]["task"]) == ((3, 2, 4) if preset == "tabular" else (3,))
+    assert "regret" in result["others"]
+    assert {"adaptation.png", "tasks.png"} <= set(os.listdir(out / "plots"))
+    assert f"{result['mean'][1]:.3f} ±" in capsys.readouterr().out  # small returns need digits
+
+
 @pytest.mark.parametrize(
     "more", [(), ("--normalise-observations", "True", "--inner.steps", "2")], ids=["plain", "stats"]
 )
