@@ -1,0 +1,141 @@
+"""Surrogates and outer objectives on the command line."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from rlmaml import tree
+from runners import train
+from runners.config import TrainConfig
+from runners.presets import PRESETS
+from runners.runfolder import RunFolder
+from tests.runners.test_cli import assert_same_run, learned, run, tiny
+
+E_MAML = ("--objective.name", "e-maml", "--outer-advantages.normalise", "False")
+PROMP = ("--objective.name", "promp", "--inner.surrogate", "lvc", "--outer", "optimiser")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--inner.surrogate", "lvc"),
+        ("--inner.surrogate", "dice", "--inner-advantages.baseline", "none"),
+        ("--inner.hessian", "separate", "--inner.steps", "2"),
+        E_MAML,
+        (*E_MAML, "--objective.task-copies", "2"),
+        (*PROMP, "--optimiser.clip-norm", "1", "--objective.kl-coefficient", "1"),
+    ],
+    ids=["lvc", "dice", "hessian", "e-maml", "copies", "promp"],
+)
+def test_resuming_equals_never_having_stopped(tmp_path, options):
+    whole = tiny(tmp_path / "whole", *options, preset="navigation")
+    tiny(tmp_path / "parts", *options, "--iterations", 2, preset="navigation")
+    run("train", "--resume", tmp_path / "parts", "--iterations", 4)
+    assert_same_run(whole, RunFolder(tmp_path / "parts"))
+    plain = tiny(tmp_path / "plain", preset="navigation")
+    assert not torch.equal(*(tree.ravel(learned(folder).meta)[0] for folder in (whole, plain)))
+    run("evaluate", whole.path, "--tasks", 3, "--episodes", 2, "--steps", 1)
+
+
+def test_promp_is_logged_and_carries_its_penalty_on(tmp_path):
+    more = ("--inner.steps", "2", "--objective.epochs", "3")
+    folder = tiny(tmp_path / "run", *PROMP, *more, preset="navigation")
+    lines = folder.read_metrics()
+    assert all(line["epochs"] == 3 for line in lines)
+    assert all(len(line["kl/inner"]) == len(line["kl_coefficients"]) == 2 for line in lines)
+    for line, following in pairwise(lines):
+        for kl, before, after in zip(
+            line["kl/inner"], line["kl_coefficients"], following["kl_coefficients"], strict=True
+        ):
+            assert after == before * (2 if kl > 0.015 else 0.5 if kl < 0.01 / 1.5 else 1)
+    assert len(learned(folder).state["outer"]["kl_coefficients"]) == 2
+
+
+def test_hessian_data_are_counted(tmp_path):
+    apart = ("--inner.hessian", "separate")
+    folder = tiny(tmp_path / "run", *apart, "--inner.steps", "2", preset="half-cheetah-vel")
+    assert folder.read_metrics()[-1]["env_steps"] == 4 * 2 * (5 * 3 * 6)
+    few_shot = ("--shots", "3", "--queries", "4")
+    few_shot = tuple(w.replace("--", "--examples.") if w.startswith("--") else w for w in few_shot)
+    small = ("--iterations", "2", "--tasks", "5", "--log-every", "1")
+    for name, options, count in (("with", apart, 10), ("without", (), 7)):
+        out = tmp_path / name
+        run("train", "sinusoid", "--out", out, *few_shot, *small, *options)
+        assert RunFolder(out).read_metrics()[-1]["env_steps"] == 2 * 5 * count
+
+
+def test_each_task_is_drawn_as_often_as_asked(tmp_path, monkeypatch):
+    seen = []
+    real = train.collect
+
+    def collect(sampler, inner, meta, tasks, **how):
+        seen.append(tasks)
+        return real(sampler, inner, meta, tasks, **how)
+
+    monkeypatch.setattr(train, "collect", collect)
+    copies = ("--objective.task-copies", "3", "--tasks", "6", "--iterations", "1")
+    tiny(tmp_path / "run", *E_MAML, *copies, preset="navigation")
+    (tasks,) = seen
+    assert len(tasks) == 6
+    assert len(np.unique(tasks, axis=0)) == 2
+    np.testing.assert_array_equal(tasks[:3], tasks[[0, 0, 0]])
+
+
+def test_a_run_from_before_these_settings_goes_on(tmp_path):
+    folder = tiny(tmp_path / "run", "--iterations", "2", preset="navigation")
+    path = folder.path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["config"]["objective"]
+    for name in ("surrogate", "reduction", "hessian"):
+        del stored["config"]["inner"][name]
+    for group in ("inner_advantages", "outer_advantages"):
+        del stored["config"][group]["baseline"]
+    path.write_text(json.dumps(stored))
+    run("train", "--resume", folder.path, "--iterations", "4")
+    assert_same_run(tiny(tmp_path / "whole", preset="navigation"), folder)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "message"),
+    [
+        ("navigation", "--objective.name e-maml", "take outer_advantages.normalise False"),
+        (
+            "navigation",
+            f"{' '.join(E_MAML)} --inner.surrogate dice",
+            "count that a second time. Take inner.surrogate log-likelihood",
+        ),
+        ("navigation", f"{' '.join(E_MAML)} --tasks 1", "at least 2, got 1"),
+        (
+            "navigation",
+            "--objective.task-copies 3",
+            "multiple of objective.task_copies, got 20 and",
+        ),
+        ("navigation", "--objective.name promp --inner.surrogate lvc", "Take outer optimiser"),
+        ("navigation", "--objective.name promp --outer optimiser", "Take inner.surrogate lvc"),
+        ("navigation", "--inner.hessian separate --inner.adjoint first-order", "leaves out"),
+        ("sinusoid", "--inner.surrogate lvc", "for data episodes"),
+        ("sinusoid", "--objective.name e-maml", "for data episodes"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line_and_code_2(
+    tmp_path, capsys, preset, options, message
+):
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as stop:
+        run("train", preset, "--out", out, *options.split())
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not out.exists()
+
+
+def test_settings_survive_json():
+    changed = PRESETS["navigation"][1].to_dict()
+    changed["objective"] |= {"name": "promp", "clip": 0.2}
+    changed["inner"]["surrogate"] = "lvc"
+    changed["outer"] = "optimiser"
+    config = TrainConfig.from_dict(changed)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert config.objective.clip == 0.2
