@@ -4,11 +4,15 @@
     python -m benchmarks.meta_gradients noise PRESET [--batches 8]
 
 `train` meta-trains the preset with each of the combinations of inner surrogate and outer objective
-below, all with the same tasks, env steps and random draws, and evaluates them on the same held-out
-tasks. Interrupted, it goes on where it was. `noise` draws independent meta-batches at the same
-parameters, the initial ones and those that the first run of `train` ended with, and prints for each
-combination the mean cosine of two of its meta-gradients, and that of its mean meta-gradient with
-log-likelihood's. Both write JSON into --out, runs/meta-gradients/PRESET.
+below, all with the same number of env steps and the same random draws (two copies of each task mean
+half the tasks), and evaluates them on the same held-out tasks. E-MAML goes without normalised outer
+advantages, ProMP with Adam in place of the trust region. Interrupted, it goes on where it was.
+
+`noise` draws independent meta-batches at the same parameters, the initial ones and those that the
+first run of `train` ended with, and prints for each combination the mean cosine of two of its
+meta-gradients, and that of its mean meta-gradient with log-likelihood's.
+
+Both write JSON into --out, runs/meta-gradients/PRESET.
 """
 
 from __future__ import annotations
@@ -47,7 +51,8 @@ def _inner(config: TrainConfig, **changed: Any) -> TrainConfig:
 
 
 def _no_baseline(config: TrainConfig) -> TrainConfig:
-    advantages: AdvantageConfig = replace(config.inner_advantages, baseline="none")
+    # Normalisation, which the step size needs, still subtracts the mean.
+    advantages: AdvantageConfig = replace(config.inner_advantages, baseline="none", gae_lambda=1.0)
     return replace(_inner(config, surrogate="dice"), inner_advantages=advantages)
 
 
@@ -70,7 +75,7 @@ COMBINATIONS = {
     "first-order": lambda config: _inner(config, adjoint="first-order"),
     "lvc, adapted": lambda config: _inner(config, surrogate="lvc"),
     "dice, adapted": lambda config: _inner(config, surrogate="dice"),
-    "dice without control variate, adapted": _no_baseline,
+    "dice without fitted baseline, adapted": _no_baseline,
     "log-likelihood, e-maml": lambda config: _e_maml(config, 1),
     "log-likelihood, e-maml, two copies": lambda config: _e_maml(config, 2),
     "lvc, promp": _promp,
@@ -87,7 +92,7 @@ def run_training(
         folder = RunFolder(out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}")
         if not folder.path.exists():
             train(config, folder.path)
-        elif folder.read_metrics()[-1]["iteration"] + 1 < config.iterations:
+        elif _iterations(folder) < config.iterations:
             resume(folder, config)
         result = evaluate(folder, tasks=tasks, steps=3, seed=0)
         metrics = folder.read_metrics()
@@ -99,8 +104,13 @@ def run_training(
             "minutes": metrics[-1]["seconds"] / 60,
             "not accepted": sum(m["outcome"] != "accepted" for m in metrics),
         }
-        print(name, seed, " ".join(f"{mean:.1f}" for mean in result["mean"]), flush=True)
+        print(name, seed, " ".join(f"{mean:.4g}" for mean in result["mean"]), flush=True)
     return rows
+
+
+def _iterations(folder: RunFolder) -> int:
+    metrics = folder.read_metrics()
+    return metrics[-1]["iteration"] + 1 if metrics else 0
 
 
 def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarray:
@@ -121,6 +131,7 @@ def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarra
             steps=algorithm.steps,
             key=(config.seed, i, Phase.ROLLOUT),
             chunk_size=config.chunk_size,
+            own_hessian=algorithm.own_hessian,
         )
         # ProMP's first epoch: ratios of 1 and a KL of 0 leave the plain gradient.
         found.append(meta_gradient(algorithm.objective, meta, algorithm.prepare(batch))[1])

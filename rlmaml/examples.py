@@ -72,7 +72,15 @@ class ExampleSampler:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
         check = getattr(family, "check_episode", None)
         if check is not None:
-            check(shots * (1 + own_hessian), queries)
+            try:
+                check(shots * (1 + own_hessian), queries)
+            except ValueError as problem:
+                if not own_hessian:
+                    raise
+                raise ValueError(
+                    f"With examples of its own for the Hessian, a task takes twice its {shots} "
+                    f"shots: {problem}"
+                ) from problem
         self.family, self.shots, self.queries = family, shots, queries
         self.own_hessian = own_hessian
         self.reference, self.device, self.dtype = reference, torch.device(device), dtype

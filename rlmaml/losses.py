@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from rlmaml.returns import Reduction, reduce
@@ -79,7 +80,7 @@ def clipped_ratio(policy: Policy, clip: float, reduction: Reduction = "steps") -
 
 
 def dice(policy: Policy, reduction: Reduction = "steps") -> Loss:
-    """-mean_t ☐(Σ_{t'<t} log π_t') [☐(log π_t) - 1] Â_t, where ☐(x) = exp(x - stop_gradient(x)).
+    """-mean_t [Π_{t'<t} ρ_t'] [ρ_t - 1] Â_t, where ρ_t = π(a_t | s_t) / π_old(a_t | s_t).
 
     DiCE's objective Σ_t ☐(Σ_{t'≤t} log π_t') r_t (Foerster et al. 2018) in the form that takes
     advantages (Loaded DiCE, Farquhar et al. 2019): with Â_t = R_t, the return from t on, the two
@@ -88,22 +89,19 @@ def dice(policy: Policy, reduction: Reduction = "steps") -> Loss:
     Σ_t ☐(Σ_{t'<t} log π_t') [1 - ☐(log π_t)] b_t. Its sum is strictly before t: with t in it, its
     derivatives would not have mean zero.
 
-    Its value is zero.
+    ☐(x) = exp(x - stop_gradient(x)) is exp(x - x_old) where π_old sampled, in all derivatives.
+    Away from there the products correct an episode up to t for who acted, so that a line search
+    sees the function whose gradient it follows; over many steps they are noisy.
     """
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
-        log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
-        log_probs = log_probs * episodes.mask
-        before = log_probs.cumsum(-1) - log_probs
-        change = magic_box(before) * (magic_box(log_probs) - 1)
+        log_ratio = _log_ratio(policy, params, episodes)
+        # As a product with a matrix, since CUDA's cumulative sums are not deterministic.
+        earlier = torch.ones_like(log_ratio[0]).expand(log_ratio.shape[-1], -1).triu(1)
+        change = (log_ratio @ earlier).exp() * (log_ratio.exp() - 1)
         return -reduce(change * episodes.advantages, episodes.mask, reduction)
 
     return loss
-
-
-def magic_box(x: Tensor) -> Tensor:
-    """☐(x) = exp(x - stop_gradient(x)): 1, with ∇☐(x) = ☐(x) ∇x (Foerster et al. 2018)."""
-    return (x - x.detach()).exp()
 
 
 def log_trajectory_ratio(policy: Policy) -> Loss:

@@ -143,7 +143,7 @@ def fisher_product(
 
     J = dφ_K/dθ by the objective's adjoint, F the Fisher information of the adapted policy on
     the query states. The KL's gradient is zero there, so this is its Hessian exactly (for the
-    `unrolled` adjoint), with no need to differentiate the KL twice.
+    `unrolled` adjoint on the data of the step itself), with no need to differentiate the KL twice.
 
     The map from θ to the adapted policies' outputs is linearised once, here; a product is then
     one pass forward and one back through the recorded graph. That graph holds the activations

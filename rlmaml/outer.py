@@ -22,7 +22,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.objective import mean_over_tasks, over_tasks
+from rlmaml.objective import over_tasks
 from rlmaml.returns import Reduction, masked_mean, reduce
 from rlmaml.types import Episodes, MetaBatch, Path, Policy
 
@@ -37,7 +37,7 @@ class ObjectiveConfig:
     """The adapted policies' surrogate; that and the score of the inner data times the outer return
     (with inner.surrogate log-likelihood); or the surrogate clipped, for several epochs of
     `optimiser`, with a KL penalty (with inner.surrogate lvc)."""
-    reduction: Literal["steps", "episodes"] = "steps"
+    reduction: Reduction = "steps"
     """Mean over time steps, or sum over an episode and mean over episodes. Where episodes end
     early only the latter is the return's gradient."""
     task_copies: int = 1
@@ -91,6 +91,10 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
     mean. The task's other outer episodes do (they were sampled by the adapted policy); other
     tasks do not, nor other copies of the same task.
 
+    Returns are undiscounted. Outer advantages with a discount or λ below 1 are smaller, and the
+    score term weighs the more beside them. With reduction "steps" what counts is the reward per
+    step, so that lasting longer at the same rate earns nothing.
+
     Args:
         query: leaves [N, B, T].
         copies: how often each task stands in the batch, one after the other. The baseline is
@@ -112,7 +116,7 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
             "objective.task_copies."
         )
     grouped = returns.view(-1, group).T  # [group, N / group]
-    others = (group * mean_over_tasks(grouped) - grouped) / (group - 1)
+    others = (grouped.sum(0) - grouped) / (group - 1)
     return (grouped - others).T.flatten()
 
 

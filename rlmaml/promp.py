@@ -88,20 +88,29 @@ class ProximalStep:
             "epochs": len(norms),
             "learning_rate": live.learning_rate,
         }
-        if norms:
-            live.advance()
+        if not norms:
+            return State(meta, Proximal(live, coefficients)), metrics
+        live.advance()
         if self.config.adaptive_kl:
             pairs = zip(coefficients, inner_kls, strict=True)
             coefficients = tuple(self.adapted(c, kl) for c, kl in pairs)
         return State(meta, Proximal(live, coefficients)), metrics
 
     def adapted(self, coefficient: float, kl: float) -> float:
-        """A coefficient after a step that moved by `kl`: PPO's rule (Schulman et al. 2017, 4)."""
+        """A coefficient after a step that moved by `kl`: PPO's rule (Schulman et al. 2017, 4).
+
+        It stays within a factor of `RANGE` of where it began, so that it finds back after a long
+        time on one side of the target.
+        """
         if kl > 1.5 * self.config.kl_target:
-            return coefficient * 2
-        if kl < self.config.kl_target / 1.5:
-            return coefficient / 2
-        return coefficient
+            coefficient *= 2
+        elif kl < self.config.kl_target / 1.5:
+            coefficient /= 2
+        start = self.config.kl_coefficient
+        return min(max(coefficient, start / RANGE), start * RANGE)
+
+
+RANGE = 1024.0
 
 
 @torch.no_grad()

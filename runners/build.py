@@ -44,15 +44,17 @@ class Experiment(NamedTuple):
 
 
 def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
-    """Make everything a run needs. `tasks` overrides the configuration's.
+    """Make everything a run needs, or with `tasks` everything to evaluate it on so many.
 
     Raises:
         UsageError: an unknown environment, wrong constructor arguments, a model that does not fit,
             a device that is not there.
     """
-    if tasks is not None and config.chunk_size is None:
-        # An evaluation may have many more tasks than training found room for at once.
-        config = dataclasses.replace(config, chunk_size=config.tasks)
+    if tasks is not None:  # an evaluation, which takes no derivative of its inner steps
+        inner = dataclasses.replace(config.inner, hessian="support")
+        # It may have many more tasks than training found room for at once.
+        chunk_size = config.chunk_size or config.tasks
+        config = dataclasses.replace(config, inner=inner, chunk_size=chunk_size)
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
     threads = config.threads or import_worlds().engine.available_cpus()
     torch.set_num_threads(threads)

@@ -141,10 +141,13 @@ class TrainConfig:
     def _check_objective(self) -> None:
         aim = self.objective
         if self.data == "examples":
-            if aim != ObjectiveConfig() or self.inner.surrogate != "log-likelihood":
+            inner, usual = self.inner, InnerConfig()
+            chosen = (inner.surrogate, inner.reduction) != (usual.surrogate, usual.reduction)
+            if chosen or aim != ObjectiveConfig():
                 raise ValueError(
-                    "objective and inner.surrogate are for data episodes: labelled examples do not "
-                    "depend on the parameters, so there is one gradient, and their loss is given."
+                    "objective, inner.surrogate and inner.reduction are for data episodes: "
+                    "labelled examples do not depend on the parameters, so there is one gradient, "
+                    "and their loss is given."
                 )
             return
         check_combination(self.inner, aim, self.outer_step)

@@ -53,8 +53,9 @@ class Returns:
         return {"return": _returns(sets), **diagnostics}
 
     def steps(self, batch: MetaBatch) -> int:
-        sets = [*_sets(batch), *batch.hessian]
-        return int(sum(data.mask.sum() + data.diagnostics["diverged"].sum() for data in sets))
+        everything = [*_sets(batch), *batch.hessian]
+        counts = (data.mask.sum() + data.diagnostics["diverged"].sum() for data in everything)
+        return int(sum(counts))
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         sets = _sets(batch)
@@ -62,7 +63,9 @@ class Returns:
             **_before_and_after({"return": _returns(sets)}),
             "length/pre": sets[0].mask.sum(-1).mean().item(),
             "length/post": sets[-1].mask.sum(-1).mean().item(),
-            "diverged": sum(data.diagnostics["diverged"].sum().item() for data in sets),
+            "diverged": sum(
+                data.diagnostics["diverged"].sum().item() for data in (*sets, *batch.hessian)
+            ),
         }
 
 

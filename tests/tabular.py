@@ -110,6 +110,11 @@ def trajectories(world: World, dtype: torch.dtype = torch.float64) -> Trajectori
     )
 
 
+def magic_box(x: Tensor) -> Tensor:
+    """☐(x) = exp(x - stop_gradient(x)): 1, with ∇☐(x) = ☐(x) ∇x (Foerster et al. 2018)."""
+    return (x - x.detach()).exp()
+
+
 def log_probs(policy, params, episodes: Episodes) -> Tensor:
     """[..., T], 0 on padding."""
     return policy(params, episodes.observations).log_prob(episodes.actions) * episodes.mask
@@ -145,7 +150,14 @@ def data_sets(n: int, count: int) -> DataSets:
     return DataSets(torch.tensor(rows), torch.tensor(orders, dtype=torch.float64))
 
 
-def adapted_return(policy, inner, every: Trajectories, n: int, steps: int = 1):
+def adapted_return(
+    policy,
+    inner,
+    every: Trajectories,
+    n: int,
+    steps: int = 1,
+    estimate: Estimate = lambda episodes: episodes,
+):
     """θ [meta] -> V_n(θ) = E J(φ_K): the expectation over all data sets of n, K of them in turn."""
     sets = data_sets(n, len(every.law))
 
@@ -154,7 +166,7 @@ def adapted_return(policy, inner, every: Trajectories, n: int, steps: int = 1):
             return expected_return(policy, params, every)
 
         def one(indices):
-            data = tree.map(lambda leaf: leaf[indices], every.episodes)
+            data = estimate(tree.map(lambda leaf: leaf[indices], every.episodes))
             return value(meta, inner.step(meta, params, data, k), k + 1)
 
         weights = sets.probabilities(probabilities(policy, params, every))

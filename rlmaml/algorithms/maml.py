@@ -43,8 +43,8 @@ class InnerConfig:
     """What the steps descend (data episodes): the MAML paper's, ProMP's low-variance-curvature, or
     DiCE. The step is the same; what comes back through it differs (docs/meta_gradients.md)."""
     reduction: Reduction = "steps"
-    """Mean over time steps, or sum over an episode and mean over episodes: then step_size refers to
-    that, and is T times as large."""
+    """Mean over time steps, or sum over an episode and mean over episodes: then the same step_size
+    makes a step T times as long."""
     hessian: Literal["support", "separate"] = "support"
     """Data for the derivative of a step: those of the step, or as many more, independent of them
     (Fallah et al. 2020, algorithm 1)."""
@@ -98,6 +98,15 @@ class MAML:
             raise ValueError(
                 f"objective.name {self.aim.name} is made for the policy-gradient surrogates: leave "
                 "out inner_loss and outer_loss, or take objective.name adapted."
+            )
+        usual = InnerConfig()
+        if inner_loss is not None and (self.settings.surrogate, self.settings.reduction) != (
+            usual.surrogate,
+            usual.reduction,
+        ):
+            raise ValueError(
+                "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "
+                "is another: leave one of them out."
             )
         if inner_loss is None:
             surrogate = losses.SURROGATES[self.settings.surrogate]
@@ -176,7 +185,7 @@ def check_combination(
             f"which inner.surrogate {inner.surrogate} does not correct for. Take inner.surrogate "
             "lvc."
         )
-    elif objective.name == "promp" and isinstance(outer, TrustRegion):
+    elif objective.name == "promp" and not isinstance(outer, Optimiser):
         problem = (
             "objective.name promp keeps its steps short by clipping and a KL penalty, not by a "
             "trust region. Take outer optimiser (in Python, outer=Optimiser())."

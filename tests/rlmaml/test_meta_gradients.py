@@ -16,12 +16,14 @@ from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, meta_gradient, over_tasks
 from rlmaml.outer import credit, score_term
 from rlmaml.returns import normalise
+from rlmaml.sampling import AdvantageConfig, estimate_advantages
 from tests.problems import one
 from tests.tabular import (
     adapted_return,
     every_batch,
     expected_gradient,
     expected_return,
+    magic_box,
     probabilities,
     small_policy,
     trajectories,
@@ -127,7 +129,7 @@ def test_dice_is_the_published_objective(problem):
     def published(policy, reduction, weigh):
         def loss(params, data):
             logs = policy(params, data.observations).log_prob(data.actions)
-            upto, box = logs.cumsum(-1), losses.magic_box
+            upto, box = logs.cumsum(-1), magic_box
             terms = (
                 box(upto) * data.rewards + weigh * box(upto - logs) * (1 - box(logs)) * data.values
             )
@@ -175,7 +177,7 @@ def test_a_control_variate_that_is_not_strict_is_wrong(problem):
     def dice(policy, reduction, strict):
         def loss(params, data):
             logs = policy(params, data.observations).log_prob(data.actions)
-            upto, box = logs.cumsum(-1), losses.magic_box
+            upto, box = logs.cumsum(-1), magic_box
             before = upto - logs if strict else upto
             terms = box(upto) * data.rewards + box(before) * (1 - box(logs)) * data.values
             return -terms.sum(-1).mean()
@@ -214,10 +216,10 @@ def gradient_of(function, meta):
     return torch.func.grad(lambda v: function(unravel(v)))(theta)
 
 
-def expected_score_gradient(objective, meta, every, *, n, steps=1, baseline=0.3, outer=1):
+def expected_score_gradient(objective, meta, every, *, n, baseline=0.3, **how):
     """The expectation of log-likelihood with the score term, for a baseline independent of D."""
     policy, inner = objective.policy, objective.inner
-    batch, weights = every_batch(policy, inner, meta, every, n=n, steps=steps, outer=outer)
+    batch, weights = every_batch(policy, inner, meta, every, n=n, **how)
     batch = batch._replace(credit=outer_returns(batch) - baseline)
     return -expected_gradient(objective, meta, batch, weights)
 
@@ -231,6 +233,22 @@ def test_e_maml_is_the_gradient_of_the_adapted_return(problem, n):
     # Without the score term it is not.
     without = objective._replace(path_term=None)
     assert distance(expected_score_gradient(without, meta, every, n=n), truth) > 0.02
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AdvantageConfig(discount=0.9, gae_lambda=0.8),
+        AdvantageConfig(discount=0.9, normalise=False, baseline="none"),
+    ],
+)
+def test_e_maml_is_exact_whatever_the_inner_advantages(problem, config):
+    """Baseline, discount and normalisation are part of the step that V_n is the return after."""
+    objective, meta, every = setting(problem, score=True)
+    how = {"n": 2, "estimate": lambda episodes: estimate_advantages(episodes, config)}
+    value = adapted_return(objective.policy, objective.inner, every, **how)
+    found = expected_score_gradient(objective, meta, every, **how)
+    assert distance(found, gradient_of(value, meta)) < EXACT
 
 
 def test_the_gradient_of_the_adapted_return_by_finite_differences(problem):

@@ -18,6 +18,7 @@ from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.trpo import TrustRegion
 from tests.problems import TargetEnv, one, random_batch
+from tests.tabular import magic_box
 
 
 def promp_problem(steps=1, **settings):
@@ -47,7 +48,7 @@ def test_lvc_is_the_likelihood_ratio_where_it_was_sampled():
 
     def boxed(v):
         logs = policy(unravel(v), data.observations).log_prob(data.actions)
-        weighed = losses.magic_box(logs) * data.advantages * data.mask
+        weighed = magic_box(logs) * data.advantages * data.mask
         return -weighed.sum() / data.mask.sum()
 
     def ratio(v):
@@ -142,10 +143,92 @@ def test_later_epochs_by_finite_differences(steps):
         assert slope == pytest.approx((gradient @ direction).item(), rel=1e-6, abs=1e-9)
 
 
+def test_promp_against_a_loop_of_its_own():
+    """Two inner steps, three epochs, clipping at work, unequal penalties; plain autograd."""
+    config = ObjectiveConfig("promp", epochs=3, clip=0.05, adaptive_kl=False)
+    objective, meta, batch = random_batch(2, tasks=3)
+    policy, alpha, rate, etas = objective.policy, 0.4, 0.5, (0.3, 2.0)
+    algorithm = MAML(
+        policy,
+        InnerConfig(steps=2, step_size=alpha, surrogate="lvc"),
+        Optimiser("SGD", learning_rate=rate),
+        objective=config,
+    )
+    state = algorithm.restore(meta)
+    state = state._replace(outer=state.outer._replace(coefficients=etas))
+    state, metrics = algorithm.update(state, batch)
+
+    def mean(x, data):
+        return (x * data.mask).sum() / data.mask.sum()
+
+    def ratio(params, data):
+        new = policy(params, data.observations).log_prob(data.actions)
+        return torch.where(data.mask > 0, new - data.log_probs, 0.0).exp()
+
+    def adapted(params, data):
+        path = [params]
+        for support in data.support:
+            loss = -mean(ratio(path[-1], support) * support.advantages, support)
+            slopes = torch.autograd.grad(loss, list(path[-1].values()), create_graph=True)
+            moved = zip(path[-1].items(), slopes, strict=True)
+            path.append({name: value - alpha * slope for (name, value), slope in moved})
+        return path
+
+    def leaves(params):
+        return {name: value.detach().requires_grad_() for name, value in params.items()}
+
+    params = leaves(meta["params"])
+    old = [[leaves(p) for p in adapted(params, one(batch, i))] for i in range(3)]
+    clipped = 0
+    for _ in range(3):
+        total = 0.0
+        for i in range(3):
+            data = one(batch, i)
+            path = adapted(params, data)
+            rho, a = ratio(path[-1], data.query), data.query.advantages
+            clipped += ((rho - 1).abs() > 0.05).sum().item()
+            total = total - mean(torch.min(rho * a, rho.clamp(0.95, 1.05) * a), data.query) / 3
+            for k, support in enumerate(data.support):
+                p, q = (policy(x[k], support.observations) for x in (old[i], path))
+                normal = torch.distributions.Normal
+                kl = torch.distributions.kl_divergence(
+                    normal(p.mean, p.log_std.exp()), normal(q.mean, q.log_std.exp())
+                ).sum(-1)
+                total = total + etas[k] * mean(kl, support) / 3
+        slopes = torch.autograd.grad(total, list(params.values()))
+        moved = zip(params.items(), slopes, strict=True)
+        params = leaves({name: value - rate * slope for (name, value), slope in moved})
+    assert clipped > 20
+    torch.testing.assert_close(flat(state.meta), flat({"params": params}).detach())
+    assert metrics["kl_coefficients"] == list(etas)
+    assert state.outer.coefficients == etas
+
+
+def test_every_penalty_is_adapted_to_the_kl_of_its_own_step():
+    algorithm, meta, batch = promp_problem(2, adaptive_kl=False)
+    _, metrics = algorithm.update(algorithm.restore(meta), batch)
+    first, second = metrics["kl/inner"]
+    assert first < second
+    limit = (first + second) / 2  # the second is too far, the first is not
+    config = ObjectiveConfig("promp", kl_coefficient=0.2, kl_target=limit / 1.5)
+    algorithm.outer = ProximalStep(Optimiser("SGD", 0.5), config, steps=2)
+    state, _ = algorithm.update(algorithm.restore(meta), batch)
+    assert state.outer.coefficients == (0.2, 0.4)
+
+
 @pytest.mark.parametrize(("kl", "factor"), [(0.0151, 2), (0.0149, 1), (0.0067, 1), (0.0066, 0.5)])
 def test_the_penalty_is_adapted_to_its_target(kl, factor):
     step = ProximalStep(Optimiser(), ObjectiveConfig("promp", kl_target=0.01), steps=1)
-    assert step.adapted(0.4, kl) == pytest.approx(0.4 * factor)
+    assert step.adapted(6e-4, kl) == pytest.approx(6e-4 * factor)
+
+
+def test_a_penalty_stays_where_it_can_come_back_from():
+    step = ProximalStep(Optimiser(), ObjectiveConfig("promp", kl_coefficient=0.5), steps=1)
+    for kl, bound in ((0.0, 0.5 / 1024), (9.0, 0.5 * 1024)):
+        coefficient = 0.5
+        for _ in range(30):
+            coefficient = step.adapted(coefficient, kl)
+        assert coefficient == bound
 
 
 def test_a_larger_penalty_keeps_the_sampling_policy_nearer():
@@ -180,6 +263,7 @@ def test_promp_keeps_what_stood_before_a_gradient_that_is_not_finite():
     state, metrics = algorithm.update(algorithm.restore(meta), batch)
     assert metrics["outcome"] == "gradient not finite"
     assert metrics["epochs"] == 0
+    assert state.outer.coefficients == (0.2,)  # no step was taken to learn from
     assert torch.equal(flat(state.meta), flat(meta))
 
 
@@ -333,6 +417,8 @@ def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, objectiv
 def test_losses_of_ones_own_go_with_the_plain_objective_only():
     with pytest.raises(ValueError, match="leave out inner_loss and outer_loss"):
         MAML(None, objective=ObjectiveConfig("e-maml"), inner_loss=losses.dice)
+    with pytest.raises(ValueError, match="leave one of them out"):
+        MAML(None, InnerConfig(reduction="episodes"), inner_loss=losses.mse)
 
 
 @pytest.mark.parametrize(
