@@ -12,7 +12,7 @@ advantages, ProMP with Adam in place of the trust region. Interrupted, it goes o
 first run of `train` ended with, and prints for each combination the mean cosine of two of its
 meta-gradients, and that of its mean meta-gradient with log-likelihood's.
 
-Both write JSON into --out, runs/meta-gradients/PRESET.
+Both write JSON into --out, runs/meta-gradients/PRESET; `train` also a plot of the learning curves.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -89,7 +90,7 @@ def run_training(
     rows: dict[str, Any] = {}
     for seed, name in itertools.product(seeds, names):
         config = replace(COMBINATIONS[name](base), seed=seed)
-        folder = RunFolder(out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}")
+        folder = RunFolder(_place(out, name, seed))
         if not folder.path.exists():
             train(config, folder.path)
         elif _iterations(folder) < config.iterations:
@@ -111,6 +112,26 @@ def run_training(
 def _iterations(folder: RunFolder) -> int:
     metrics = folder.read_metrics()
     return metrics[-1]["iteration"] + 1 if metrics else 0
+
+
+def curves(out: Path, names: list[str], seeds: list[int], path: Path, title: str) -> None:
+    """Return after adaptation in training: the mean over seeds, and the range."""
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":")), strict=False):
+        runs = [RunFolder(_place(out, name, seed)).read_metrics() for seed in seeds]
+        y = np.array([[line["return/post"] for line in run] for run in runs])
+        y = np.apply_along_axis(lambda row: np.convolve(row, np.ones(5) / 5, "valid"), 1, y)
+        x = 5 + np.arange(y.shape[1])
+        (line,) = axes.plot(x, y.mean(0), style, label=name)
+        axes.fill_between(x, y.min(0), y.max(0), color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.set(xlabel="meta-iterations", ylabel="return after adaptation", title=title)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _place(out: Path, name: str, seed: int) -> Path:
+    return out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}"
 
 
 def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarray:
@@ -184,9 +205,11 @@ def main() -> None:
             "iterations": base.iterations,
             "held-out tasks": options.tasks,
         }
+        title = f"{options.preset}: mean and range of {len(options.seeds)} seeds, over 5 iterations"
+        curves(out, names, options.seeds, out / "curves.png", title)
     else:
         where: dict[str, Meta | None] = {"initial parameters": None}
-        trained = out / REFERENCE.replace(", ", "-") / "seed-0" / "checkpoints"
+        trained = _place(out, REFERENCE, 0) / "checkpoints"
         if checkpoint.available(trained):
             where["after training"] = checkpoint.load(checkpoint.latest(trained)).meta
         result = {"noise": run_noise(base, names, where, options.batches)}
