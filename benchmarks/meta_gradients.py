@@ -59,7 +59,7 @@ def _no_baseline(config: TrainConfig) -> TrainConfig:
 
 def _e_maml(config: TrainConfig, copies: int) -> TrainConfig:
     return replace(
-        config,
+        _inner(config, surrogate="log-likelihood"),
         objective=ObjectiveConfig("e-maml", task_copies=copies),
         outer_advantages=replace(config.outer_advantages, normalise=False),
     )
@@ -72,7 +72,7 @@ def _promp(config: TrainConfig) -> TrainConfig:
 
 
 COMBINATIONS = {
-    REFERENCE: lambda config: config,
+    REFERENCE: lambda config: _inner(config, surrogate="log-likelihood"),
     "first-order": lambda config: _inner(config, adjoint="first-order"),
     "lvc, adapted": lambda config: _inner(config, surrogate="lvc"),
     "dice, adapted": lambda config: _inner(config, surrogate="dice"),

@@ -179,8 +179,12 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
-        """The inverse of `to_dict`."""
-        return _from_dict(cls, data)
+        """The inverse of `to_dict`.
+
+        Configurations of versions that had no choice of surrogate are taken for what they were.
+        """
+        inner = {"surrogate": "log-likelihood"} if data.get("data") != "examples" else {}
+        return _from_dict(cls, data | {"inner": inner | data.get("inner", {})})
 
 
 RUN_FIELDS = (

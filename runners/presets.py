@@ -46,12 +46,12 @@ ANT_DIR = replace(
 )
 
 # Outer advantages are in units of the reward: adapted policies become sure, and what is left to
-# gain would be noise if it were scaled to 1. Much longer runs get worse, since the meta-gradient
-# takes the episodes that an inner step learns from as given: nothing keeps θ exploring.
+# gain would be noise if it were scaled to 1. With the log-likelihood surrogate long runs get worse
+# again: its meta-gradient takes the inner episodes as given, and nothing keeps θ exploring.
 BANDIT = TrainConfig(
     preset="bandit",
     env=EnvConfig("rlmaml/BernoulliBandit-v0"),
-    iterations=40,
+    iterations=100,
     tasks=100,
     horizon=1,
     policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
@@ -146,7 +146,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             BANDIT,
             preset="tabular",
             env=EnvConfig("rlmaml/TabularMDP-v0"),
-            iterations=60,
+            iterations=120,
             tasks=40,
             horizon=10,
             inner=InnerConfig(step_size=2.0),

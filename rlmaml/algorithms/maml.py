@@ -39,7 +39,7 @@ class InnerConfig:
     """α of the inner gradient step; refers to the mean over time steps or examples."""
     adjoint: Literal["unrolled", "first-order"] = "unrolled"
     """Differentiate through the adaptation exactly, or take its Jacobian as I (FO-MAML)."""
-    surrogate: Literal["log-likelihood", "lvc", "dice"] = "log-likelihood"
+    surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
     """What the steps descend (data episodes): the MAML paper's, ProMP's low-variance-curvature, or
     DiCE. The step is the same; what comes back through it differs (docs/meta_gradients.md)."""
     reduction: Reduction = "steps"

@@ -296,7 +296,7 @@ def test_promp_learns_to_adapt_to_the_target():
 def test_the_score_term_adds_the_credits_times_the_scores():
     """Task by task in a loop, with ragged episodes, against the meta-gradient without it."""
     objective, meta, batch = random_batch(2)
-    settings = InnerConfig(steps=2, step_size=0.4)
+    settings = InnerConfig(steps=2, step_size=0.4, surrogate="log-likelihood")
     algorithm = MAML(objective.policy, settings, objective=ObjectiveConfig("e-maml"))
     batch = algorithm.prepare(batch)
     rewards, mask = batch.query.rewards, batch.query.mask
@@ -322,7 +322,8 @@ def test_the_score_term_adds_the_credits_times_the_scores():
 
 def test_chunks_do_not_change_the_score_term():
     objective, meta, batch = random_batch(1)
-    algorithm = MAML(objective.policy, objective=ObjectiveConfig("e-maml"))
+    settings = InnerConfig(surrogate="log-likelihood")
+    algorithm = MAML(objective.policy, settings, objective=ObjectiveConfig("e-maml"))
     batch = algorithm.prepare(batch)
     whole = meta_gradient(algorithm.objective, meta, batch)
     parts = meta_gradient(algorithm.objective._replace(chunk_size=2), meta, batch)
@@ -402,8 +403,18 @@ def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
     [
         ({"surrogate": "lvc"}, "e-maml", None, "count that a second time.*log-likelihood"),
         ({"surrogate": "dice"}, "e-maml", None, "inner.surrogate dice.*count that a second time"),
-        ({"hessian": "separate"}, "e-maml", None, "inner.hessian support"),
-        ({}, "promp", Optimiser(), "log-likelihood does not correct for.*lvc"),
+        (
+            {"hessian": "separate", "surrogate": "log-likelihood"},
+            "e-maml",
+            None,
+            "inner.hessian support",
+        ),
+        (
+            {"surrogate": "log-likelihood"},
+            "promp",
+            Optimiser(),
+            "log-likelihood does not correct for.*lvc",
+        ),
         ({"surrogate": "dice"}, "promp", Optimiser(), "dice does not correct for.*lvc"),
         ({"surrogate": "lvc"}, "promp", TrustRegion(), "Take outer optimiser"),
         ({"surrogate": "lvc"}, "promp", None, "Take outer optimiser"),
@@ -415,8 +426,9 @@ def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, objectiv
 
 
 def test_losses_of_ones_own_go_with_the_plain_objective_only():
+    settings = InnerConfig(surrogate="log-likelihood")
     with pytest.raises(ValueError, match="leave out inner_loss and outer_loss"):
-        MAML(None, objective=ObjectiveConfig("e-maml"), inner_loss=losses.dice)
+        MAML(None, settings, objective=ObjectiveConfig("e-maml"), inner_loss=losses.dice)
     with pytest.raises(ValueError, match="leave one of them out"):
         MAML(None, InnerConfig(reduction="episodes"), inner_loss=losses.mse)
 

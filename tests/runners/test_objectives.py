@@ -14,21 +14,22 @@ from runners.presets import PRESETS
 from runners.runfolder import RunFolder
 from tests.runners.test_cli import assert_same_run, learned, run, tiny
 
-E_MAML = ("--objective.name", "e-maml", "--outer-advantages.normalise", "False")
-PROMP = ("--objective.name", "promp", "--inner.surrogate", "lvc", "--outer", "optimiser")
+PAPER = ("--inner.surrogate", "log-likelihood")
+E_MAML = ("--objective.name", "e-maml", "--outer-advantages.normalise", "False", *PAPER)
+PROMP = ("--objective.name", "promp", "--outer", "optimiser")
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ("--inner.surrogate", "lvc"),
+        PAPER,
         ("--inner.surrogate", "dice", "--inner-advantages.baseline", "none"),
         ("--inner.hessian", "separate", "--inner.steps", "2"),
         E_MAML,
         (*E_MAML, "--objective.task-copies", "2"),
         (*PROMP, "--optimiser.clip-norm", "1", "--objective.kl-coefficient", "1"),
     ],
-    ids=["lvc", "dice", "hessian", "e-maml", "copies", "promp"],
+    ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
 )
 def test_resuming_equals_never_having_stopped(tmp_path, options):
     whole = tiny(tmp_path / "whole", *options, preset="navigation")
@@ -85,7 +86,7 @@ def test_each_task_is_drawn_as_often_as_asked(tmp_path, monkeypatch):
 
 
 def test_a_run_from_before_these_settings_goes_on(tmp_path):
-    folder = tiny(tmp_path / "run", "--iterations", "2", preset="navigation")
+    folder = tiny(tmp_path / "run", *PAPER, "--iterations", "2", preset="navigation")
     path = folder.path / "config.json"
     stored = json.loads(path.read_text())
     del stored["config"]["objective"]
@@ -95,13 +96,18 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
         del stored["config"][group]["baseline"]
     path.write_text(json.dumps(stored))
     run("train", "--resume", folder.path, "--iterations", "4")
-    assert_same_run(tiny(tmp_path / "whole", preset="navigation"), folder)
+    assert folder.read_config().inner.surrogate == "log-likelihood"
+    assert_same_run(tiny(tmp_path / "whole", *PAPER, preset="navigation"), folder)
 
 
 @pytest.mark.parametrize(
     ("preset", "options", "message"),
     [
-        ("navigation", "--objective.name e-maml", "take outer_advantages.normalise False"),
+        (
+            "navigation",
+            f"--objective.name e-maml {' '.join(PAPER)}",
+            "take outer_advantages.normalise False",
+        ),
         (
             "navigation",
             f"{' '.join(E_MAML)} --inner.surrogate dice",
@@ -113,10 +119,15 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
             "--objective.task-copies 3",
             "multiple of objective.task_copies, got 20 and",
         ),
-        ("navigation", "--objective.name promp --inner.surrogate lvc", "Take outer optimiser"),
-        ("navigation", "--objective.name promp --outer optimiser", "Take inner.surrogate lvc"),
+        ("navigation", "--objective.name promp", "Take outer optimiser"),
+        (
+            "navigation",
+            f"--objective.name promp --outer optimiser {' '.join(PAPER)}",
+            "Take inner.surrogate lvc",
+        ),
         ("navigation", "--inner.hessian separate --inner.adjoint first-order", "leaves out"),
-        ("sinusoid", "--inner.surrogate lvc", "for data episodes"),
+        ("sinusoid", "--inner.surrogate dice", "for data episodes"),
+        ("sinusoid", "--inner.reduction episodes", "for data episodes"),
         ("sinusoid", "--objective.name e-maml", "for data episodes"),
     ],
 )
