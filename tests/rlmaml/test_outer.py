@@ -395,6 +395,35 @@ def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
         torch.testing.assert_close(logs, episodes.log_probs)
 
 
+# All of it on a device, the CPU being one.
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    ("inner", "objective", "outer"),
+    [
+        (InnerConfig(steps=2, surrogate="dice", hessian="separate"), "adapted", Optimiser()),
+        (InnerConfig(steps=2, surrogate="log-likelihood"), "e-maml", TrustRegion()),
+        (InnerConfig(steps=2), "promp", Optimiser()),
+    ],
+    ids=["dice", "e-maml", "promp"],
+)
+def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
+    module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
+    env, policy = vectorise(TargetEnv, 12), models.functional(module)
+    advantages = AdvantageConfig(normalise=objective != "e-maml")
+    sampler = RolloutSampler(env, policy, episodes=4, horizon=2, advantages=advantages)
+    algorithm = MAML(policy, inner, outer, objective=ObjectiveConfig(objective), chunk_size=2)
+    state = algorithm.init(tree.to(models.parameters(module), device))
+    how = {"steps": 2, "key": (0, 0, 0), "own_hessian": algorithm.own_hessian}
+    tasks = np.array([[-1.0], [0.5], [1.0]])
+    batch = collect(sampler, algorithm.inner, state.meta, tasks, **how)
+    new, metrics = algorithm.update(state, batch)
+    assert metrics["outcome"] == "accepted"
+    assert not torch.equal(flat(new.meta), flat(state.meta))
+    assert all(leaf.device.type == device for leaf in tree.leaves((new.meta, batch)))
+
+
 # What does not go together.
 
 

@@ -348,7 +348,7 @@ def test_collect_and_update_on_cuda(sampling_device):
         normaliser=Normaliser((1,)),
         device=sampling_device,
     )
-    algorithm = MAML(policy, trust_region=TrustRegion(fisher_fraction=0.5), chunk_size=2)
+    algorithm = MAML(policy, outer=TrustRegion(fisher_fraction=0.5), chunk_size=2)
     state = algorithm.init(tree.to(models.parameters(model), "cuda"))
     tasks = env.sample_tasks(3, generator(0))
     batch = collect(sampler, algorithm.inner, state.meta, tasks, steps=1, key=(0, 0, 7))
