@@ -205,7 +205,7 @@ def main() -> None:
             "iterations": base.iterations,
             "held-out tasks": options.tasks,
         }
-        title = f"{options.preset}: mean and range of {len(options.seeds)} seeds, over 5 iterations"
+        title = f"{options.preset}: mean and range of {len(options.seeds)} seeds, smoothed over 5"
         curves(out, names, options.seeds, out / "curves.png", title)
     else:
         where: dict[str, Meta | None] = {"initial parameters": None}
