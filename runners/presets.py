@@ -46,8 +46,8 @@ ANT_DIR = replace(
 )
 
 # Outer advantages are in units of the reward: adapted policies become sure, and what is left to
-# gain would be noise if it were scaled to 1. With the log-likelihood surrogate long runs get worse
-# again: its meta-gradient takes the inner episodes as given, and nothing keeps θ exploring.
+# gain would be noise if it were scaled to 1. (With the log-likelihood surrogate long runs get worse
+# again.)
 BANDIT = TrainConfig(
     preset="bandit",
     env=EnvConfig("rlmaml/BernoulliBandit-v0"),
