@@ -4,7 +4,7 @@
     python -m benchmarks.meta_gradients noise PRESET [--batches 8]
 
 `train` meta-trains the preset with each of the combinations of inner surrogate and outer objective
-below, all with the same number of env steps and the same random draws (two copies of each task mean
+below, all with the same number of episodes and the same random draws (two copies of each task mean
 half the tasks), and evaluates them on the same held-out tasks. E-MAML goes without normalised outer
 advantages, ProMP with Adam in place of the trust region. Interrupted, it goes on where it was.
 
@@ -73,7 +73,7 @@ def _promp(config: TrainConfig) -> TrainConfig:
 
 COMBINATIONS = {
     REFERENCE: lambda config: _inner(config, surrogate="log-likelihood"),
-    "first-order": lambda config: _inner(config, adjoint="first-order"),
+    "first-order": lambda config: _inner(config, adjoint="first-order", surrogate="log-likelihood"),
     "lvc, adapted": lambda config: _inner(config, surrogate="lvc"),
     "dice, adapted": lambda config: _inner(config, surrogate="dice"),
     "dice without fitted baseline, adapted": _no_baseline,

@@ -39,7 +39,7 @@ def log_likelihood(policy: Policy, reduction: Reduction = "steps") -> Loss:
 
     Its Hessian is not that of the expected return, not even in expectation: the outer product
     of scores is missing, since the data count as given (Al-Shedivat et al. 2018, Foerster et
-    al. 2018). Published step sizes refer to it.
+    al. 2018).
     """
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
@@ -105,7 +105,7 @@ def dice(policy: Policy, reduction: Reduction = "steps") -> Loss:
 
 
 def log_trajectory_ratio(policy: Policy) -> Loss:
-    """Σ_τ log p(τ) / p_old(τ) of all episodes together: 0 where they were sampled, its gradient
+    """Σ_τ log [p(τ) / p_old(τ)] of all episodes together: 0 where they were sampled, its gradient
     there the score of the whole inner data set."""
 
     def loss(params: Params, episodes: Episodes) -> Tensor:

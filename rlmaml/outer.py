@@ -41,7 +41,7 @@ class ObjectiveConfig:
     """Mean over time steps, or sum over an episode and mean over episodes. Where episodes end
     early only the latter is the return's gradient."""
     task_copies: int = 1
-    """How often each task of a meta-iteration is drawn. With 1 e-maml's baseline is the other
+    """e-maml: how often each task of a meta-iteration is drawn. With 1 the baseline is the other
     tasks' mean return, with more that of the other copies, which learned from data of their own."""
     clip: float = 0.3
     """promp: likelihood ratios count between 1 - clip and 1 + clip."""
@@ -53,7 +53,7 @@ class ObjectiveConfig:
     """promp: the KL that its weight is adapted to, in nats per time step."""
     adaptive_kl: bool = True
     """promp: double the weight where the KL is over 1.5 times the target, halve it where it is
-    under the target / 1.5."""
+    under the target / 1.5, within a factor of 1024 of where it began."""
 
     def __post_init__(self) -> None:
         for name, ok, want in (

@@ -33,6 +33,10 @@ class Proximal(NamedTuple):
     coefficients: tuple[float, ...]  # η_k
 
 
+COEFFICIENT_RANGE = 1024.0
+"""The factor by which adaptation may take a penalty's weight up or down from where it began."""
+
+
 class ProximalStep:
     """Epochs of an optimiser on the clipped surrogate, with a KL penalty per inner step.
 
@@ -99,18 +103,15 @@ class ProximalStep:
     def adapted(self, coefficient: float, kl: float) -> float:
         """A coefficient after a step that moved by `kl`: PPO's rule (Schulman et al. 2017, 4).
 
-        It stays within a factor of `RANGE` of where it began, so that it finds back after a long
-        time on one side of the target.
+        It stays within a factor of `COEFFICIENT_RANGE` of where it began, so that it finds back
+        after a long time on one side of the target.
         """
         if kl > 1.5 * self.config.kl_target:
             coefficient *= 2
         elif kl < self.config.kl_target / 1.5:
             coefficient /= 2
         start = self.config.kl_coefficient
-        return min(max(coefficient, start / RANGE), start * RANGE)
-
-
-RANGE = 1024.0
+        return min(max(coefficient, start / COEFFICIENT_RANGE), start * COEFFICIENT_RANGE)
 
 
 @torch.no_grad()

@@ -141,9 +141,7 @@ class TrainConfig:
     def _check_objective(self) -> None:
         aim = self.objective
         if self.data == "examples":
-            inner, usual = self.inner, InnerConfig()
-            chosen = (inner.surrogate, inner.reduction) != (usual.surrogate, usual.reduction)
-            if chosen or aim != ObjectiveConfig():
+            if self.inner.chooses_loss or aim != ObjectiveConfig():
                 raise ValueError(
                     "objective, inner.surrogate and inner.reduction are for data episodes: "
                     "labelled examples do not depend on the parameters, so there is one gradient, "

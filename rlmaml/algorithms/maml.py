@@ -60,6 +60,11 @@ class InnerConfig:
                 "leaves out: take inner.hessian support."
             )
 
+    @property
+    def chooses_loss(self) -> bool:
+        """Whether a policy-gradient loss is asked for other than the usual one."""
+        return (self.surrogate, self.reduction) != (InnerConfig.surrogate, InnerConfig.reduction)
+
 
 class MAML:
     """A method: the meta-objective, what to collect for it, and the update.
@@ -99,11 +104,7 @@ class MAML:
                 f"objective.name {self.aim.name} is made for the policy-gradient surrogates: leave "
                 "out inner_loss and outer_loss, or take objective.name adapted."
             )
-        usual = InnerConfig()
-        if inner_loss is not None and (self.settings.surrogate, self.settings.reduction) != (
-            usual.surrogate,
-            usual.reduction,
-        ):
+        if inner_loss is not None and self.settings.chooses_loss:
             raise ValueError(
                 "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "
                 "is another: leave one of them out."
@@ -180,15 +181,25 @@ def check_combination(
             "data of the step itself. Take inner.hessian support."
         )
     elif objective.name == "promp" and inner.surrogate != "lvc":
+        how = (
+            "does not correct for"
+            if inner.surrogate == "log-likelihood"
+            else "corrects for by products over whole episodes, which are too noisy"
+        )
         problem = (
             "objective.name promp moves on from the parameters that sampled, for several epochs, "
-            f"which inner.surrogate {inner.surrogate} does not correct for. Take inner.surrogate "
-            "lvc."
+            f"which inner.surrogate {inner.surrogate} {how}. Take inner.surrogate lvc."
         )
     elif objective.name == "promp" and not isinstance(outer, Optimiser):
         problem = (
             "objective.name promp keeps its steps short by clipping and a KL penalty, not by a "
             "trust region. Take outer optimiser (in Python, outer=Optimiser())."
+        )
+    elif objective.name != "e-maml" and objective.task_copies > 1:
+        problem = (
+            f"objective.task_copies {objective.task_copies} gives objective.name e-maml its "
+            f"baseline; objective.name {objective.name} would see fewer tasks for nothing. Take "
+            "objective.task_copies 1."
         )
     if problem is not None:
         raise ValueError(problem)

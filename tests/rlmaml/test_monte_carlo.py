@@ -9,7 +9,8 @@ of the return that is maximised, exactly.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 import gymnasium
@@ -28,6 +29,7 @@ from rlmaml.returns import reduce
 from rlmaml.sampling import AdvantageConfig, RolloutSampler, estimate_advantages
 from rlmaml.tasks import vectorise
 from tests.tabular import (
+    World,
     WorldEnv,
     adapted_return,
     every_batch,
@@ -155,6 +157,16 @@ def standardised(samples: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     return ((samples.mean(0) - mean) / error).abs()
 
 
+class Setting(NamedTuple):
+    policy: Callable
+    meta: dict
+    world: World
+    drawn: Callable[[str], torch.Tensor]  # a case's samples, drawn once
+
+    def expectation(self, case: Case) -> torch.Tensor:
+        return expectation(case, self.policy, self.meta, self.world)
+
+
 @pytest.fixture(scope="module")
 def setting():
     chosen = world(0)
@@ -168,45 +180,43 @@ def setting():
         max_episode_steps=chosen.horizon,
         autoreset_mode="Disabled",
     )
-    yield policy, {"params": params}, chosen, env
+    meta, tasks = {"params": params}, np.stack([chosen.task] * TASKS)
+
+    @cache
+    def drawn(name: str) -> torch.Tensor:
+        return samples(CASES[name], policy, meta, tasks, env)
+
+    yield Setting(policy, meta, chosen, drawn)
     env.close()
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_sampled_meta_gradients_have_their_expectation(setting, name):
-    policy, meta, chosen, env = setting
-    found = samples(CASES[name], policy, meta, np.stack([chosen.task] * TASKS), env)
-    assert_agrees(found, expectation(CASES[name], policy, meta, chosen))
+    assert_agrees(setting.drawn(name), setting.expectation(CASES[name]))
 
 
 def test_what_is_unbiased_has_the_gradient_of_the_return_itself(setting):
     """E-MAML: that of V_2. DiCE with separate Hessian data: (I + α∇²J) times the other factor,
     the expected gradient after adaptation, which the first-order adjoint alone has."""
-    policy, meta, chosen, env = setting
-    every = trajectories(chosen)
-    theta, unravel = tree.ravel(meta)
-    method = algorithm(CASES["e-maml, unbiased"], policy)
-    value = adapted_return(policy, method.inner, every, EPISODES)
+    policy, every = setting.policy, trajectories(setting.world)
+    theta, unravel = tree.ravel(setting.meta)
+    name = "e-maml, unbiased"
+    value = adapted_return(policy, algorithm(CASES[name], policy).inner, every, EPISODES)
     truth = -torch.func.grad(lambda v: value(unravel(v)))(theta)
-    tasks = np.stack([chosen.task] * TASKS)
-    torch.testing.assert_close(
-        expectation(CASES["e-maml, unbiased"], policy, meta, chosen), truth, rtol=1e-6, atol=1e-9
-    )
-    assert_agrees(samples(CASES["e-maml, unbiased"], policy, meta, tasks, env), truth)
+    found = setting.expectation(CASES[name])
+    torch.testing.assert_close(found, truth, rtol=1e-6, atol=1e-9)
+    assert_agrees(setting.drawn(name), truth)
 
     hessian = torch.func.hessian(lambda v: expected_return(policy, unravel(v)["params"], every))
-    first_order = expectation(case(adjoint="first-order", **SUMS), policy, meta, chosen)
+    first_order = setting.expectation(case(adjoint="first-order", **SUMS))
     truth = first_order + ALPHA * hessian(theta) @ first_order
-    assert_agrees(samples(CASES["separate hessian, unbiased"], policy, meta, tasks, env), truth)
+    assert_agrees(setting.drawn("separate hessian, unbiased"), truth)
 
 
 def test_the_wrong_expectation_is_told_apart(setting):
-    policy, meta, chosen, env = setting
-    tasks = np.stack([chosen.task] * TASKS)
     for mine, other in (("log-likelihood", "dice"), ("lvc", "log-likelihood"), ("e-maml", "lvc")):
-        found = samples(CASES[mine], policy, meta, tasks, env)
-        wrong = expectation(CASES[other], policy, meta, chosen)
-        assert standardised(found, wrong).max() > 5
+        wrong = setting.expectation(CASES[other])
+        assert standardised(setting.drawn(mine), wrong).max() > 5
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,12 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
             Optimiser(),
             "log-likelihood does not correct for.*lvc",
         ),
-        ({"surrogate": "dice"}, "promp", Optimiser(), "dice does not correct for.*lvc"),
+        (
+            {"surrogate": "dice"},
+            "promp",
+            Optimiser(),
+            "dice corrects for by products.*too noisy. Take inner.surrogate lvc",
+        ),
         ({"surrogate": "lvc"}, "promp", TrustRegion(), "Take outer optimiser"),
         ({"surrogate": "lvc"}, "promp", None, "Take outer optimiser"),
     ],
@@ -452,6 +457,12 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
 def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, objective, outer, words):
     with pytest.raises(ValueError, match=words):
         MAML(None, InnerConfig(**inner), outer, objective=ObjectiveConfig(objective))
+
+
+@pytest.mark.parametrize(("objective", "outer"), [("adapted", None), ("promp", Optimiser())])
+def test_copies_of_tasks_are_e_mamls(objective, outer):
+    with pytest.raises(ValueError, match=f"{objective} would see fewer tasks for nothing"):
+        MAML(None, outer=outer, objective=ObjectiveConfig(objective, task_copies=2))
 
 
 def test_losses_of_ones_own_go_with_the_plain_objective_only():

@@ -59,8 +59,7 @@ def test_hessian_data_are_counted(tmp_path):
     apart = ("--inner.hessian", "separate")
     folder = tiny(tmp_path / "run", *apart, "--inner.steps", "2", preset="half-cheetah-vel")
     assert folder.read_metrics()[-1]["env_steps"] == 4 * 2 * (5 * 3 * 6)
-    few_shot = ("--shots", "3", "--queries", "4")
-    few_shot = tuple(w.replace("--", "--examples.") if w.startswith("--") else w for w in few_shot)
+    few_shot = ("--examples.shots", "3", "--examples.queries", "4")
     small = ("--iterations", "2", "--tasks", "5", "--log-every", "1")
     for name, options, count in (("with", apart, 10), ("without", (), 7)):
         out = tmp_path / name
@@ -116,9 +115,10 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
         ("navigation", f"{' '.join(E_MAML)} --tasks 1", "at least 2, got 1"),
         (
             "navigation",
-            "--objective.task-copies 3",
+            f"{' '.join(E_MAML)} --objective.task-copies 3",
             "multiple of objective.task_copies, got 20 and",
         ),
+        ("navigation", "--objective.task-copies 2", "fewer tasks for nothing"),
         ("navigation", "--objective.name promp", "Take outer optimiser"),
         (
             "navigation",
