@@ -175,6 +175,14 @@ def adapted_return(
     return lambda meta: value(meta, inner.start(meta), 0)
 
 
+class Rows(NamedTuple):
+    """Meta-batches in the making, leaves [R, ...]."""
+
+    params: dict[str, Tensor]  # of the policies that sample next
+    drawn: tuple[Episodes, ...]  # the data sets so far, in order
+    weights: Tensor  # [R]  their probability
+
+
 def every_batch(
     policy,
     inner,
@@ -194,9 +202,11 @@ def every_batch(
         The batches as rows, leaves [R, ...], and their probabilities [R].
     """
 
-    def draw(params, count: int, fill: Estimate) -> tuple[Episodes, Tensor]:
-        """Of each row's policy: every data set [R, D, count, T] with its probability [R, D]."""
-        sets = data_sets(count, len(every.law))
+    sizes = {count: data_sets(count, len(every.law)) for count in (n, outer)}
+
+    def draw(rows: Rows, count: int, fill: Estimate) -> Rows:
+        """Every data set that each row's policy can sample, as rows of their own."""
+        sets = sizes[count]
 
         def one(params):
             logs = log_probs(policy, params, every.episodes)
@@ -204,36 +214,28 @@ def every_batch(
             p = sets.probabilities(every.law * logs.sum(-1).exp())
             return tree.map(lambda leaf: leaf[sets.indices], episodes), p
 
-        data, p = over_tasks(one)(params)
-        return over_tasks(over_tasks(fill))(data), p
-
-    def spread(t, rows: Tensor):
-        return tree.map(lambda leaf: leaf[rows], t)
+        data, p = over_tasks(one)(rows.params)
+        data = over_tasks(over_tasks(fill))(data)
+        old = torch.arange(len(p)).repeat_interleave(p.shape[1])
+        params, drawn = tree.map(lambda leaf: leaf[old], (rows.params, rows.drawn))
+        flat = tree.map(lambda leaf: leaf.flatten(0, 1), data)
+        return Rows(params, (*drawn, flat), rows.weights[old] * p.flatten())
 
     with torch.no_grad():
-        params, weights = tree.repeat(inner.start(meta), 1), torch.ones(1, dtype=torch.float64)
-        kept: tuple = ()  # of each step: its support, and its Hessian data
+        start = tree.repeat(inner.start(meta), 1)
+        rows = Rows(start, (), torch.ones(1, dtype=torch.float64))
         for k in range(steps):
-            for use in ("support", "hessian")[: 1 + own_hessian]:
-                data, p = draw(params, n, estimate)
-                rows = torch.arange(len(weights)).repeat_interleave(p.shape[1])
-                params, kept = spread(params, rows), spread(kept, rows)
-                weights = (weights.unsqueeze(-1) * p).flatten()
-                flat = tree.map(lambda leaf: leaf.flatten(0, 1), data)
-                kept = (*kept, flat)
-                if use == "support":
-                    support = flat
-                else:
-                    support = kept[-2]
-            params = over_tasks(lambda p, d, k=k: inner.step(meta, p, d, k))(params, support)
-        query, p = draw(params, outer, outer_estimate)
-        rows = torch.arange(len(weights)).repeat_interleave(p.shape[1])
-        kept = spread(kept, rows)
-        weights = (weights.unsqueeze(-1) * p).flatten()
-        query = tree.map(lambda leaf: leaf.flatten(0, 1), query)
-    if own_hessian:
-        return MetaBatch(kept[::2], query, kept[1::2]), weights
-    return MetaBatch(kept, query), weights
+            rows = draw(rows, n, estimate)
+            if own_hessian:
+                rows = draw(rows, n, estimate)
+            support = rows.drawn[-1 - own_hessian]
+            params = over_tasks(lambda p, d, k=k: inner.step(meta, p, d, k))(rows.params, support)
+            rows = rows._replace(params=params)
+        rows = draw(rows, outer, outer_estimate)
+    *sets, query = rows.drawn
+    apart = 1 + own_hessian
+    hessian = tuple(sets[1::2]) if own_hessian else ()
+    return MetaBatch(tuple(sets[::apart]), query, hessian), rows.weights
 
 
 def expected_gradient(objective: Objective, meta, batch: MetaBatch, weights: Tensor) -> Tensor:

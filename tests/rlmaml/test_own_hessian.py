@@ -1,6 +1,7 @@
-"""Labelled examples apart for the derivative of an inner step: Fallah et al. 2020, algorithm 1."""
+"""Data apart for the derivative of an inner step: Fallah et al. 2020, algorithm 1."""
 
 import gymnasium
+import numpy as np
 import pytest
 import torch
 
@@ -9,10 +10,12 @@ from rlmaml import ExampleSampler, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.collect import collect
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, meta_gradient
+from rlmaml.objective import Objective, fisher_product, meta_gradient, reference
 from rlmaml.random import generator
+from rlmaml.sampling import AdvantageConfig, RolloutSampler
+from rlmaml.tasks import vectorise
 from rlmaml.types import MetaBatch, Referenced
-from tests.problems import one, quadratic_loss, quadratics
+from tests.problems import TargetEnv, one, quadratic_loss, quadratics, random_batch
 
 KEY = (0, 3, 7)
 
@@ -87,3 +90,65 @@ def test_too_few_examples_are_explained():
     ExampleSampler(examples, shots=60, queries=20)
     with pytest.raises(ValueError, match=r"takes twice its 60 shots.*120 shots"):
         ExampleSampler(examples, shots=60, queries=100, own_hessian=True)
+
+
+def hessian_batch():
+    objective, meta, batch = random_batch(2, tasks=3)
+    _, _, other = random_batch(2, tasks=3)
+    shifted = tuple(
+        d._replace(advantages=d.advantages.flip(1) + 0.5 * d.mask) for d in other.support
+    )
+    return objective, meta, batch._replace(hessian=shifted)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_curvature_with_separate_hessian_data(fraction):
+    """Jᵀ F J: J from the Hessian data, F from the query data, both dense and by hand."""
+    objective, meta, batch = hessian_batch()
+    ref = reference(objective, meta, batch)
+    theta, unravel = tree.ravel(meta)
+    product = fisher_product(objective, meta, batch, ref, fraction=fraction)
+    expected, v = torch.zeros_like(theta), torch.randn_like(theta)
+    for i in range(3):
+        data, path = one((batch, ref.path), i)
+        if fraction < 1:
+            data = tree.map(lambda leaf: leaf[:2], data)
+        jacobian = torch.eye(len(theta), dtype=theta.dtype)
+        for params, extra in zip(path[:-1], data.hessian, strict=True):
+            hessian = torch.func.hessian(
+                lambda w, d=extra: losses.log_likelihood(objective.policy)(unravel(w)["params"], d)
+            )(tree.ravel(params)[0])
+            jacobian = (torch.eye(len(theta)) - 0.4 * hessian) @ jacobian
+        outputs = objective.policy(path[-1], data.query.observations)
+
+        def kl(w, data=data, old=outputs):
+            new = objective.policy(unravel(w)["params"], data.query.observations)
+            return (old.kl(new) * data.query.mask).sum() / data.query.mask.sum()
+
+        fisher = torch.func.hessian(kl)(tree.ravel(path[-1])[0])
+        expected += jacobian.T @ fisher @ jacobian @ v / 3
+    torch.testing.assert_close(product(v), expected)
+
+
+def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
+    module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
+    env, policy = vectorise(TargetEnv, 6), models.functional(module)
+    sampler = RolloutSampler(env, policy, episodes=2, horizon=2, advantages=AdvantageConfig())
+    inner = gradient_descent(losses.log_likelihood(policy), 0.1)
+    meta, tasks = {"params": models.parameters(module)}, np.zeros((3, 1))
+    how = {"steps": 2, "key": (0, 0, 0)}
+    batch = collect(sampler, inner, meta, tasks, own_hessian=True, **how)
+    plain = collect(sampler, inner, meta, tasks, **how)
+    assert plain.hessian == ()
+    torch.testing.assert_close(batch._replace(hessian=()), plain, rtol=0, atol=0)
+    drawn = [data.actions for data in (*batch.support, *batch.hessian, batch.query)]
+    assert len({tuple(a.flatten().tolist()) for a in drawn}) == 5
+    for k in range(2):  # both by φ_k
+        for data in (batch.support[k], batch.hessian[k]):
+            assert data.advantages.abs().sum() > 0
+    params = batch.hessian[1]
+    phi = [inner.step(meta, meta["params"], one(batch.support[0], i), 0) for i in range(3)]
+    for i in range(3):
+        episodes = one(params, i)
+        logs = policy(phi[i], episodes.observations).log_prob(episodes.actions)
+        torch.testing.assert_close(logs, episodes.log_probs)
