@@ -23,25 +23,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from rlmaml import checkpoint
 from rlmaml.algorithms.maml import InnerConfig
-from rlmaml.collect import collect
 from rlmaml.objective import meta_gradient
 from rlmaml.outer import ObjectiveConfig
-from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.types import Meta
+from runners import plots
 from runners.build import build
 from runners.config import TrainConfig
 from runners.evaluate import evaluate
 from runners.presets import PRESETS
 from runners.runfolder import RunFolder, versions, write_json
-from runners.train import resume, train
+from runners.train import meta_batch, resume, train
 
 REFERENCE = "log-likelihood, adapted"
 
@@ -114,22 +112,6 @@ def _iterations(folder: RunFolder) -> int:
     return metrics[-1]["iteration"] + 1 if metrics else 0
 
 
-def curves(out: Path, names: list[str], seeds: list[int], path: Path, title: str) -> None:
-    """Return after adaptation in training: the mean over seeds, and the range."""
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":")), strict=False):
-        runs = [RunFolder(_place(out, name, seed)).read_metrics() for seed in seeds]
-        y = np.array([[line["return/post"] for line in run] for run in runs])
-        y = np.apply_along_axis(lambda row: np.convolve(row, np.ones(5) / 5, "valid"), 1, y)
-        x = 5 + np.arange(y.shape[1])
-        (line,) = axes.plot(x, y.mean(0), style, label=name)
-        axes.fill_between(x, y.min(0), y.max(0), color=line.get_color(), alpha=0.12, linewidth=0)
-    axes.set(xlabel="meta-iterations", ylabel="return after adaptation", title=title)
-    axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def _place(out: Path, name: str, seed: int) -> Path:
     return out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}"
 
@@ -141,19 +123,7 @@ def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarra
     meta = {"params": experiment.params} if meta is None else meta
     found = []
     for i in tqdm(range(batches)):
-        tasks = experiment.sample_tasks(
-            config.tasks // algorithm.task_copies, generator(config.seed, i, Phase.TASKS)
-        )
-        batch = collect(
-            experiment.sampler,
-            algorithm.inner,
-            meta,
-            np.repeat(tasks, algorithm.task_copies, axis=0),
-            steps=algorithm.steps,
-            key=(config.seed, i, Phase.ROLLOUT),
-            chunk_size=config.chunk_size,
-            own_hessian=algorithm.own_hessian,
-        )
+        batch = meta_batch(experiment, config, meta, i)
         # ProMP's first epoch: ratios of 1 and a KL of 0 leave the plain gradient.
         found.append(meta_gradient(algorithm.objective, meta, algorithm.prepare(batch))[1])
     experiment.close()
@@ -205,8 +175,12 @@ def main() -> None:
             "iterations": base.iterations,
             "held-out tasks": options.tasks,
         }
-        title = f"{options.preset}: mean and range of {len(options.seeds)} seeds, smoothed over 5"
-        curves(out, names, options.seeds, out / "curves.png", title)
+        title = f"{options.preset}: mean and range of {len(options.seeds)} seeds"
+        runs = {
+            name: [RunFolder(_place(out, name, seed)).read_metrics() for seed in options.seeds]
+            for name in names
+        }
+        plots.compared_curves(runs, out / "curves.png", title)
     else:
         where: dict[str, Meta | None] = {"initial parameters": None}
         trained = _place(out, REFERENCE, 0) / "checkpoints"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,29 @@ def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> Non
         )
     axes.set(xlabel=x_label, ylabel=METRICS[metric], title=title)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def compared_curves(
+    runs: dict[str, list[list[dict[str, Any]]]], path: Path, title: str, window: int = 5
+) -> None:
+    """Return after adaptation in training, of several ways to train: mean and range over seeds.
+
+    Args:
+        runs: the metrics of every seed's run, by what they are runs of; of equal length.
+        window: iterations to take a running mean of.
+    """
+    figure, axes = _figure()
+    kernel = np.ones(window) / window
+    for (name, seeds), style in zip(runs.items(), cycle(("-", "--", "-.", ":")), strict=False):
+        y = np.array([[line["return/post"] for line in run] for run in seeds])
+        y = np.array([np.convolve(row, kernel, "valid") for row in y])
+        x = window + np.arange(y.shape[1])
+        (line,) = axes.plot(x, y.mean(0), style, label=name)
+        axes.fill_between(x, y.min(0), y.max(0), color=line.get_color(), alpha=0.12, linewidth=0)
+    label = f"return after adaptation (mean of {window} iterations)"
+    axes.set(xlabel="meta-iterations", ylabel=label, title=title)
+    axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 
 

@@ -21,7 +21,7 @@ from rlmaml import checkpoint
 from rlmaml.collect import collect
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser
-from rlmaml.types import State
+from rlmaml.types import Meta, MetaBatch, State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
@@ -151,7 +151,7 @@ def _run(
     done: int,
     totals: Totals,
 ) -> None:
-    sampler, algorithm, measure = experiment.sampler, experiment.algorithm, experiment.measure
+    algorithm, measure = experiment.algorithm, experiment.measure
     normaliser = experiment.normaliser
     attempt = folder.attempts() + 1
     board = _tensorboard(folder) if config.tensorboard else None
@@ -183,18 +183,7 @@ def _run(
     ):
         for iteration in range(done, config.iterations):
             clock = time.perf_counter()
-            rng = generator(config.seed, iteration, Phase.TASKS)
-            tasks = experiment.sample_tasks(config.tasks // algorithm.task_copies, rng)
-            batch = collect(
-                sampler,
-                algorithm.inner,
-                state.meta,
-                np.repeat(tasks, algorithm.task_copies, axis=0),
-                steps=algorithm.steps,
-                key=(config.seed, iteration, Phase.ROLLOUT),
-                chunk_size=config.chunk_size,
-                own_hessian=algorithm.own_hessian,
-            )
+            batch = meta_batch(experiment, config, state.meta, iteration)
             sampled = time.perf_counter()
             before = state.meta
             state, metrics = algorithm.update(state, batch)
@@ -262,6 +251,25 @@ def _run(
         place = folder.checkpoints / f"{totals.best_iteration:06d}"
         score = f"{measure.metric} by {totals.best_by}: {totals.best_score:.3g}"
         print(f"Best {score}, kept in {place}")
+
+
+def meta_batch(
+    experiment: Experiment, config: TrainConfig, meta: Meta, iteration: int
+) -> MetaBatch:
+    """What one meta-iteration learns from: its tasks, and what was sampled for them."""
+    algorithm = experiment.algorithm
+    rng = generator(config.seed, iteration, Phase.TASKS)
+    tasks = experiment.sample_tasks(config.tasks // algorithm.task_copies, rng)
+    return collect(
+        experiment.sampler,
+        algorithm.inner,
+        meta,
+        np.repeat(tasks, algorithm.task_copies, axis=0),
+        steps=algorithm.steps,
+        key=(config.seed, iteration, Phase.ROLLOUT),
+        chunk_size=config.chunk_size,
+        own_hessian=algorithm.own_hessian,
+    )
 
 
 class Validator:
