@@ -4,6 +4,7 @@ The names below are what most programs need; docs/notation.md explains the lette
 """
 
 from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.api import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.examples import ExampleSampler
 from rlmaml.models import (
     CategoricalMLP,
@@ -21,6 +22,7 @@ from rlmaml.trpo import TrustRegion
 
 __all__ = [
     "MAML",
+    "AdaptedPolicy",
     "AdvantageConfig",
     "CategoricalMLP",
     "ConvClassifier",
@@ -28,11 +30,14 @@ __all__ = [
     "ExampleSampler",
     "GaussianMLP",
     "InnerConfig",
+    "Learner",
     "ObjectiveConfig",
     "Optimiser",
     "PolicyConfig",
+    "Predictor",
     "RegressionMLP",
     "RolloutSampler",
     "TrustRegion",
+    "load",
     "vectorise",
 ]

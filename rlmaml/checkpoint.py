@@ -122,6 +122,30 @@ def load(place: Path) -> Checkpoint:
     return Checkpoint(iteration, meta, state, config)
 
 
+def locate(path: Path, which: Path | None = None) -> Path:
+    """The folder of a run's checkpoint.
+
+    Args:
+        path: a run folder, or a checkpoint's own folder.
+        which: None is the run's newest; `best`, the best by validation or else by training return;
+            or a checkpoint's own folder.
+
+    Raises:
+        CheckpointError: there is none, or none has been found best so far.
+    """
+    if which is not None and which != Path("best"):
+        path = which
+    if (path / MANIFEST).exists() or not (path / "checkpoints").is_dir():
+        return path
+    newest = latest(path / "checkpoints")
+    if which != Path("best"):
+        return newest
+    best = load(newest).state["totals"]["best_iteration"]
+    if not best:
+        raise CheckpointError(f"{path} has no best checkpoint yet: use its newest, or train on.")
+    return path / "checkpoints" / f"{best:06d}"
+
+
 def available(folder: Path) -> list[int]:
     """The iterations with a checkpoint, ascending."""
     return sorted(int(place.name) for place in folder.glob("[0-9]*") if place.name.isdigit())

@@ -30,6 +30,7 @@ def collect(
     key: Key,
     chunk_size: int | None = None,
     own_hessian: bool = False,
+    query: bool = True,
 ) -> MetaBatch:
     """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
 
@@ -45,6 +46,7 @@ def collect(
         key: (seed, iteration, phase), what all the sampler's randomness derives from.
         chunk_size: tasks per stacked inner step.
         own_hessian: with φ_k also sample as many data for the derivative of inner step k.
+        query: whether to sample with φ_K at all.
     """
     on_policy = getattr(sampler, "on_policy", True)
     device = tree.leaves(meta)[0].device
@@ -62,5 +64,5 @@ def collect(
             return inner.step(meta, params, data, k)
 
         params = over_tasks(step, chunk_size)(params, data)
-    query = tree.to(sampler(params, tasks, key, "query", steps), device)
-    return MetaBatch(tuple(support), query, tuple(hessian))
+    final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
+    return MetaBatch(tuple(support), final, tuple(hessian))

@@ -4,6 +4,7 @@
 these are trees of tensors. Leading shapes [...] are arbitrary. All of them can:
 
     sample(noise)     a draw, from noise made ahead by `noise(rng, shape)`
+    mode()            the likeliest action
     log_prob(action)  [...]
     entropy()         [...]
     kl(other)         [...]  KL(self ‖ other)
@@ -36,6 +37,9 @@ class Gaussian(NamedTuple):
     def sample(self, noise: Tensor) -> Tensor:
         return self.mean + self.log_std.exp() * noise
 
+    def mode(self) -> Tensor:
+        return self.mean
+
     def log_prob(self, action: Tensor) -> Tensor:
         standardised = (action - self.mean) * (-self.log_std).exp()
         return (-0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -63,6 +67,9 @@ class Categorical(NamedTuple):
 
     def sample(self, noise: Tensor) -> Tensor:
         return (self.logits + noise).argmax(-1)
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
         log_p = self.logits.log_softmax(-1)

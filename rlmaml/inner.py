@@ -12,22 +12,27 @@ from rlmaml import tree
 from rlmaml.types import Data, InnerLoop, Meta, Params, Path
 
 
-def gradient_descent(loss: Callable[[Params, Data], Tensor], step_size: float) -> InnerLoop:
+def gradient_descent(
+    loss: Callable[[Params, Data], Tensor], step_size: float, later_step_size: float | None = None
+) -> InnerLoop:
     """φ_{k+1} = φ_k - α ∇L(φ_k, D_k), from φ_0 = θ (Finn et al. 2017, equation 1).
 
     Args:
         loss: (params, one task's data) -> scalar.
         step_size: α, positive.
+        later_step_size: α of the steps after the first; None is the same.
     """
-    if not step_size > 0:
-        raise ValueError(f"The inner step size must be positive, got {step_size}.")
+    sizes = step_size, step_size if later_step_size is None else later_step_size
+    if not min(sizes) > 0:
+        raise ValueError(f"The inner step size must be positive, got {min(sizes)}.")
 
     def start(meta: Meta) -> Params:
         return meta["params"]
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
         gradient: Any = torch.func.grad(loss)(params, data)
-        return tree.map(lambda p, g: p - step_size * g, params, gradient)
+        size = sizes[min(k, 1)]
+        return tree.map(lambda p, g: p - size * g, params, gradient)
 
     return InnerLoop(start, step)
 

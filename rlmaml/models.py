@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, cast
 
+import gymnasium
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -201,6 +202,54 @@ class _BatchNorm(nn.Module):
         scale = self.weight * (variance + 1e-5).rsqrt()
         shift = self.bias - mean * scale
         return x * scale[:, None, None] + shift[:, None, None]
+
+
+def policy_for(
+    observation_shape: tuple[int, ...], actions: gymnasium.Space, config: PolicyConfig
+) -> GaussianMLP | CategoricalMLP:
+    """The policy network for observations of a shape and an action space.
+
+    Raises:
+        ValueError: the observations or the actions are no vectors.
+    """
+    size = _length(observation_shape)
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        return CategoricalMLP(size, int(actions.n), config)
+    return GaussianMLP(size, _length(actions.shape), config)
+
+
+def predictor_for(
+    input_shape: tuple[int, ...],
+    outputs: gymnasium.Space,
+    config: PolicyConfig,
+    conv: ConvConfig,
+) -> RegressionMLP | CategoricalMLP | ConvClassifier:
+    """The network for labelled examples: images [C, height, width] to classes, or vectors.
+
+    Args:
+        input_shape: of one input.
+        outputs: Discrete where targets are classes, otherwise a Box of them.
+        config: of the network for vectors.
+        conv: of that for images.
+
+    Raises:
+        ValueError: the inputs are neither vectors nor images to be classified.
+    """
+    if not isinstance(outputs, gymnasium.spaces.Discrete):
+        return RegressionMLP(_length(input_shape), _length(outputs.shape), config)
+    if len(input_shape) == 3:
+        return ConvClassifier(input_shape, int(outputs.n), conv)
+    return CategoricalMLP(_length(input_shape), int(outputs.n), config)
+
+
+def _length(shape: tuple[int, ...] | None) -> int:
+    if shape is None or len(shape) != 1:
+        raise ValueError(
+            "The built-in networks take and give vectors, but the environment has a space of shape "
+            f"{shape}. Wrap it (gymnasium.wrappers.FlattenObservation) or use the Python API with "
+            "your own module."
+        )
+    return shape[0]
 
 
 def functional(model: nn.Module) -> Policy:

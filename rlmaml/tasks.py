@@ -8,6 +8,7 @@ other goes through Gymnasium's own vector environments, made by `vectorise`.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import multiprocessing
 import signal
@@ -71,6 +72,47 @@ class Vectorised(VectorWrapper):
             return sample_space(self.task_space, n, rng)
         splits = "split" in inspect.signature(self._sample).parameters
         return np.asarray(self._sample(n, rng, split=split) if splits else self._sample(n, rng))
+
+
+class TasksAsTheyAre(VectorWrapper):
+    """Copies of one environment that keep the task they have."""
+
+    def __init__(self, env: VectorEnv, diagnostics: tuple[str, ...]) -> None:
+        super().__init__(env)
+        self.diagnostics = diagnostics
+
+    def set_tasks(self, tasks: Any) -> None:
+        """Nothing: the task is the environment's own."""
+
+
+def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
+    """An environment's task in `count` copies, or in those of a vector environment.
+
+    Raises:
+        TypeError: the environment cannot be copied.
+        ValueError: the copies of a vector environment have several tasks.
+    """
+    if isinstance(env, VectorEnv):
+        tasks = getattr(env, "tasks", None)
+        if tasks is not None and (tasks != tasks[0]).any():
+            raise ValueError(
+                f"The copies of {env} have several tasks: give all of them the one to adapt to."
+            )
+        return TasksAsTheyAre(env, tuple(getattr(env, "diagnostics", ())))
+    try:
+        copies = [copy.deepcopy(env) for _ in range(count)]
+    except Exception as problem:  # whatever a simulator raises
+        raise TypeError(
+            f"{env} cannot be copied ({type(problem).__name__}: {problem}): pass a vector "
+            "environment instead, for example gymnasium.vector.SyncVectorEnv of functions that "
+            "make it with its task, in SAME_STEP autoreset mode."
+        ) from problem
+    for each in copies:
+        if hasattr(each.unwrapped, "render_mode"):
+            each.unwrapped.render_mode = None  # one window, or none, is what was asked for
+    makers = [lambda each=each: each for each in copies]
+    vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    return TasksAsTheyAre(vector, tuple(getattr(env.unwrapped, "diagnostics", ())))
 
 
 def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:

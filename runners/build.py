@@ -65,7 +65,9 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         return _supervised(config, device)
     env = make_env(config, (tasks or config.tasks) * config.episodes, threads)
     observations = encoder(env.single_observation_space)[1]
-    model = _seeded(config, lambda: _policy(observations, env.single_action_space, config))
+    model = _seeded(
+        config, lambda: models.policy_for(observations, env.single_action_space, config.policy)
+    )
     policy = models.functional(model)
     sampler = RolloutSampler(
         env,
@@ -91,7 +93,12 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
 
 def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
     family = make_family(config)
-    model = _seeded(config, lambda: _predictor(family.inputs.shape, family.outputs, config))
+    model = _seeded(
+        config,
+        lambda: models.predictor_for(
+            family.inputs.shape, family.outputs, config.policy, config.conv
+        ),
+    )
     policy = models.functional(model)
     conv = isinstance(model, models.ConvClassifier)
     try:
@@ -148,23 +155,6 @@ def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:
         ) from problem
 
 
-def _policy(shape: tuple[int, ...], actions: Any, config: TrainConfig) -> torch.nn.Module:
-    """The policy network for observations of a shape and an action space."""
-    (size,) = _vector(shape)
-    if isinstance(actions, gymnasium.spaces.Discrete):
-        return models.CategoricalMLP(size, int(actions.n), config.policy)
-    return models.GaussianMLP(size, *_vector(actions.shape), config.policy)
-
-
-def _predictor(shape: tuple[int, ...], outputs: Any, config: TrainConfig) -> torch.nn.Module:
-    """The model for inputs of a shape and a space of targets."""
-    if not isinstance(outputs, gymnasium.spaces.Discrete):
-        return models.RegressionMLP(*_vector(shape), *_vector(outputs.shape), config.policy)
-    if len(shape) != 3:
-        return models.CategoricalMLP(*_vector(shape), int(outputs.n), config.policy)
-    return models.ConvClassifier(shape, int(outputs.n), config.conv)
-
-
 def _seeded(config: TrainConfig, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """A module initialised from the run's seed."""
     seed = int(generator(config.seed, 0, Phase.INITIALISE).integers(2**62))
@@ -178,16 +168,6 @@ def _seeded(config: TrainConfig, make: Callable[[], torch.nn.Module]) -> torch.n
 
 def _parameters(model: torch.nn.Module, device: torch.device) -> Params:
     return {name: value.to(device) for name, value in models.parameters(model).items()}
-
-
-def _vector(shape: tuple[int, ...] | None) -> tuple[int]:
-    if shape is None or len(shape) != 1:
-        raise UsageError(
-            "The built-in networks take and give vectors, but the environment has a space of shape "
-            f"{shape}. Wrap it (gymnasium.wrappers.FlattenObservation) or use the Python API with "
-            "your own module."
-        )
-    return (shape[0],)
 
 
 def _device(name: str) -> torch.device:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tyro
 
 from rlmaml.algorithms.maml import InnerConfig, check_combination
+from rlmaml.config import UnknownFieldError, from_dict
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
 from rlmaml.outer import ObjectiveConfig
@@ -182,7 +183,10 @@ class TrainConfig:
         Configurations of versions that had no choice of surrogate are taken for what they were.
         """
         inner = {"surrogate": "log-likelihood"} if data.get("data") != "examples" else {}
-        return _from_dict(cls, data | {"inner": inner | data.get("inner", {})})
+        try:
+            return from_dict(cls, data | {"inner": inner | data.get("inner", {})})
+        except UnknownFieldError as problem:
+            raise UsageError(str(problem)) from problem
 
 
 RUN_FIELDS = (
@@ -214,22 +218,3 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[prefix + name] = value
     return out
-
-
-def _from_dict(cls: type, data: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise UsageError(
-            f"The configuration has fields unknown to this version: {', '.join(sorted(unknown))}. "
-            "Use the version of rlmaml that wrote it."
-        )
-    values = {}
-    for name, value in data.items():
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind):
-            value = _from_dict(kind, value)  # pyright: ignore[reportArgumentType]
-        elif isinstance(value, list):
-            value = tuple(value)
-        values[name] = value
-    return cls(**values)

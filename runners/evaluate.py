@@ -21,7 +21,6 @@ from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.restore import (
-    best_checkpoint,
     check_data,
     matching,
     read_checkpoint,
@@ -77,9 +76,7 @@ def evaluate(
     ):
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}.")
-    if checkpoint == Path("best"):
-        checkpoint = best_checkpoint(folder.path)
-    source = read_checkpoint(checkpoint or folder.path)
+    source = read_checkpoint(folder.path, checkpoint)
     changed = _changed(config, episodes, queries, step_size, device)
     experiment = build(changed, tasks=tasks)
     meta = matching(source.meta, {"params": experiment.params}, folder.path)

@@ -11,30 +11,16 @@ from runners.build import Experiment
 from runners.errors import UsageError
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint's folder, or a run folder's newest checkpoint.
+def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
+    """A run's checkpoint; the arguments are those of `rlmaml.checkpoint.locate`.
 
     Raises:
         UsageError: there is none, or it is cut or altered.
     """
     try:
-        if (path / checkpoint.MANIFEST).exists() or not (path / "checkpoints").is_dir():
-            return checkpoint.load(path)
-        return checkpoint.load(checkpoint.latest(path / "checkpoints"))
+        return checkpoint.load(checkpoint.locate(path, which))
     except CheckpointError as problem:
         raise UsageError(str(problem)) from problem
-
-
-def best_checkpoint(run: Path) -> Path:
-    """The folder of a run's best checkpoint: by validation, or else by training return.
-
-    Raises:
-        UsageError: none has been found best so far.
-    """
-    best = read_checkpoint(run).state["totals"]["best_iteration"]
-    if not best:
-        raise UsageError(f"{run} has no best checkpoint yet: use its newest, or train on.")
-    return run / "checkpoints" / f"{best:06d}"
 
 
 def matching(loaded: Meta, built: Meta, path: Path) -> Meta:

@@ -37,6 +37,8 @@ class InnerConfig:
     average task."""
     step_size: float = 0.1
     """α of the inner gradient step; refers to the mean over time steps or examples."""
+    later_step_size: float | None = None
+    """α of the steps after the first; None is step_size. The MAML paper's evaluation halves it."""
     adjoint: Literal["unrolled", "first-order"] = "unrolled"
     """Differentiate through the adaptation exactly, or take its Jacobian as I (FO-MAML)."""
     surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
@@ -52,8 +54,10 @@ class InnerConfig:
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ValueError(f"inner.steps must be zero or more, got {self.steps}.")
-        if not self.step_size > 0:
-            raise ValueError(f"inner.step_size must be positive, got {self.step_size}.")
+        for name in ("step_size", "later_step_size"):
+            size = getattr(self, name)
+            if size is not None and not size > 0:
+                raise ValueError(f"inner.{name} must be positive, got {size}.")
         if self.hessian == "separate" and self.adjoint == "first-order":
             raise ValueError(
                 "inner.hessian separate draws data for a derivative that inner.adjoint first-order "
@@ -126,7 +130,9 @@ class MAML:
         self.steps = self.settings.steps
         self.own_hessian = self.settings.hessian == "separate"
         self.task_copies = self.aim.task_copies
-        self.inner = gradient_descent(inner_loss(policy), self.settings.step_size)
+        self.inner = gradient_descent(
+            inner_loss(policy), self.settings.step_size, self.settings.later_step_size
+        )
         self.objective = Objective(
             inner=self.inner,
             adjoint=ADJOINTS[self.settings.adjoint],
