@@ -1,0 +1,336 @@
+"""Adapt what was meta-trained, in two lines: `load(run)`, then `adapt(env)` or `adapt(x, y)`.
+
+A run folder holds all that this needs: the parameters, the shape of the network, and how the inner
+loop was set while training.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, overload
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from rlmaml import checkpoint as checkpoints
+from rlmaml import losses, models, tree
+from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.checkpoint import Checkpoint
+from rlmaml.collect import collect
+from rlmaml.config import from_dict
+from rlmaml.distributions import Distribution
+from rlmaml.inner import adapt
+from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.random import Phase, generator
+from rlmaml.sampling import AdvantageConfig, Normaliser, RolloutSampler, action_filter, encoder
+from rlmaml.tasks import as_they_are
+from rlmaml.types import Episodes, Examples, Params, Referenced
+
+
+def load(run: str | Path, *, checkpoint: str | Path | None = None) -> Learner:
+    """What a run has meta-learned, ready to adapt.
+
+    Args:
+        run: a run folder, or a checkpoint's own folder.
+        checkpoint: None is the newest, "best" the best by validation or else by training return,
+            or a checkpoint's folder.
+
+    Raises:
+        CheckpointError: there is none, or it is cut or altered.
+    """
+    which = None if checkpoint is None else Path(checkpoint)
+    place = checkpoints.locate(Path(run), which)
+    return Learner(checkpoints.load(place), place)
+
+
+class Learner:
+    """Meta-learned parameters, and the inner loop that they were learned for. Made by `load`.
+
+    Attributes:
+        config: the run's settings, as config.json has them.
+        meta: the meta-parameters.
+        iteration: meta-iterations done.
+    """
+
+    def __init__(self, source: Checkpoint, path: Path) -> None:
+        self.config, self.meta, self.iteration = source.config, source.meta, source.iteration
+        self.path = path
+        self._state = source.state
+        self._inner = from_dict(InnerConfig, self.config["inner"])
+        self._network = from_dict(PolicyConfig, self.config["policy"])
+
+    @property
+    def supervised(self) -> bool:
+        """Whether this learns from labelled examples."""
+        return self.config.get("data") == "examples"
+
+    @overload
+    def adapt(
+        self,
+        to: gymnasium.Env | VectorEnv,
+        targets: None = None,
+        *,
+        steps: int | None = None,
+        step_size: float | None = None,
+        episodes: int | None = None,
+        seed: int = 0,
+    ) -> AdaptedPolicy: ...
+
+    @overload
+    def adapt(
+        self,
+        to: ArrayLike,
+        targets: ArrayLike,
+        *,
+        steps: int | None = None,
+        step_size: float | None = None,
+    ) -> Predictor: ...
+
+    def adapt(
+        self,
+        to: gymnasium.Env | VectorEnv | ArrayLike,
+        targets: ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        step_size: float | None = None,
+        episodes: int | None = None,
+        seed: int = 0,
+    ) -> AdaptedPolicy | Predictor:
+        """Adapt to one task.
+
+        Args:
+            to: an environment in which the task is set: a `gymnasium.Env`, which is copied so that
+                its episodes can be played at once, or a vector environment whose copies all have
+                the task. After a run on examples instead the inputs, `[B, *x]`.
+            targets: `[B, *y]`, or `[B]` class numbers; after a run on examples.
+            steps: inner steps, 0 for none; as in training if None.
+            step_size: of each; as in training if None.
+            episodes: B, to play before each step; as in training if None. A vector environment
+                plays one in each copy.
+            seed: of all that is drawn. For one task, `rlmaml evaluate --seed` draws the same.
+
+        Raises:
+            ValueError: other data than the run's kind, or of shapes that its network does not take.
+            TypeError: an environment that cannot be copied.
+        """
+        inner = self._inner
+        if steps is not None or step_size is not None:
+            inner = from_dict(
+                InnerConfig,
+                self.config["inner"]
+                | ({} if steps is None else {"steps": steps})
+                | ({} if step_size is None else {"step_size": step_size}),
+            )
+        is_env = isinstance(to, gymnasium.Env | VectorEnv)
+        if is_env == self.supervised or (targets is None) != is_env:
+            needed = "inputs and targets" if self.supervised else "an environment"
+            raise ValueError(
+                f"{self.path} learned from {self.config.get('data', 'episodes')}, so it adapts to "
+                f"{needed}; got {type(to).__name__} and {type(targets).__name__}."
+            )
+        if isinstance(to, gymnasium.Env | VectorEnv):
+            return self._adapt_policy(to, inner, episodes or self.config["episodes"], seed)
+        return self._adapt_predictor(np.asarray(to), np.asarray(targets), inner)
+
+    def _adapt_policy(
+        self, env: gymnasium.Env | VectorEnv, inner: InnerConfig, episodes: int, seed: int
+    ) -> AdaptedPolicy:
+        copies = as_they_are(env, episodes)
+        normaliser = None
+        if (stored := self._state.get("normaliser")) is not None:
+            normaliser = Normaliser(tuple(stored["mean"].shape))
+            normaliser.load_state_dict(stored)
+        observations, actions = copies.single_observation_space, copies.single_action_space
+        module = models.policy_for(encoder(observations)[1], actions, self._network)
+        self._check_shapes(module)
+        policy = models.functional(module)
+        method = MAML(policy, inner)
+        sampler = RolloutSampler(
+            copies,
+            policy,
+            episodes=copies.num_envs,
+            horizon=self.config["horizon"],
+            support_advantages=from_dict(AdvantageConfig, self.config["inner_advantages"]),
+            normaliser=normaliser,
+        )
+        task = np.zeros(1)  # the environment has its own
+        batch = collect(
+            sampler,
+            method.inner,
+            self.meta,
+            task,
+            steps=inner.steps,
+            key=(seed, 0, Phase.EVALUATION_ROLLOUT),
+            query=False,
+        )
+        support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
+        params = adapt(method.inner, self.meta, support)[-1]
+        module.load_state_dict(params)
+        return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
+
+    def _adapt_predictor(self, x: NDArray[Any], y: NDArray[Any], inner: InnerConfig) -> Predictor:
+        if len(x) != len(y) or not len(x):
+            raise ValueError(
+                f"Got {len(x)} inputs and {len(y)} targets: one of each per example is needed."
+            )
+        outputs = self._outputs()
+        classes = isinstance(outputs, gymnasium.spaces.Discrete)
+        conv = from_dict(ConvConfig, self.config["conv"])
+        module = models.predictor_for(x.shape[1:], outputs, self._network, conv)
+        self._check_shapes(module)
+        inputs = _floats(x)
+        if classes:
+            if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= outputs.n:
+                raise ValueError(
+                    f"Targets must be integers from 0 to {outputs.n - 1}, one per example; got "
+                    f"{y.dtype} of shape {y.shape}, {y.ravel()[:5].tolist()} ..."
+                )
+            labels = torch.from_numpy(y.astype(np.int64))
+        else:
+            if y.shape[1:] != outputs.shape:
+                raise ValueError(f"Targets must be [B, {outputs.shape[0]}], got shape {y.shape}.")
+            labels = _floats(y)
+        policy = models.functional(module)
+        loss = losses.cross_entropy if classes else losses.mse
+        method = MAML(policy, inner, inner_loss=loss, outer_loss=loss)
+        support = Examples(inputs, labels)
+        params = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
+        module.load_state_dict(params)
+        by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
+        return Predictor(module, inputs if by_support else None)
+
+    def _outputs(self) -> gymnasium.spaces.Discrete | gymnasium.spaces.Box:
+        """The space of the targets, of the last layer's size; that layer's name says its kind."""
+        layers = [
+            name for name in self.meta["params"] if re.fullmatch(r"(mean|logits)\b.*bias", name)
+        ]
+        last = max(layers, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+        size = len(self.meta["params"][last])
+        if last.startswith("logits"):
+            return gymnasium.spaces.Discrete(size)
+        return gymnasium.spaces.Box(-np.inf, np.inf, (size,))
+
+    def _check_shapes(self, module: nn.Module) -> None:
+        built = {name: tuple(value.shape) for name, value in models.parameters(module).items()}
+        stored = {name: tuple(value.shape) for name, value in self.meta["params"].items()}
+        if built != stored:
+            raise ValueError(
+                f"{self.path} was trained on other spaces: its network has parameters {stored}, "
+                f"but what it is to adapt to needs {built}."
+            )
+
+
+class AdaptedPolicy:
+    """A policy for one task, with the interfaces that Gymnasium loops and stable-baselines3 expect.
+
+    Attributes:
+        module: the network, on the CPU, from (standardised) observations to a distribution.
+        normaliser: standardises observations; None if the run did not.
+        episodes: what each inner step learned from: a tuple of K `Episodes`, leaves [B, T, ...].
+    """
+
+    def __init__(
+        self,
+        module: models.GaussianMLP | models.CategoricalMLP,
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space,
+        normaliser: Normaliser | None = None,
+        episodes: tuple[Episodes, ...] = (),
+        seed: int = 0,
+    ) -> None:
+        self.module = module.requires_grad_(False)
+        self.observation_space, self.action_space = observation_space, action_space
+        self.normaliser, self.episodes = normaliser, episodes
+        self._encode = encoder(observation_space)[0]
+        self._to_env = action_filter(action_space)
+        self._rng = generator(seed, 0, Phase.ACTING)
+
+    @property
+    def params(self) -> Params:
+        """The adapted parameters φ_K."""
+        return models.parameters(self.module)
+
+    @torch.no_grad()
+    def distribution(self, observations: NDArray[Any]) -> Distribution:
+        """Over the actions, given observations [M, *obs]."""
+        encoded = torch.from_numpy(self._encode(observations))
+        return self.module(encoded if self.normaliser is None else self.normaliser(encoded))
+
+    def act(self, observation: ArrayLike, deterministic: bool = False) -> Any:
+        """An action, drawn or the likeliest one, clipped to the action space.
+
+        Args:
+            observation: one, [*obs], or several, [M, *obs].
+            deterministic: take the likeliest.
+
+        Returns:
+            [*act] or [M, *act]; of a Discrete space integers.
+
+        Raises:
+            ValueError: an observation of another shape.
+        """
+        given, shape = np.asarray(observation), self.observation_space.shape or ()
+        several = given.ndim == len(shape) + 1
+        if given.shape[several:] != shape:
+            raise ValueError(
+                f"The policy observes {shape} or [M, {', '.join(map(str, shape))}], got an "
+                f"observation of shape {given.shape}."
+            )
+        policy = self.distribution(given if several else given[None])
+        if deterministic:
+            actions = policy.mode()
+        else:
+            noise = policy.noise(self._rng, policy[0].shape[:-1])
+            actions = policy.sample(torch.from_numpy(noise))
+        taken = self._to_env(actions.numpy())
+        return taken if several else taken[0]
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """`act`, as stable-baselines3's `evaluate_policy` and `VecVideoRecorder` loops call it.
+
+        Returns:
+            The actions, and `state` as it came: the policy has none.
+        """
+        return self.act(observation, deterministic), state
+
+
+class Predictor:
+    """A regression or a classification for one task.
+
+    Attributes:
+        module: the network, on the CPU.
+    """
+
+    def __init__(self, module: nn.Module, reference: Tensor | None = None) -> None:
+        self.module = module.requires_grad_(False)
+        self._reference = reference
+
+    @torch.no_grad()
+    def distribution(self, inputs: ArrayLike) -> Distribution:
+        """Over the targets, given inputs [M, *x]: a Gaussian around them, or a Categorical.
+
+        A network with transductive batch norm sees the inputs of one call together.
+        """
+        x = _floats(np.asarray(inputs))
+        return self.module(x if self._reference is None else Referenced(x, self._reference))
+
+    def predict(self, inputs: ArrayLike) -> NDArray[Any]:
+        """Targets [M, *y], or the likeliest classes [M], of inputs [M, *x]."""
+        return self.distribution(inputs).mode().numpy()
+
+    __call__ = predict
+
+
+def _floats(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
