@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, flatdim
 from torch import Tensor
 
 from rlmaml.random import Key, generator
+from rlmaml.tasks import flat
 from rlmaml.types import Examples, Params, Referenced, Role
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -31,6 +33,44 @@ class Family(Protocol):
         turns, so that any first part of a set is balanced.
         """
         ...
+
+
+class TaskInputs:
+    """A family whose inputs begin with their task, [*task, *input] as one vector: an oracle's.
+
+    Args:
+        family: with `inputs`, `outputs` and a `space` of tasks.
+
+    Raises:
+        ValueError: its inputs are no vectors.
+    """
+
+    def __init__(self, family: Any) -> None:
+        if len(family.inputs.shape) != 1:
+            raise ValueError(
+                f"{type(family).__name__} has inputs of shape {family.inputs.shape}: a task can "
+                "be shown beside a vector alone."
+            )
+        self._family = family
+        size = flatdim(family.space) + family.inputs.shape[0]
+        self.inputs, self.outputs = Box(-np.inf, np.inf, (size,)), family.outputs
+        self.sample = family.sample
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._family, name)
+
+    def episode(
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
+    ) -> tuple[Labelled, Labelled]:
+        shown = flat(self._family.space, tasks).astype(np.float32)
+        sets = self._family.episode(tasks, shots, queries, rng)
+
+        def show(inputs: np.ndarray) -> np.ndarray:
+            beside = np.broadcast_to(shown[:, None], (*inputs.shape[:2], shown.shape[1]))
+            return np.concatenate([beside, inputs], -1)
+
+        (x, y), (query_x, query_y) = sets
+        return (show(x), y), (show(query_x), query_y)
 
 
 class ExampleSampler:

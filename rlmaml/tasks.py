@@ -18,6 +18,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 
 
 class TaskProperty(gymnasium.Wrapper):
@@ -72,6 +73,55 @@ class Vectorised(VectorWrapper):
             return sample_space(self.task_space, n, rng)
         splits = "split" in inspect.signature(self._sample).parameters
         return np.asarray(self._sample(n, rng, split=split) if splits else self._sample(n, rng))
+
+
+class TaskObservation(VectorWrapper):
+    """Shows policies their task: what an oracle sees, [*observation, *task] as one vector.
+
+    A Discrete observation or task counts as its one-hot vector.
+
+    Args:
+        env: a vector environment with `task_space` and `set_tasks`.
+    """
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.task_space, self.sample_tasks = env.task_space, env.sample_tasks
+        self.diagnostics = tuple(getattr(env, "diagnostics", ()))
+        self._observed = env.single_observation_space
+        size = sum(gymnasium.spaces.flatdim(s) for s in (self._observed, self.task_space))
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,))
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self._shown = np.zeros((env.num_envs, 0))
+
+    def set_tasks(self, tasks: np.ndarray) -> None:
+        """Give environment i task i, and show it. tasks: [num_envs, *task_space.shape]."""
+        self.env.set_tasks(tasks)  # pyright: ignore[reportAttributeAccessIssue]
+        self._shown = flat(self.task_space, np.asarray(tasks))
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        observations, info = self.env.reset(**arguments)
+        return self._show(observations), info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observations, rewards, terminations, truncations, info = self.env.step(actions)
+        if "final_obs" in info:
+            final = info["final_obs"].copy()
+            for i in np.flatnonzero(info["_final_obs"]):
+                last = flat(self._observed, np.asarray(final[i])[None])[0]
+                final[i] = np.concatenate([last, self._shown[i]])
+            info = {**info, "final_obs": final}
+        return self._show(observations), rewards, terminations, truncations, info
+
+    def _show(self, observations: Any) -> np.ndarray:
+        return np.concatenate([flat(self._observed, observations), self._shown], 1)
+
+
+def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
+    """Points [n, ...] of a Box or Discrete as vectors [n, D]; of a Discrete one-hot."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return np.eye(int(space.n))[points - space.start]
+    return points.reshape(len(points), -1)
 
 
 class TasksAsTheyAre(VectorWrapper):

@@ -56,6 +56,8 @@ class EnvConfig:
     vectorisation: Literal["auto", "batched", "sync", "async"] = "auto"
     """How copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
     auto takes the batched version where there is one, else sync."""
+    observe_task: bool = False
+    """Show the task to the policy, beside the observation: the oracle of comparisons."""
 
 
 @dataclass(frozen=True)

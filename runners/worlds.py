@@ -14,7 +14,8 @@ from typing import Any
 import gymnasium
 
 import rlmaml
-from rlmaml.tasks import vectorise
+from rlmaml.examples import TaskInputs
+from rlmaml.tasks import TaskObservation, vectorise
 from runners.config import TrainConfig
 from runners.errors import UsageError
 
@@ -22,33 +23,37 @@ from runners.errors import UsageError
 def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
     """A vector environment with `task_space`, `sample_tasks` and `set_tasks`."""
     import_worlds()
-    env = config.env
     with _told_plainly(config):
-        spec = _spec(env.id)
-        batched = spec.vector_entry_point is not None
-        if env.vectorisation == "batched" or (env.vectorisation == "auto" and batched):
-            made = gymnasium.make_vec(
-                env.id,
-                num_envs=copies,
-                vectorization_mode="vector_entry_point",
-                max_episode_steps=config.horizon,
-                autoreset_mode="Disabled",
-                num_threads=threads,
-                **env.kwargs,
-            )
-            if not hasattr(made, "set_tasks"):
-                raise TypeError(
-                    f"{env.id}'s own vector environment has no set_tasks: pass "
-                    "--env.vectorisation sync"
-                )
-            return made
+        made = _make_env(config, copies, threads)
+        return TaskObservation(made) if config.env.observe_task else made
 
-        def make() -> gymnasium.Env:
-            return gymnasium.make(
-                env.id, max_episode_steps=config.horizon, disable_env_checker=True, **env.kwargs
-            )
 
-        return vectorise(make, copies, asynchronous=env.vectorisation == "async")
+def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
+    env = config.env
+    spec = _spec(env.id)
+    batched = spec.vector_entry_point is not None
+    if env.vectorisation == "batched" or (env.vectorisation == "auto" and batched):
+        made = gymnasium.make_vec(
+            env.id,
+            num_envs=copies,
+            vectorization_mode="vector_entry_point",
+            max_episode_steps=config.horizon,
+            autoreset_mode="Disabled",
+            num_threads=threads,
+            **env.kwargs,
+        )
+        if not hasattr(made, "set_tasks"):
+            raise TypeError(
+                f"{env.id}'s own vector environment has no set_tasks: pass --env.vectorisation sync"
+            )
+        return made
+
+    def make() -> gymnasium.Env:
+        return gymnasium.make(
+            env.id, max_episode_steps=config.horizon, disable_env_checker=True, **env.kwargs
+        )
+
+    return vectorise(make, copies, asynchronous=env.vectorisation == "async")
 
 
 def make_family(config: TrainConfig) -> Any:
@@ -75,7 +80,7 @@ def make_family(config: TrainConfig) -> Any:
                 f"its `examples` lack {', '.join(lacking)}; envs.examples.ExampleTasks says what "
                 "is needed"
             )
-        return made.examples
+        return TaskInputs(made.examples) if env.observe_task else made.examples
 
 
 def image_error() -> type[ValueError]:
