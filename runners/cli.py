@@ -23,6 +23,8 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml train PRESET [--out DIR] [options]   meta-train
   rlmaml train --resume DIR [options]         go on with a run
   rlmaml evaluate DIR [options]               adapt to held-out tasks; tables and plots
+  rlmaml evaluate DIR [DIR ...] --against random pretrained oracle
+                                              the same beside baselines, over several seeds
   rlmaml list                                 the presets
 
 `rlmaml train PRESET --help` and `rlmaml evaluate --help` explain every option.
@@ -44,14 +46,22 @@ class TrainOptions:
     """Checkpoint or run folder whose meta-parameters to start from."""
     seeds: tuple[int, ...] = ()
     """Train one run per seed, in DIR/seed-S, one after the other."""
+    quiet: bool = False
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Adapt what was meta-trained to held-out tasks, and report how it does after each step."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders. Several are put in one table: those that differ by their seed alone as runs of
+    one method."""
+    against: tuple[str, ...] = ()
+    """Baselines to compare with: random (untrained), pretrained (one policy for all tasks),
+    oracle (it is shown the task). They are trained in DIR/baselines once."""
+    out: Path | None = None
+    """Folder for the comparison of several runs; the one they lie in together if not given."""
     tasks: int | None = None
     """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
     steps: int | None = None
@@ -61,14 +71,18 @@ class EvaluateOptions:
     queries: int | None = None
     """Query examples per task, in classification per class (runs on examples); as in training if
     not given."""
-    step_size: float | None = None
+    step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
     """Size of the inner steps; as in training if not given."""
+    halve_later_steps: bool = False
+    """Make the steps after the first half as long as it, as the MAML paper does."""
     seed: int = 0
     """Draws the tasks and all randomness of the evaluation."""
     checkpoint: Path | None = None
     """Checkpoint folder, or `best`; the run's newest if not given."""
     device: str | None = None
     """Where adaptation runs; as in training if not given."""
+    quiet: bool = False
+    """Show no progress."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -115,7 +129,9 @@ def _train(words: list[str]) -> None:
         for flag in ("out", "init", "seeds"):
             if getattr(options, flag):
                 raise UsageError(f"--resume goes on with a run where it is: leave out --{flag}.")
-        _learning_curve(train.resume(RunFolder(options.resume), options.config))
+        _learning_curve(
+            train.resume(RunFolder(options.resume), options.config, quiet=options.quiet)
+        )
         return
     out = options.out or Path("runs") / options.config.preset
     runs = {out: options.config}
@@ -124,7 +140,7 @@ def _train(words: list[str]) -> None:
     for place in runs:  # all of them before hours are spent on the first
         RunFolder(place).check_free()
     for place, config in runs.items():
-        _learning_curve(train.train(config, place, init=options.init))
+        _learning_curve(train.train(config, place, init=options.init, quiet=options.quiet))
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
@@ -152,24 +168,30 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
 
 def _evaluate(words: list[str]) -> None:
     options = _parse(EvaluateOptions, None, words, "evaluate")
-    from runners import evaluate
+    if not options.runs:
+        raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
+    from runners import baselines, compare, evaluate, plots
     from runners.runfolder import RunFolder
 
-    folder = RunFolder(options.run)
-    result = evaluate.evaluate(
-        folder,
-        tasks=options.tasks,
-        steps=options.steps,
-        episodes=options.episodes,
-        queries=options.queries,
-        step_size=options.step_size,
-        seed=options.seed,
-        checkpoint=options.checkpoint,
-        device=options.device,
-    )
+    folders = [RunFolder(path) for path in options.runs]
+    settings = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.name not in ("runs", "against", "out")
+    }
+    against = baselines.check_names(options.against)
+    if against or len(folders) > 1:
+        result = compare.compare(folders, against=against, out=options.out, **settings)
+        print(compare.table(result))
+        out = Path(result["folder"])
+        plots.comparison(result, out / "plots" / "comparison.png", result["preset"])
+        print(f"Written: {out}/comparison.json, comparison.csv, plots/comparison.png")
+        return
+    if options.out is not None:
+        raise UsageError("--out is for comparisons; one run is evaluated into its own folder.")
+    (folder,) = folders
+    result = evaluate.evaluate(folder, **settings)
     print(evaluate.table(result))
-    from runners import plots
-
     _learning_curve(folder)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result["preset"])
     if result["metric"] == "return":

@@ -204,7 +204,7 @@ RUN_FIELDS = (
 
 def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
     """The fields that differ and may not, each as "name: old -> new"."""
-    before, after = (_flat(config.to_dict()) for config in (old, new))
+    before, after = (flat(config.to_dict()) for config in (old, new))
     return [
         f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in sorted(before | after)
@@ -212,11 +212,12 @@ def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
     ]
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of a configuration's dictionary by their names on the command line."""
     out: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, dict) and not name.endswith("kwargs"):
-            out |= _flat(value, f"{prefix}{name}.")
+            out |= flat(value, f"{prefix}{name}.")
         else:
             out[prefix + name] = value
     return out

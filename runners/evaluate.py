@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from rlmaml.types import Meta, MetaBatch, Referenced
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.errors import UsageError
+from runners.progress import progress
 from runners.restore import (
     check_data,
     matching,
@@ -37,9 +40,11 @@ def evaluate(
     episodes: int = 20,
     queries: int | None = None,
     step_size: float | None = None,
+    halve_later_steps: bool = False,
     seed: int = 0,
     checkpoint: Path | None = None,
     device: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on held-out tasks, by the training code, and write `evaluation.json`.
 
@@ -54,8 +59,11 @@ def evaluate(
         episodes: B, episodes per task and step.
         queries: query examples per task (classification: per class); as in training if None.
         step_size: of the inner steps; as in training if None.
+        halve_later_steps: make the steps after the first half as long as it, as the MAML paper
+            does.
         checkpoint: which checkpoint: its folder, or `best`; the newest if None.
         device: where adaptation runs (policies then act on the CPU); the run's own if None.
+        quiet: show no progress.
 
     Returns:
         What `evaluation.json` holds: `metric`, `steps` [K+1], `mean` and `ci95` [K+1] over tasks,
@@ -77,7 +85,7 @@ def evaluate(
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}.")
     source = read_checkpoint(folder.path, checkpoint)
-    changed = _changed(config, episodes, queries, step_size, device)
+    changed = _changed(config, episodes, queries, step_size, halve_later_steps, device)
     experiment = build(changed, tasks=tasks)
     meta = matching(source.meta, {"params": experiment.params}, folder.path)
     restore_normaliser(experiment, source, folder.path)
@@ -89,17 +97,23 @@ def evaluate(
         chosen = experiment.sample_tasks(tasks, rng, split="test")
     except ValueError as problem:
         raise UsageError(f"There are no test tasks: {problem}") from problem
-    batch = collect(
-        experiment.sampler,
-        experiment.algorithm.inner,
-        meta,
-        chosen,
-        steps=steps,
-        key=(seed, 0, Phase.EVALUATION_ROLLOUT),
-        chunk_size=experiment.algorithm.objective.chunk_size,
-    )
-    measure = experiment.measure
-    scores = measure.scores(meta, batch)
+    measure, chunk_size = experiment.measure, experiment.algorithm.objective.chunk_size
+    parts = 1 if chunk_size is None else math.ceil(tasks / chunk_size)
+    with progress(steps + 1 + parts, f"evaluate {folder.path.name}", "part", quiet=quiet) as bar:
+        batch = collect(
+            _Ticking(experiment.sampler, bar.update),
+            experiment.algorithm.inner,
+            meta,
+            chosen,
+            steps=steps,
+            key=(seed, 0, Phase.EVALUATION_ROLLOUT),
+            chunk_size=chunk_size,
+        )
+        found = []
+        for chunk in tree.chunks(batch, chunk_size):
+            found.append(measure.scores(meta, chunk))
+            bar.update()
+    scores = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     experiment.close()
     metric = scores[measure.metric]
     others = {name: values for name, values in scores.items() if name != measure.metric}
@@ -127,6 +141,7 @@ def evaluate(
         "shots": config.examples.shots if supervised else None,
         "queries": queries if supervised else None,
         "step_size": changed.inner.step_size,
+        "later_step_size": changed.inner.later_step_size,
         "seed": seed,
         "iteration": source.iteration,
         "train_env_steps": source.state["totals"]["env_steps"],
@@ -136,6 +151,19 @@ def evaluate(
     }
     write_json(folder.evaluation, result)
     return result
+
+
+class _Ticking:
+    """A sampler that tells when it has sampled."""
+
+    def __init__(self, sampler: Any, tick: Callable[[], Any]) -> None:
+        self._sampler, self._tick = sampler, tick
+        self.on_policy = getattr(sampler, "on_policy", True)
+
+    def __call__(self, *arguments: Any) -> Any:
+        data = self._sampler(*arguments)
+        self._tick()
+        return data
 
 
 FITS = 4
@@ -187,6 +215,7 @@ def _changed(
     episodes: int,
     queries: int,
     step_size: float | None,
+    halve_later_steps: bool,
     device: str | None,
 ) -> TrainConfig:
     """The run's configuration with what the evaluation does otherwise."""
@@ -196,9 +225,12 @@ def _changed(
             episodes=episodes,
             examples=dataclasses.replace(config.examples, queries=queries),
         )
+        inner = config.inner
         if step_size is not None:
-            inner = dataclasses.replace(config.inner, step_size=step_size)
-            config = dataclasses.replace(config, inner=inner)
+            inner = dataclasses.replace(inner, step_size=step_size)
+        if halve_later_steps:
+            inner = dataclasses.replace(inner, later_step_size=inner.step_size / 2)
+        config = dataclasses.replace(config, inner=inner)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
     if device is not None:

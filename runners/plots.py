@@ -11,6 +11,9 @@ import numpy as np
 BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-blind
 
 
+METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
+"""Colours of methods in one picture."""
+
 METRICS = {
     "return": "return per episode",
     "mse": "mean squared error",
@@ -93,6 +96,37 @@ def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
     )
     if result["groups"]:
         axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def comparison(result: dict[str, Any], path: Path, title: str) -> None:
+    """The metric after 0..K inner steps of several methods: means over runs and tasks.
+
+    Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
+    adapt, is a level.
+    """
+    figure, axes = _figure()
+    x = np.asarray(result["steps"])
+    styles = cycle(("-", "--", "-.", ":"))
+    for (name, method), colour in zip(result["methods"].items(), cycle(METHODS), strict=False):
+        level = len(method["mean"]) < len(x)
+        mean, low, high, *runs = (
+            np.broadcast_to(row, len(x)) if level else np.asarray(row)
+            for row in (method["mean"], *method["mean_ci95"], *method["run_means"])
+        )
+        style = ":" if level else next(styles)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, mean, style, marker="" if level else "o", color=colour, label=name)
+        for run in runs if len(runs) > 1 else []:
+            axes.plot(x, run, color=colour, linewidth=0.6, alpha=0.6)
+    runs = max(len(method["runs"]) for method in result["methods"].values())
+    axes.set(
+        xlabel="inner gradient steps",
+        ylabel=METRICS[result["metric"]],
+        title=f"{title}: {len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1),
+        xticks=x,
+    )
+    axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 
 

@@ -15,7 +15,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rlmaml import checkpoint
 from rlmaml.collect import collect
@@ -25,6 +24,7 @@ from rlmaml.types import Meta, MetaBatch, State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
+from runners.progress import progress
 from runners.restore import (
     check_data,
     matching,
@@ -35,13 +35,16 @@ from runners.restore import (
 from runners.runfolder import RunFolder
 
 
-def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFolder:
+def train(
+    config: TrainConfig, out: Path, *, init: Path | None = None, quiet: bool = False
+) -> RunFolder:
     """Start a run in a new folder.
 
     Args:
         config: what to run.
         out: the folder, which must not hold anything yet.
         init: a checkpoint or run folder whose meta-parameters to start from.
+        quiet: show no progress.
 
     Raises:
         UsageError: bad input.
@@ -58,11 +61,11 @@ def train(config: TrainConfig, out: Path, *, init: Path | None = None) -> RunFol
         restore_normaliser(experiment, start, init)
     validator = Validator(config) if config.validation_tasks else None
     folder.create(config, init=init)
-    _run(config, folder, experiment, state, validator, done=0, totals=Totals())
+    _run(config, folder, experiment, state, validator, done=0, totals=Totals(), quiet=quiet)
     return folder
 
 
-def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
+def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> RunFolder:
     """Go on with a run from its newest checkpoint, as though it had never stopped.
 
     Raises:
@@ -95,7 +98,7 @@ def resume(folder: RunFolder, config: TrainConfig) -> RunFolder:
         )
     validator = Validator(config) if config.validation_tasks else None
     folder.write_config(config)
-    _run(config, folder, experiment, state, validator, done=done, totals=totals)
+    _run(config, folder, experiment, state, validator, done=done, totals=totals, quiet=quiet)
     return folder
 
 
@@ -150,6 +153,7 @@ def _run(
     *,
     done: int,
     totals: Totals,
+    quiet: bool,
 ) -> None:
     algorithm, measure = experiment.algorithm, experiment.measure
     normaliser = experiment.normaliser
@@ -177,9 +181,7 @@ def _run(
     began = time.perf_counter() - totals.seconds
     with (
         Stop() as stop,
-        tqdm(
-            total=config.iterations, initial=done, desc=config.preset, unit="it", dynamic_ncols=True
-        ) as bar,
+        progress(config.iterations, config.preset, "it", done=done, quiet=quiet) as bar,
     ):
         for iteration in range(done, config.iterations):
             clock = time.perf_counter()

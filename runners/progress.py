@@ -1,0 +1,26 @@
+"""Progress of what takes more than a few seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(total: int, what: str, unit: str, *, quiet: bool = False, done: int = 0) -> tqdm[Any]:
+    """A bar with the time left on a terminal; nothing in a log file, or if `quiet`.
+
+    Args:
+        total: of units.
+        what: is being done.
+        unit: singular.
+        done: units done before.
+    """
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=what,
+        unit=unit,
+        dynamic_ncols=True,
+        disable=True if quiet else None,
+    )

@@ -1,0 +1,77 @@
+"""Means over runs and tasks, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Statistic = Callable[..., Floats]
+"""Of arrays [R, N, ...], runs by tasks, whatever is left of their further axes."""
+
+
+def mean(scores: Floats) -> Floats:
+    """Over runs and tasks: [R, N, ...] -> [...]."""
+    return scores.mean((0, 1))
+
+
+def interquartile_mean(scores: Floats) -> Floats:
+    """Over the middle half of the scores of all runs and tasks: [R, N, ...] -> [...].
+
+    A quarter, rounded down, is left out at either end (Agarwal et al. 2021, section 4.3).
+    """
+    flat = np.sort(scores.reshape(-1, *scores.shape[2:]), axis=0)
+    cut = len(flat) // 4
+    return flat[cut : len(flat) - cut].mean(0)
+
+
+def bootstrap(
+    statistic: Statistic,
+    *scores: Floats,
+    whole_runs: bool = False,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """A 95 % interval by the percentile bootstrap over tasks and, within each task, over runs.
+
+    Tasks are drawn with replacement, and for each of them runs, independently (Agarwal et al.
+    2021; rliable's `StratifiedBootstrap` with `task_bootstrap`). That takes what happened to a run
+    on one task for independent of what happened to it on another, which it is not where a run is
+    one meta-trained policy: `whole_runs` draws runs for all tasks alike, and its intervals are as
+    wide as the runs differ.
+
+    Args:
+        statistic: of the resampled scores.
+        scores: arrays [R, N, ...] of the same runs and tasks, resampled alike.
+        resamples: how many.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end, each as the statistic's value. One run and one task: no width.
+    """
+    runs, tasks = scores[0].shape[:2]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        chosen_tasks = rng.integers(tasks, size=(1, tasks))
+        chosen_runs = rng.integers(runs, size=(runs, 1 if whole_runs else tasks))
+        drawn.append(statistic(*(array[chosen_runs, chosen_tasks] for array in scores)))
+    low, high = np.percentile(np.stack(drawn), (2.5, 97.5), axis=0)
+    return low, high
+
+
+def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
+    """The share of the way from a reference to an oracle: 0 is the one, 1 the other.
+
+    Args:
+        scores: [R, N, K+1].
+        reference, oracle: [R, N, 1].
+
+    Returns:
+        (mean - reference) / (oracle - reference), of means over runs and tasks, [K+1].
+    """
+    start, end = mean(reference), mean(oracle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (mean(scores) - start) / (end - start)
