@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Literal, get_args
 
 from rlmaml import checkpoint
@@ -88,8 +87,3 @@ def check_names(names: tuple[str, ...]) -> tuple[Baseline, ...]:
             "is compared by naming it: rlmaml evaluate A B."
         )
     return tuple(name for name in BASELINES if name in names)
-
-
-def is_baseline(path: Path) -> bool:
-    """Whether a run folder is a baseline's, which has none itself."""
-    return path.parent.name == "baselines"

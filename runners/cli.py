@@ -198,7 +198,7 @@ def _evaluate(words: list[str]) -> None:
         plots.per_task(result, folder.plots / "tasks.png", result["preset"])
     if result["fits"]:
         plots.fits(result, folder.plots / "fits.png", result["preset"])
-    print(f"Written: {folder.evaluation}, {folder.plots}/*.png")
+    print(f"Written: {folder.evaluation}, evaluation.csv, {folder.plots}/*.png")
 
 
 def _learning_curve(folder) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from runners import evaluate, statistics
 from runners.baselines import Baseline, baseline_run
 from runners.config import TrainConfig, flat
 from runners.errors import UsageError
-from runners.runfolder import RunFolder, versions, write_json
+from runners.runfolder import RunFolder, versions, write_csv, write_json
 
 Floats = NDArray[np.float64]
 META = "meta-trained"
@@ -100,7 +100,8 @@ def compare(
         "versions": versions(),
     }
     write_json(out / "comparison.json", result)
-    _write_csv(out / "comparison.csv", result)
+    header = ("method", "run", "seed", "task", "steps", metric)
+    write_csv(out / "comparison.csv", header, _rows(result))
     return result
 
 
@@ -155,21 +156,14 @@ def _common_folder(paths: list[Path]) -> Path:
     return Path(os.path.commonpath(paths))
 
 
-def _write_csv(path: Path, result: dict[str, Any]) -> None:
-    """A line per method, run, task and step."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(staging, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "run", "seed", "task", "steps", result["metric"]))
-        for name, method in result["methods"].items():
-            for run, seed, tasks in zip(
-                method["runs"], method["seeds"], method["scores"], strict=True
-            ):
-                for task, values in zip(result["tasks"], tasks, strict=True):
-                    shown = " ".join(f"{number:g}" for number in np.ravel(task))
-                    for step, value in enumerate(values):
-                        writer.writerow((name, run, seed, shown, step, value))
-    staging.replace(path)
+def _rows(result: dict[str, Any]) -> Iterator[tuple]:
+    """A row per method, run, task and step."""
+    for name, method in result["methods"].items():
+        runs = zip(method["runs"], method["seeds"], method["scores"], strict=True)
+        for run, seed, tasks in runs:
+            for task, values in zip(result["tasks"], tasks, strict=True):
+                for step, value in enumerate(values):
+                    yield name, run, seed, evaluate.shown(task), step, value
 
 
 def table(result: dict[str, Any]) -> str:

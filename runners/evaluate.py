@@ -29,7 +29,7 @@ from runners.restore import (
     read_checkpoint,
     restore_normaliser,
 )
-from runners.runfolder import RunFolder, versions, write_json
+from runners.runfolder import RunFolder, versions, write_csv, write_json
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
     device: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate a run on held-out tasks, by the training code, and write `evaluation.json`.
+    """Evaluate a run on held-out tasks, by the training code: `evaluation.json` and `.csv`.
 
     Of episodes, the return reported after k steps is that of `episodes` fresh ones sampled with φ_k
     by the stochastic policy; the same make step k + 1. Of examples, the score after k steps is that
@@ -150,7 +150,19 @@ def evaluate(
         "versions": versions(),
     }
     write_json(folder.evaluation, result)
+    header = ("task", "steps", *scores)
+    rows = (
+        (shown(task), step, *(values[i, step] for values in scores.values()))
+        for i, task in enumerate(chosen)
+        for step in range(steps + 1)
+    )
+    write_csv(folder.evaluation.with_suffix(".csv"), header, rows)
     return result
+
+
+def shown(task: Any) -> str:
+    """A task in a table: its numbers."""
+    return " ".join(f"{number:g}" for number in np.ravel(task))
 
 
 class _Ticking:

@@ -1,18 +1,22 @@
 """A run's folder.
 
-config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.json  plots/
+config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.{json,csv}  plots/
+baselines/  comparison.{json,csv}
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import math
 import os
 import platform
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from runners.config import TrainConfig
 from runners.errors import UsageError
@@ -143,7 +147,22 @@ def write_json(path: Path, value: Any) -> None:
 
     Numbers that are not finite become null.
     """
+    with _replaced(path) as file:
+        file.write(json.dumps(_finite(value), indent=1) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file in the same way."""
+    with _replaced(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    staging.write_text(json.dumps(_finite(value), indent=1) + "\n")
+    with open(staging, "w", newline="") as file:
+        yield file
     staging.replace(path)

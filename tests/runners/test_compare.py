@@ -1,0 +1,182 @@
+"""Baselines, and runs beside them."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import rlmaml
+from rlmaml import checkpoint, tree
+from runners import baselines, cli, evaluate, presets
+from runners.baselines import baseline_config
+from runners.compare import compare
+from runners.runfolder import RunFolder
+from tests.runners.test_cli import TINY, learned, run, tiny
+
+SMALL = {"tasks": 3, "episodes": 2, "steps": 2, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    words = ["train", "half-cheetah-dir", "--out", out, *TINY, "--seeds", 0, 1]
+    run(*words)
+    return [RunFolder(out / f"seed-{seed}") for seed in (0, 1)]
+
+
+def test_baselines_are_what_they_are_called():
+    _, config = presets.PRESETS["navigation"]
+    random, pretrained, oracle = (baseline_config(config, name) for name in baselines.BASELINES)
+    assert random == dataclasses.replace(config, iterations=0)
+    assert pretrained.inner.steps == oracle.inner.steps == 0
+    assert oracle.env.observe_task
+    assert not pretrained.env.observe_task
+    assert dataclasses.replace(oracle, env=config.env) == pretrained
+
+
+@pytest.mark.parametrize("hessian", ["support", "separate"])
+def test_the_budget_is_the_runs_own_environment_steps(tmp_path, hessian):
+    folder = tiny(tmp_path / "run", "--inner.hessian", hessian, "--inner.steps", "2")
+    trained = baselines.baseline_run(folder, "pretrained", quiet=True)
+    totals = [learned(each).state["totals"]["env_steps"] for each in (folder, trained)]
+    assert totals[0] == totals[1] == 4 * (5 if hessian == "separate" else 3) * 2 * 3 * 6
+
+
+def test_comparing_writes_and_prints_the_same_numbers(seeds, capsys):
+    out = seeds[0].path.parent
+    words = ("--tasks", 3, "--episodes", 2, "--steps", 2, "--quiet", "True")
+    run("evaluate", *(f.path for f in seeds), "--against", "oracle", "random", "pretrained", *words)
+    printed = capsys.readouterr().out
+    result = json.loads((out / "comparison.json").read_text())
+    methods = result["methods"]
+    assert list(methods) == ["meta-trained", "random", "pretrained", "oracle"]
+    assert (out / "plots" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    for name, method in methods.items():
+        scores = np.array(method["scores"])
+        assert scores.shape == (2, 3, 1 if name == "oracle" else 3)
+        np.testing.assert_allclose(method["mean"], scores.mean((0, 1)))
+        np.testing.assert_allclose(method["run_means"], scores.mean(1))
+        low, high = np.array(method["mean_ci95"])
+        assert (low <= method["mean"]).all()
+        assert (high >= method["mean"]).all()
+        assert f"{method['mean'][-1]:.3f} [" in printed or f"{method['mean'][-1]:.1f} [" in printed
+    start, end = methods["random"]["mean"][0], methods["oracle"]["mean"][0]
+    expected = (np.array(methods["pretrained"]["mean"]) - start) / (end - start)
+    np.testing.assert_allclose(methods["pretrained"]["gap_closed"], expected)
+    assert methods["oracle"]["gap_closed"] is None
+    assert methods["random"]["gap_closed"][0] == 0
+    assert methods["random"]["train_env_steps"] == [0, 0]
+    with open(out / "comparison.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 3 * (3 + 3 + 3 + 1)
+    row = rows[4]
+    place = np.array(methods["meta-trained"]["scores"])[0, 1, 1]
+    assert (row["method"], row["seed"], row["steps"]) == ("meta-trained", "0", "1")
+    assert float(row["return"]) == place
+
+
+def test_all_methods_meet_the_same_tasks_and_draws(seeds):
+    compare(seeds, against=("random", "oracle"), **SMALL)
+    places = [*seeds, *(seeds[0].path / "baselines" / n for n in ("random", "oracle"))]
+    found = [json.loads((getattr(p, "path", p) / "evaluation.json").read_text()) for p in places]
+    assert len({str([task["task"] for task in each["per_task"]]) for each in found}) == 1
+
+
+def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
+    folder = baselines.baseline_run(seeds[0], "random", quiet=True)
+    untrained = seeds[0].path.parent / "untrained"
+    if not untrained.exists():
+        run("train", "half-cheetah-dir", "--out", untrained, *TINY, "--iterations", 0)
+    same = zip(
+        *(tree.leaves(learned(each).meta) for each in (folder, RunFolder(untrained))), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in same)
+    results = [evaluate.evaluate(each, **SMALL) for each in (folder, RunFolder(untrained))]
+    assert results[0]["mean"] == results[1]["mean"]
+
+
+def test_baselines_are_trained_once_and_gone_on_with(seeds, monkeypatch):
+    first = baselines.baseline_run(seeds[0], "pretrained", quiet=True)
+    before = (first.path / "metrics.jsonl").read_bytes()
+    baselines.baseline_run(seeds[0], "pretrained", quiet=True)
+    assert (first.path / "metrics.jsonl").read_bytes() == before
+    newest = checkpoint.latest(first.checkpoints)  # as though stopped before the last checkpoint
+    whole = learned(first)
+    for part in newest.iterdir():
+        part.unlink()
+    newest.rmdir()
+    again = learned(baselines.baseline_run(seeds[0], "pretrained", quiet=True))
+    assert again.iteration == whole.iteration
+    assert all(map(torch.equal, tree.leaves(again.meta), tree.leaves(whole.meta)))
+
+
+def test_runs_of_other_settings_are_another_method(seeds, tmp_path):
+    other = tiny(tmp_path / "dice", "--inner.surrogate", "dice", preset="half-cheetah-dir")
+    result = compare([*seeds, other], out=tmp_path, **SMALL)
+    assert {name: len(m["runs"]) for name, m in result["methods"].items()} == {
+        "inner.surrogate lvc": 2,
+        "inner.surrogate dice": 1,
+    }
+
+
+def test_later_steps_may_be_half_as_long(seeds):
+    whole = evaluate.evaluate(seeds[0], **SMALL)
+    halved = evaluate.evaluate(seeds[0], **SMALL, halve_later_steps=True)
+    assert halved["later_step_size"] == whole["step_size"] / 2
+    assert halved["mean"][:2] == whole["mean"][:2]
+    assert halved["mean"][2] != whole["mean"][2]
+
+
+def test_supervised_runs_have_the_same_baselines(tmp_path):
+    words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
+    run("train", "sinusoid", "--out", tmp_path / "run", *words)
+    result = compare(
+        [RunFolder(tmp_path / "run")], against=baselines.BASELINES, tasks=5, steps=1, quiet=True
+    )
+    assert list(result["methods"]) == ["meta-trained", *baselines.BASELINES]
+    examples = [method["train_env_steps"][0] for method in result["methods"].values()]
+    assert examples == [2 * 3 * 20, 0, 2 * 3 * 20, 2 * 3 * 20]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--against", "magic"], "random, pretrained, oracle"),
+        (["--out", "x"], "comparisons"),
+        (["--halve-later-steps", "maybe"], "maybe"),
+    ],
+)
+def test_bad_comparisons_are_one_line(seeds, capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        run("evaluate", seeds[0].path, *words)
+    assert stop.value.code == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_other_families_and_other_baselines_are_refused(seeds, tmp_path, capsys):
+    other = tiny(tmp_path / "vel")
+    place = tmp_path / "vel" / "baselines" / "random"
+    run("train", "half-cheetah-vel", "--out", place, *TINY, "--iterations", 0, "--seed", 5)
+    for words, message in (
+        (("evaluate", seeds[0].path, other.path), "several families"),
+        (("evaluate", other.path, "--against", "random"), "seed: 5 -> 0"),
+        (("evaluate",), "Name a run folder"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(word) for word in words])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_an_oracle_adapts_to_no_plain_environment(seeds):
+    import gymnasium
+
+    place = baselines.baseline_run(seeds[0], "oracle", quiet=True)
+    with pytest.raises(ValueError, match="other spaces"):
+        rlmaml.load(place.path).adapt(gymnasium.make("envs:rlmaml/HalfCheetahDir-v0"))

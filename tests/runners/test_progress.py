@@ -1,0 +1,62 @@
+"""Long work shows itself on a terminal, and nowhere else."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+
+from tests.runners.test_cli import TINY, tiny
+
+
+def on_a_terminal(*words):
+    """What a command writes to stderr where that is a terminal."""
+    mine, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 120))  # a bar is as wide as its terminal
+    said = bytearray()
+
+    def listen():
+        try:
+            while part := os.read(mine, 4096):
+                said.extend(part)
+        except OSError:  # how Linux says that the other side has closed
+            pass
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    command = [sys.executable, "-m", "runners", *map(str, words)]
+    subprocess.run(command, stderr=its, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    os.close(its)
+    listener.join(timeout=10)
+    os.close(mine)
+    return said.decode()
+
+
+def test_training_and_evaluating_show_the_time_left_on_a_terminal(tmp_path):
+    out = tmp_path / "run"
+    said = on_a_terminal("train", "half-cheetah-vel", "--out", out, *TINY)
+    assert "4/4" in said
+    assert "<" in said  # tqdm: elapsed<left
+    evaluated = on_a_terminal("evaluate", out, "--tasks", 2, "--episodes", 2)
+    assert "evaluate run" in evaluated
+    assert "5/5" in evaluated  # four sets of episodes, and one chunk of tasks to be scored
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_quiet_is_quiet(tmp_path, command):
+    out = tmp_path / "run"
+    words = ["train", "half-cheetah-vel", "--out", out, *TINY]
+    if command == "evaluate":
+        tiny(out)
+        words = ["evaluate", out, "--tasks", 2, "--episodes", 2]
+    assert on_a_terminal(*words, "--quiet", "True") == ""
+
+
+def test_a_log_file_gets_results_and_no_bars(tmp_path, capsys):
+    tiny(tmp_path / "run")
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "4 iterations" in said.out
