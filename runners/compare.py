@@ -59,12 +59,18 @@ def compare(
     for name in against:
         runs[name] = [baseline_run(folder, name, quiet=quiet) for folder in runs[main]]
     found: dict[str, list[dict[str, Any]]] = {}
-    steps = settings.pop("steps", None)
+    steps, checkpoint = settings.pop("steps", None), settings.pop("checkpoint", None)
+    if checkpoint not in (None, Path("best")) and len(folders) > 1:
+        raise UsageError(
+            f"--checkpoint {checkpoint} is one run's, and several are compared: use `best`, or the "
+            "newest."
+        )
     for name, places in runs.items():
-        most = 0 if name == "oracle" else steps
-        found[name] = [
-            evaluate.evaluate(place, steps=most, quiet=quiet, **settings) for place in places
-        ]
+        own = {"steps": 0 if name == "oracle" else steps}
+        own["checkpoint"] = (
+            None if name in against else checkpoint
+        )  # a baseline is used as it ended
+        found[name] = [evaluate.evaluate(place, quiet=quiet, **own, **settings) for place in places]
     first = found[main][0]
     metric, tasks = first["metric"], [task["task"] for task in first["per_task"]]
     scores = {

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,13 @@ def test_runs_of_other_settings_are_another_method(seeds, tmp_path):
     }
 
 
+def test_the_best_checkpoint_is_the_runs_own(tmp_path):
+    folder = tiny(tmp_path / "run", "--iterations", 6)
+    result = compare([folder], against=("random",), checkpoint=Path("best"), **SMALL)
+    best = evaluate.evaluate(folder, checkpoint=Path("best"), **SMALL)
+    assert result["methods"]["meta-trained"]["mean"] == pytest.approx(best["mean"], rel=1e-5)
+
+
 def test_later_steps_may_be_half_as_long(seeds):
     whole = evaluate.evaluate(seeds[0], **SMALL)
     halved = evaluate.evaluate(seeds[0], **SMALL, halve_later_steps=True)
@@ -166,6 +174,7 @@ def test_other_families_and_other_baselines_are_refused(seeds, tmp_path, capsys)
         (("evaluate", seeds[0].path, other.path), "several families"),
         (("evaluate", other.path, "--against", "random"), "seed: 5 -> 0"),
         (("evaluate",), "Name a run folder"),
+        (("evaluate", *(f.path for f in seeds), "--checkpoint", "x/000004"), "is one run's"),
     ):
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
