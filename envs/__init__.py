@@ -68,7 +68,8 @@ def register() -> None:
         )
 
 
-_RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name")
+_PICTURE = ("render_mode", "width", "height", "pretty")
+_RENDERING = (*_PICTURE, "camera_id", "camera_name")
 _RENDERING += ("default_camera_config", "max_geom", "visual_options")
 _BATCH = ("num_envs", "max_episode_steps", "autoreset_mode", "num_threads")
 
@@ -89,11 +90,12 @@ def _robots(family: str, **parameters: Any) -> Any:
     return BatchedLocomotion(*getattr(families, family)(**parameters), **batch)
 
 
-def _point(render_mode: None = None, **parameters: Any) -> Any:
+def _point(**parameters: Any) -> Any:
     from . import families
     from .navigation import Navigation
 
-    return Navigation(families.navigation(**parameters), render_mode=render_mode)
+    rendering = _take(parameters, _PICTURE)
+    return Navigation(families.navigation(**parameters), **rendering)
 
 
 def _points(**parameters: Any) -> Any:

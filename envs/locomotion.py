@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv as GymnasiumHal
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from numpy.typing import ArrayLike, NDArray
 
-from . import engine
+from . import engine, viewing
+from .markers import Marker, goal_markers
 from .outcome import check_actions, judge_robots
 from .robots import Ant, HalfCheetah, Robot
 from .single import TaskEnv
@@ -24,7 +26,8 @@ def single_locomotion(robot: Robot, tasks: Tasks, **rendering: Any) -> Locomotio
         robot: a `HalfCheetah` or an `Ant`.
         tasks: a task family that rewards a velocity along x.
         rendering: `render_mode`, `width`, `height`, `camera_id`, `camera_name` and whatever else
-            gymnasium's v5 environment draws with.
+            gymnasium's v5 environment draws with; and `pretty`, with shadows, reflections and
+            smooth edges, which are slow without a GPU.
     """
     if isinstance(robot, Ant):
         return AntTaskEnv(robot, tasks, **rendering)
@@ -37,7 +40,8 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
     """A robot that is rewarded by its task, in a `gymnasium.Env`.
 
     Simulation, reset, rendering and spaces are gymnasium's v5; reward, observation and the end of
-    an episode are those of `robots.py` and `tasks.py`. A simulation that blew up truncates the
+    an episode are those of `robots.py` and `tasks.py`. Pictures show the goal too, by the arrows of
+    `markers.py`, and the camera follows the robot. A simulation that blew up truncates the
     episode with `info["diverged"]`, reward 0 and the observation before the step. A copy or a
     pickle keeps the task and must be reset.
     """
@@ -46,10 +50,54 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
     _robot: Robot
     _observation: NDArray[np.float64]
 
-    def _start(self, robot: Robot, tasks: Tasks, rendering: dict[str, Any]) -> None:
+    def _start(self, robot: Robot, tasks: Tasks, rendering: dict[str, Any]) -> dict[str, Any]:
+        """Take everything but the simulation; returns what gymnasium's constructor takes."""
         engine.log_warnings()
         self._start_tasks(tasks, {"robot": robot, "tasks": tasks, **rendering})
         self._robot = robot
+        self._velocity = 0.0
+        camera = rendering.get("default_camera_config") or {}
+        self._pretty = bool(rendering.get("pretty", False))
+        # A camera of the model or a fixed point to look at is somebody's wish.
+        fixed = "lookat" in camera or any(
+            rendering.get(name) is not None for name in ("camera_id", "camera_name")
+        )
+        self._follower = None if fixed else viewing.Follower(robot.camera_height)
+        return {
+            **{name: value for name, value in rendering.items() if name != "pretty"},
+            "default_camera_config": {**robot.camera, **camera},
+        }
+
+    def _set_up_drawing(self) -> None:
+        if not self._pretty:
+            self.model.vis.quality.offsamples = 0
+        viewers = self.mujoco_renderer._viewers
+        # Not at exit, when OpenGL may have been closed before.
+        weakref.finalize(self, viewing.free, viewers).atexit = False
+
+    def markers(self) -> tuple[Marker, ...]:
+        """What shows the task in a picture: keywords of `mujoco.mjv_initGeom`, now."""
+        goal = self._tasks.goal_velocity(self._task[0])
+        return goal_markers(goal, self._velocity, self._torso_position())
+
+    def render(self) -> Any:
+        """A picture, as `render_mode` says, `[height, width, 3]` bytes for "rgb_array".
+
+        Raises:
+            NoOpenGLError: OpenGL is not to be had.
+        """
+        if self.render_mode is not None:
+            viewer = viewing.viewer_for(self.mujoco_renderer, self.render_mode, pretty=self._pretty)
+            if self._follower is not None:
+                self._follower.follow(self.render_mode, viewer, self._torso_position())
+            viewing.add(viewer, self.markers())
+        return super().render()
+
+    def close(self) -> None:
+        """Free what drawing took. Drawing again takes it anew."""
+        viewing.free(self.mujoco_renderer._viewers)
+        if self._follower is not None:
+            self._follower.start_anew()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -59,6 +107,7 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         return super().reset(seed=seed, options=options)
 
     def reset_model(self) -> NDArray[np.float64]:
+        self._velocity = 0.0
         self._observation = super().reset_model()
         return self._observation.copy()
 
@@ -91,6 +140,7 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         )
         self._observation = outcome.observations[0]
         diverged = bool(outcome.diverged[0])
+        self._velocity = float(outcome.details["x_velocity"][0])
         info = {name: values[0] for name, values in outcome.details.items()}
         info |= {"diverged": diverged, "task": self.task}
         if self.render_mode == "human":
@@ -103,29 +153,34 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         x = self.data.qpos[0] if torso is None else self.data.xpos[torso, 0]
         return np.array([x])
 
+    def _torso_position(self) -> NDArray[np.float64]:
+        return self.data.body("torso").xpos
+
 
 class HalfCheetahTaskEnv(LocomotionEnv, GymnasiumHalfCheetah):
     """gymnasium's HalfCheetah-v5 with a task."""
 
     def __init__(self, robot: HalfCheetah, tasks: Tasks, **rendering: Any) -> None:
-        self._start(robot, tasks, rendering)
+        drawing = self._start(robot, tasks, rendering)
         GymnasiumHalfCheetah.__init__(
             self,
             frame_skip=robot.frame_skip,
             reset_noise_scale=robot.reset_noise_scale,
-            **rendering,
+            **drawing,
         )
+        self._set_up_drawing()
 
 
 class AntTaskEnv(LocomotionEnv, GymnasiumAnt):
     """gymnasium's Ant-v5 with a task."""
 
     def __init__(self, robot: Ant, tasks: Tasks, **rendering: Any) -> None:
-        self._start(robot, tasks, rendering)
+        drawing = self._start(robot, tasks, rendering)
         GymnasiumAnt.__init__(
             self,
             frame_skip=robot.frame_skip,
             reset_noise_scale=robot.reset_noise_scale,
             include_cfrc_ext_in_observation=robot.include_cfrc_ext_in_observation,
-            **rendering,
+            **drawing,
         )
+        self._set_up_drawing()

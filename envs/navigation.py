@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from .outcome import Outcome, check_actions
+from .plane import PlaneView
 from .single import TaskEnv
 from .tasks import GoalPoint
 from .vector import Rows, TaskVectorEnv
@@ -48,19 +50,47 @@ class Navigation(TaskEnv):
 
     Args:
         tasks: where goals are.
-        render_mode: None; there is nothing to draw.
+        render_mode: "rgb_array": `render` draws goal, start, the episode's path and the point;
+            None: nothing is drawn.
+        width: of a picture, in pixels.
+        height: of a picture, in pixels.
+        pretty: taken for the same call to serve every family; pictures have smooth edges anyway.
+
+    Attributes:
+        background_paths: paths of other episodes, `[T, 2]` each, that pictures show faintly.
+
+    Raises:
+        ValueError: another `render_mode`, or a picture without pixels.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     diagnostics: tuple[str, ...] = ("distance",)
 
-    def __init__(self, tasks: GoalPoint, render_mode: None = None) -> None:
-        _no_rendering(render_mode)
-        self._start_tasks(tasks, {"tasks": tasks})
+    def __init__(
+        self,
+        tasks: GoalPoint,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        pretty: bool = False,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(
+                f"render_mode is {render_mode!r}; navigation draws 'rgb_array', or nothing (None)"
+            )
+        if min(width, height) < 1:
+            raise ValueError(f"pictures are {width} x {height} pixels; both must be at least 1")
+        parameters = {"render_mode": render_mode, "width": width, "height": height}
+        self._start_tasks(tasks, {"tasks": tasks, **parameters})
         self._family = tasks
+        self.render_mode = render_mode
+        self.background_paths: Sequence[NDArray[np.float64]] = ()
+        largest = max(float(np.abs([tasks.space.low, tasks.space.high]).max()), MAX_STEP)
+        self._view = PlaneView(width, height, 1.3 * largest)
         self.observation_space = _position_space()
         self.action_space = _action_space()
         self._position = np.zeros((1, 2))
+        self._path = [self._position[0]]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -69,6 +99,7 @@ class Navigation(TaskEnv):
         super().reset(seed=seed)
         self._take_options(options)
         self._position = np.zeros((1, 2))
+        self._path = [self._position[0]]
         return self._position[0].copy(), {"task": self.task}
 
     def step(
@@ -82,10 +113,18 @@ class Navigation(TaskEnv):
         actions = check_actions(np.asarray(action)[None], self.action_space, 1)
         outcome = move(self._family, self._task, self._position, actions)
         self._position = outcome.observations
+        if self.render_mode is not None:
+            self._path.append(self._position[0])
         info = {name: values[0] for name, values in outcome.details.items()}
         info |= {"diverged": False, "task": self.task}
         reached = bool(outcome.terminations[0])
         return self._position[0].copy(), outcome.rewards[0], reached, False, info
+
+    def render(self) -> Any:
+        """A picture, `[height, width, 3]` bytes; None where `render_mode` is."""
+        if self.render_mode is None:
+            return None
+        return self._view.draw(self._task[0], np.stack(self._path), self.background_paths)
 
 
 class BatchedNavigation(TaskVectorEnv):
@@ -133,10 +172,3 @@ class BatchedNavigation(TaskVectorEnv):
     def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
         # The position is the observation: the base class keeps it.
         return move(self._goals, self._tasks[rows], self._observations[rows], actions)
-
-
-def _no_rendering(render_mode: Any) -> None:
-    if render_mode is not None:
-        raise ValueError(
-            f"render_mode is {render_mode!r}; navigation has nothing to draw, pass None"
-        )

@@ -7,6 +7,7 @@ the robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +42,10 @@ class Robot:
     """Leading entries of qpos that the observation leaves out: where on the plane it is."""
     torso: ClassVar[int | None]
     """The body whose xpos gives the velocity along x; None where that is qpos[0]."""
+    camera: ClassVar[Mapping[str, float]]
+    """From where it is looked at, unless `default_camera_config` says otherwise."""
+    camera_height: ClassVar[float]
+    """Of the point that the camera looks at, which moves along with the torso, in metres."""
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
@@ -100,6 +105,8 @@ class HalfCheetah(Robot):
     asset: ClassVar[str] = "half_cheetah.xml"
     hidden: ClassVar[int] = 1
     torso: ClassVar[int | None] = None
+    camera: ClassVar[Mapping[str, float]] = {"distance": 3.2, "azimuth": 90.0, "elevation": -8.0}
+    camera_height: ClassVar[float] = 0.75
 
     def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
         return np.ones(len(qpos), dtype=np.bool_)
@@ -118,6 +125,8 @@ class Ant(Robot):
     hidden: ClassVar[int] = 2
     # Derived positions lag qpos by one simulator step; so does the velocity, as in gymnasium.
     torso: ClassVar[int | None] = 1
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -22.0}
+    camera_height: ClassVar[float] = 0.7
     healthy_z: ClassVar[tuple[float, float]] = (0.2, 1.0)
     """Heights of the torso, in metres, between which the ant stands."""
 

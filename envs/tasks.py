@@ -24,7 +24,8 @@ Range = Interval | tuple[Interval, ...]
 class Tasks(ABC):
     """A family of tasks.
 
-    Subclasses supply `space`, `default`, `sample` and `reward`.
+    Subclasses supply `space`, `default`, `sample` and `reward`. What a picture shows of a task is
+    up to `goal_velocity` and `describe`.
     """
 
     space: spaces.Box | spaces.Discrete
@@ -44,6 +45,17 @@ class Tasks(ABC):
         a second, `[M]`; for a point, its position, `[M, 2]`; for an example, the loss, `[M]`;
         for a table, what `TabularTasks` says, `[M, 3]`. A robot's costs come on top.
         """
+
+    def goal_velocity(self, task: NDArray[Any]) -> float | None:
+        """The velocity along x, in metres a second, that a task asks for, `[*space.shape]`.
+
+        Infinite where faster is always better; None where it asks for no velocity.
+        """
+        return None
+
+    def describe(self, task: NDArray[Any]) -> str:
+        """A task, `[*space.shape]`, in a few words for a caption."""
+        return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
 
     def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
         """`tasks` as a fresh read-only array `[count, *space.shape]` of the space's dtype.
@@ -119,6 +131,12 @@ class GoalVelocity(Tasks):
     def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
         return -np.abs(outcome - tasks[:, 0])
 
+    def goal_velocity(self, task: NDArray[Any]) -> float:
+        return float(task[0])
+
+    def describe(self, task: NDArray[Any]) -> str:
+        return f"goal {task[0]:.2f} m/s"
+
 
 class Direction(Tasks):
     """Run along x, forward (task 0) or backward (task 1): pays v or -v.
@@ -142,6 +160,12 @@ class Direction(Tasks):
     def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(tasks == 0, outcome, -outcome)
 
+    def goal_velocity(self, task: NDArray[Any]) -> float:
+        return float(self.reward(task, np.array(np.inf)))
+
+    def describe(self, task: NDArray[Any]) -> str:
+        return "goal: forward" if task == 0 else "goal: backward"
+
 
 class GoalPoint(Tasks):
     """Come close to a point of the plane: pays -||x - g||.
@@ -151,6 +175,8 @@ class GoalPoint(Tasks):
     Args:
         goal_range: the square's side, `(low, high)` in either coordinate.
     """
+
+    space: spaces.Box
 
     def __init__(self, goal_range: Interval = (-0.5, 0.5)) -> None:
         ((low, high),) = _intervals(goal_range)
@@ -165,6 +191,9 @@ class GoalPoint(Tasks):
 
     def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
         return -np.sqrt(np.sum(np.square(outcome - tasks), axis=-1))
+
+    def describe(self, task: NDArray[Any]) -> str:
+        return f"goal ({task[0]:.2f}, {task[1]:.2f})"
 
 
 def check_split(split: str) -> Split:

@@ -3,6 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
+from envs import headless
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
@@ -32,3 +34,13 @@ def image_folder(tmp_path_factory):
             pixels[line if c % 2 else line[::-1]] += 190
             Image.fromarray(pixels.astype(np.uint8)).save(root / f"class-{c:02d}" / f"{i}.png")
     return root
+
+
+@pytest.fixture
+def opengl():
+    """Skips where nothing can be drawn with OpenGL, with the reason."""
+    headless.choose_opengl()
+    try:
+        headless.check_opengl()
+    except headless.NoOpenGLError as problem:
+        pytest.skip(str(problem))

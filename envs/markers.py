@@ -1,0 +1,65 @@
+"""What a picture of a robot shows of its task: arrows above the torso, as MuJoCo geoms.
+
+Pure functions. A marker is the keywords of gymnasium's `viewer.add_marker`, which are those of
+`mujoco.mjv_initGeom` too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+Marker = dict[str, Any]
+
+GREEN = (0.1, 0.85, 0.25, 0.65)
+"""The goal's colour, translucent."""
+ORANGE = (1.0, 0.5, 0.0, 0.95)
+"""The velocity's."""
+SCALE = 0.4
+"""Length of an arrow in metres, for each metre a second."""
+LONGEST = 1.2
+"""Metres. Where an arrow would be longer, both are drawn to a smaller scale."""
+HEIGHTS = (0.65, 0.5)
+"""Of the goal and of the velocity above the torso, in metres."""
+DIRECTION = 0.9
+"""Length in metres of the arrow of a goal without a size."""
+_WIDTH = 0.04
+_SMALL = 0.02  # an arrow shorter than this, in metres, is a ball
+
+
+def goal_markers(
+    goal: float | None, velocity: float, torso: NDArray[np.float64]
+) -> tuple[Marker, ...]:
+    """Arrows for a goal velocity and for the velocity that the robot has.
+
+    Args:
+        goal: along x, in metres a second. Infinite: as fast as possible, that way; one arrow shows
+            it, across the torso. None: nothing is drawn.
+        velocity: along x, in metres a second.
+        torso: where it is, `[3]`, in metres.
+    """
+    if goal is None:
+        return ()
+    above, below = (torso + np.array([0.0, 0.0, height]) for height in HEIGHTS)
+    if math.isinf(goal):
+        length = math.copysign(DIRECTION, goal)
+        return (arrow(above - [length / 2, 0.0, 0.0], length, GREEN),)
+    fastest = max(abs(goal), abs(velocity))
+    scale = min(SCALE, LONGEST / fastest) if fastest else SCALE
+    return arrow(above, goal * scale, GREEN), arrow(below, velocity * scale, ORANGE)
+
+
+def arrow(start: NDArray[np.float64], length: float, rgba: tuple[float, ...]) -> Marker:
+    """An arrow along x, from `start`, `[3]`, in metres; a ball where `length` is nearly 0."""
+    if abs(length) < _SMALL:
+        kind, size = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 2 * _WIDTH)
+    else:
+        kind, size = mujoco.mjtGeom.mjGEOM_ARROW, np.array([_WIDTH, _WIDTH, 2 * abs(length)])
+    # MuJoCo draws an arrow half as long as its size, along its own z axis.
+    sign = math.copysign(1.0, length)
+    mat = np.array([[0.0, 0.0, sign], [0.0, 1.0, 0.0], [-sign, 0.0, 0.0]])
+    return {"type": kind, "size": size, "pos": start, "mat": mat.ravel(), "rgba": np.array(rgba)}

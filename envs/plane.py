@@ -1,0 +1,99 @@
+"""Pictures of a point on a plane: where it is to go, where it has been, where it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+PAPER, GRID = (255, 255, 255), (232, 232, 232)
+GOAL = (26, 178, 64)
+START = (110, 110, 110)
+PATH, POINT = (255, 128, 0), (214, 84, 0)
+BACKGROUND = (190, 205, 228)
+_SMOOTH = 2  # drawn as many times as large, and reduced: PIL's lines have hard edges
+
+
+class PlaneView:
+    """Draws the plane's square -extent..extent, in both coordinates.
+
+    Args:
+        width: of the picture, in pixels; the square is in its middle.
+        height: of the picture, in pixels.
+        extent: half the square's side, in the plane's unit.
+    """
+
+    def __init__(self, width: int, height: int, extent: float) -> None:
+        self._size = (width * _SMOOTH, height * _SMOOTH)
+        self._scale = min(self._size) / (2 * extent)
+        self._extent = extent
+        self._unit = min(self._size) / 240  # what widths are multiples of
+        self._still: tuple[bytes, Sequence[NDArray[np.float64]], Image.Image] | None = None
+
+    def draw(
+        self,
+        goal: NDArray[np.float64],
+        path: NDArray[np.float64],
+        background: Sequence[NDArray[np.float64]] = (),
+    ) -> NDArray[np.uint8]:
+        """A picture, `[height, width, 3]`.
+
+        Args:
+            goal: `[2]`.
+            path: of this episode, from the start to where the point is, `[T, 2]`.
+            background: faint paths of other episodes, `[T, 2]` each.
+        """
+        picture = self._unmoving(goal, background).copy()
+        pen = ImageDraw.Draw(picture)
+        self._line(pen, path, PATH, 2.0)
+        # At the edge, a point that has left the picture is still seen to have left.
+        self._disc(pen, np.clip(path[-1], -self._extent, self._extent), 4.0, POINT)
+        return np.asarray(picture.reduce(_SMOOTH))
+
+    def _unmoving(
+        self, goal: NDArray[np.float64], background: Sequence[NDArray[np.float64]]
+    ) -> Image.Image:
+        """What is the same in all pictures of an episode, drawn once."""
+        key = goal.tobytes()
+        if self._still is not None and self._still[0] == key and self._still[1] is background:
+            return self._still[2]
+        picture = Image.new("RGB", self._size, PAPER)
+        pen = ImageDraw.Draw(picture)
+        far = 9 * self._extent  # beyond the edges of any picture that is not square
+        for at in np.linspace(-self._extent, self._extent, 9):
+            self._line(pen, np.array([[at, -far], [at, far]]), GRID, 0.5)
+            self._line(pen, np.array([[-far, at], [far, at]]), GRID, 0.5)
+        for other in background:
+            self._line(pen, other, BACKGROUND, 1.0)
+        self._disc(pen, np.zeros(2), 3.0, START)
+        self._disc(pen, goal, 8.0, PAPER, outline=GOAL)
+        self._disc(pen, goal, 4.0, GOAL)
+        self._still = (key, background, picture)
+        return picture
+
+    def _pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels of points, both `[..., 2]`; y goes up on the plane and down in pictures."""
+        centre = np.array(self._size) / 2
+        return centre + np.asarray(points) * self._scale * [1.0, -1.0]
+
+    def _line(
+        self, pen: ImageDraw.ImageDraw, points: NDArray[np.float64], fill: tuple, width: float
+    ) -> None:
+        if len(points) > 1:
+            corners = list(map(tuple, self._pixels(points).tolist()))
+            pen.line(corners, fill=fill, width=max(1, round(width * self._unit)), joint="curve")
+
+    def _disc(
+        self,
+        pen: ImageDraw.ImageDraw,
+        centre: NDArray[np.float64],
+        radius: float,
+        fill: tuple,
+        outline: tuple | None = None,
+    ) -> None:
+        x, y = self._pixels(centre).tolist()
+        r = radius * self._unit
+        width = max(1, round(1.5 * self._unit))
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=fill, outline=outline, width=width)
