@@ -75,6 +75,11 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         # Not at exit, when OpenGL may have been closed before.
         weakref.finalize(self, viewing.free, viewers).atexit = False
 
+    @property
+    def camera(self) -> dict[str, float]:
+        """From where pictures look at the robot, by default."""
+        return dict(self._robot.camera)
+
     def markers(self) -> tuple[Marker, ...]:
         """What shows the task in a picture: keywords of `mujoco.mjv_initGeom`, now."""
         goal = self._tasks.goal_velocity(self._task[0])

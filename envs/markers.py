@@ -21,7 +21,7 @@ ORANGE = (1.0, 0.5, 0.0, 0.95)
 """The velocity's."""
 SCALE = 0.4
 """Length of an arrow in metres, for each metre a second."""
-LONGEST = 1.2
+LONGEST = 1.1
 """Metres. Where an arrow would be longer, both are drawn to a smaller scale."""
 HEIGHTS = (0.65, 0.5)
 """Of the goal and of the velocity above the torso, in metres."""
@@ -56,7 +56,7 @@ def goal_markers(
 def arrow(start: NDArray[np.float64], length: float, rgba: tuple[float, ...]) -> Marker:
     """An arrow along x, from `start`, `[3]`, in metres; a ball where `length` is nearly 0."""
     if abs(length) < _SMALL:
-        kind, size = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 2 * _WIDTH)
+        kind, size = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 1.3 * _WIDTH)
     else:
         kind, size = mujoco.mjtGeom.mjGEOM_ARROW, np.array([_WIDTH, _WIDTH, 2 * abs(length)])
     # MuJoCo draws an arrow half as long as its size, along its own z axis.

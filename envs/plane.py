@@ -47,7 +47,7 @@ class PlaneView:
         """
         picture = self._unmoving(goal, background).copy()
         pen = ImageDraw.Draw(picture)
-        self._line(pen, path, PATH, 2.0)
+        self._line(pen, path, PATH, 1.4)
         # At the edge, a point that has left the picture is still seen to have left.
         self._disc(pen, np.clip(path[-1], -self._extent, self._extent), 4.0, POINT)
         return np.asarray(picture.reduce(_SMOOTH))
@@ -66,7 +66,7 @@ class PlaneView:
             self._line(pen, np.array([[at, -far], [at, far]]), GRID, 0.5)
             self._line(pen, np.array([[-far, at], [far, at]]), GRID, 0.5)
         for other in background:
-            self._line(pen, other, BACKGROUND, 1.0)
+            self._line(pen, other, BACKGROUND, 0.6)
         self._disc(pen, np.zeros(2), 3.0, START)
         self._disc(pen, goal, 8.0, PAPER, outline=GOAL)
         self._disc(pen, goal, 4.0, GOAL)

@@ -105,8 +105,8 @@ class HalfCheetah(Robot):
     asset: ClassVar[str] = "half_cheetah.xml"
     hidden: ClassVar[int] = 1
     torso: ClassVar[int | None] = None
-    camera: ClassVar[Mapping[str, float]] = {"distance": 3.2, "azimuth": 90.0, "elevation": -8.0}
-    camera_height: ClassVar[float] = 0.75
+    camera: ClassVar[Mapping[str, float]] = {"distance": 2.9, "azimuth": 90.0, "elevation": -8.0}
+    camera_height: ClassVar[float] = 0.68
 
     def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
         return np.ones(len(qpos), dtype=np.bool_)

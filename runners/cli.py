@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | list."""
+"""The command line: rlmaml train | evaluate | render | list."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml evaluate DIR [options]               adapt to held-out tasks; tables and plots
   rlmaml evaluate DIR [DIR ...] --against random pretrained oracle
                                               the same beside baselines, over several seeds
+  rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml list                                 the presets
 
-`rlmaml train PRESET --help` and `rlmaml evaluate --help` explain every option.
+`rlmaml train PRESET --help`, and evaluate and render with --help, explain every option.
 """
 
 CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -85,10 +86,42 @@ class EvaluateOptions:
     """Show no progress."""
 
 
+@dataclass(frozen=True)
+class RenderOptions:
+    """Make a video of a task before adaptation and after it, side by side."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    task: tuple[float, ...] = ()
+    """The task: a goal velocity, 0 or 1 for forward or backward, two numbers for a goal on the
+    plane; several tasks are shown one after another. If not given, both directions, else a
+    held-out task drawn by the seed."""
+    steps: int = 1
+    """Inner steps of the adaptation."""
+    out: Path | None = None
+    """An .mp4 or .gif; DIR/videos/task-TASK.mp4 if not given."""
+    size: int = 480
+    """Width and height of either picture, in pixels."""
+    seed: int = 0
+    """Draws the task, the episodes adapted to, the first state and the actions."""
+    episodes: int = 20
+    """Episodes for each inner step."""
+    deterministic: bool = False
+    """Take the likeliest actions instead of drawing them."""
+    pretty: bool = False
+    """Draw shadows, reflections and smooth edges, which is slow without a GPU."""
+    checkpoint: Path | None = None
+    """Checkpoint folder, or `best`; the run's newest if not given."""
+    viewer: bool = False
+    """Watch the adapted policy in MuJoCo's own window instead; needs a screen, writes nothing."""
+    quiet: bool = False
+    """Show no progress."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
     words = sys.argv[1:] if arguments is None else arguments
-    commands = {"train": _train, "evaluate": _evaluate, "list": _list}
+    commands = {"train": _train, "evaluate": _evaluate, "render": _render, "list": _list}
     try:
         if not words or words[0] in ("-h", "--help"):
             print(USAGE)
@@ -199,6 +232,27 @@ def _evaluate(words: list[str]) -> None:
     if result["fits"]:
         plots.fits(result, folder.plots / "fits.png", result["preset"])
     print(f"Written: {folder.evaluation}, evaluation.csv, {folder.plots}/*.png")
+
+
+def _render(words: list[str]) -> None:
+    options = _parse(RenderOptions, None, words, "render")
+    from runners import render, viewer
+    from runners.runfolder import RunFolder
+
+    settings = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.name not in ("run", "viewer")
+    }
+    folder = RunFolder(options.run)
+    if options.viewer:
+        if options.out is not None:
+            raise UsageError("--viewer writes nothing: leave out --out.")
+        for name in ("out", "size", "pretty", "quiet"):
+            settings.pop(name)
+        viewer.watch(folder, **settings)
+        return
+    print(render.summary(render.record(folder, **settings)))
 
 
 def _learning_curve(folder) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 import rlmaml
 from rlmaml.examples import TaskInputs
@@ -54,6 +55,83 @@ def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
         )
 
     return vectorise(make, copies, asynchronous=env.vectorisation == "async")
+
+
+def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
+    """One environment, with the run's time limit.
+
+    Args:
+        config: the run's.
+        drawing: none, or how to draw: `render_mode="rgb_array"`, and `width`, `height` and
+            `pretty`, which environments of other people are not asked for.
+
+    Raises:
+        UsageError: it cannot be made, or does not draw like that.
+    """
+    import_worlds()
+    env = config.env
+    with _told_plainly(config):
+        spec = _spec(env.id)
+        arguments = {
+            "max_episode_steps": config.horizon,
+            "disable_env_checker": True,
+            **env.kwargs,
+        }
+        made = gymnasium.make(env.id, **arguments)
+        if not drawing:
+            return made
+        modes = made.metadata.get("render_modes", [])
+        made.close()
+        if drawing["render_mode"] not in modes:
+            raise UsageError(
+                f"{env.id} does not draw what a video needs: its render_modes are {modes}, "
+                f"{drawing['render_mode']!r} is not among them."
+            )
+        if spec.namespace != "rlmaml":
+            drawing = {"render_mode": drawing["render_mode"]}
+        made = gymnasium.make(env.id, **{**arguments, **drawing})
+    if hasattr(made.unwrapped, "mujoco_renderer"):
+        headless = _headless()
+        try:
+            headless.choose_opengl()
+            headless.check_opengl()
+        except headless.NoOpenGLError as problem:
+            raise UsageError(str(problem)) from problem
+    return made
+
+
+def set_task(env: gymnasium.Env, task: Any) -> None:
+    """Set the task of a single environment.
+
+    Raises:
+        UsageError: it is not one, to the environment.
+    """
+    try:
+        env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def task_label(env: gymnasium.Env, task: Any) -> str:
+    """A task, which is the environment's, in a few words."""
+    label = getattr(env.unwrapped, "task_label", None)
+    return label or f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
+
+
+def picture(env: gymnasium.Env) -> np.ndarray:
+    """What the environment draws, [height, width, 3] bytes.
+
+    Raises:
+        UsageError: it cannot, here and now.
+    """
+    try:
+        return np.asarray(env.render())
+    except (gymnasium.error.Error, _headless().NoOpenGLError) as problem:
+        raise UsageError(f"{env.spec.id if env.spec else env}: {problem}") from problem
+
+
+def _headless() -> Any:
+    return importlib.import_module("envs.headless")
 
 
 def make_family(config: TrainConfig) -> Any:
@@ -108,7 +186,12 @@ def import_worlds() -> Any:
             f"The package `envs` was found at {found}, but rlmaml's own is {ours}. Run from "
             "another folder, or rename yours."
         )
-    importlib.import_module("envs.engine")
+    try:
+        importlib.import_module("envs.engine")
+    except Exception as problem:  # whatever MuJoCo makes of an OpenGL that MUJOCO_GL asks it for
+        if not os.environ.get("MUJOCO_GL"):
+            raise
+        raise UsageError(str(_headless().no_opengl(problem))) from problem
     return worlds
 
 

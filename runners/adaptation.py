@@ -1,0 +1,122 @@
+"""A run's policy before and after adaptation, for looking at: which tasks, and which policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import rlmaml
+from rlmaml import AdaptedPolicy
+from rlmaml.checkpoint import CheckpointError
+from rlmaml.random import Phase, generator
+from runners import worlds
+from runners.config import TrainConfig
+from runners.errors import UsageError
+from runners.runfolder import RunFolder
+
+FEW = 4
+"""Of so many tasks, or fewer, all are shown where none was asked for."""
+
+
+class Adaptation:
+    """Adapts a run's policy to one task or another, always by the same draws.
+
+    Args:
+        folder: the run.
+        checkpoint: which checkpoint: its folder, or `best`; the newest if None.
+        episodes: for each inner step.
+        seed: of these draws.
+
+    Raises:
+        UsageError: there is no checkpoint, or it is cut or altered.
+    """
+
+    def __init__(
+        self, folder: RunFolder, checkpoint: Path | None, episodes: int, seed: int
+    ) -> None:
+        self.config = folder.read_config()
+        try:
+            self._learner = rlmaml.load(folder.path, checkpoint=checkpoint)
+        except CheckpointError as problem:
+            raise UsageError(str(problem)) from problem
+        self._episodes, self._seed = episodes, seed
+
+    def policy(self, task: Any, steps: int) -> AdaptedPolicy:
+        """The policy for a task after `steps` inner steps, 0 for none.
+
+        Raises:
+            UsageError: the run is of another world, or its environment cannot be copied.
+        """
+        env = worlds.make_single(self.config)
+        worlds.set_task(env, task)
+        episodes = self._episodes if steps else 1  # it takes a copy for each
+        try:
+            return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
+        except (ValueError, TypeError) as problem:
+            label = np.asarray(task).tolist()
+            raise UsageError(f"Cannot adapt to task {label}: {problem}") from problem
+        finally:
+            env.close()
+
+    def paths(self, task: Any, steps: int) -> list[np.ndarray]:
+        """What was observed, [T, *obs] each, in the episodes that would be learned from next.
+
+        They are sampled with the policy after `steps` inner steps.
+        """
+        policy = self.policy(task, steps + 1)
+        sampled = policy.episodes[steps]
+        observed = sampled.observations.double()
+        if policy.normaliser is not None:  # undo it
+            scale = (policy.normaliser.variance + 1e-8).sqrt()
+            observed = observed * scale + policy.normaliser.mean
+        lengths = sampled.mask.sum(-1).int().tolist()
+        return [path[:n].numpy() for path, n in zip(observed, lengths, strict=True)]
+
+
+def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
+    """The tasks to show, [n, *task_space.shape].
+
+    Args:
+        config: the run's.
+        task: numbers in any arrangement, a point of `task_space` or several one after another.
+            None: all points of a small Discrete space, else a test task.
+        seed: draws the test task, the one of `rlmaml evaluate --tasks 1`.
+
+    Raises:
+        UsageError: not points of the task space, or the run is of a kind that is not shown.
+    """
+    if config.data == "examples":
+        raise UsageError("The run learned from labelled examples: there is nothing to draw.")
+    if config.env.observe_task:
+        raise UsageError("The run's policy is shown its task and does not adapt to it.")
+    env = worlds.make_env(config, 1, 1)
+    space = env.task_space
+    try:
+        if task is None or np.size(task) == 0:
+            if isinstance(space, gymnasium.spaces.Discrete) and space.n <= FEW:
+                return np.arange(space.start, space.start + space.n)
+            rng = generator(seed, 0, Phase.EVALUATION_TASKS)
+            return np.asarray(env.sample_tasks(1, rng, split="test"))
+    except ValueError as problem:
+        raise UsageError(f"There are no test tasks: {problem}") from problem
+    finally:
+        env.close()
+    return _points(space, np.asarray(task, np.float64).ravel())
+
+
+def _points(space: gymnasium.Space, numbers: np.ndarray) -> np.ndarray:
+    size = int(np.prod(space.shape or ()))
+    points = numbers.astype(space.dtype)
+    if len(numbers) % size or (np.dtype(space.dtype).kind == "i" and (points != numbers).any()):
+        what = "integers" if np.dtype(space.dtype).kind == "i" else "numbers"
+        raise UsageError(
+            f"--task takes points of {space}, {size} {what} for each; got {numbers.tolist()}."
+        )
+    chosen = points.reshape(-1, *(space.shape or ()))
+    for point in chosen:
+        if not space.contains(point):
+            raise UsageError(f"--task {point.tolist()} is no point of the task space {space}.")
+    return chosen

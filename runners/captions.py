@@ -1,0 +1,50 @@
+"""A picture with a caption over it, and pictures side by side."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+INK, PAPER = (30, 30, 30), (255, 255, 255)
+Line = tuple[str, str]
+"""What stands at the left and at the right."""
+
+
+def captioned(frame: np.ndarray, size: int, lines: tuple[Line, Line]) -> Image.Image:
+    """A picture `[height, width, 3]`, fitted into a square of `size` pixels, under two lines."""
+    strip = strip_height(size)
+    panel = Image.new("RGB", (size, size + strip), PAPER)
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    if picture.size != (size, size):
+        scale = size / max(picture.size)
+        picture = picture.resize([max(1, round(scale * side)) for side in picture.size])
+    panel.paste(picture, ((size - picture.width) // 2, strip + (size - picture.height) // 2))
+    pen = ImageDraw.Draw(panel)
+    margin, font = max(2, size // 40), _font(max(7, round(size / 23)))
+    for (left, right), middle in zip(lines, (0.29, 0.72), strict=True):
+        y = round(middle * strip)
+        pen.text((margin, y), left, INK, font, anchor="lm")
+        pen.text((size - margin, y), right, INK, font, anchor="rm")
+    return panel
+
+
+def side_by_side(panels: list[Image.Image]) -> Image.Image:
+    """Panels of one size in a row; width and height are even, as H.264 needs them."""
+    gap = max(2, panels[0].width // 60)
+    width, height = (len(panels) * (panels[0].width + gap) - gap, panels[0].height)
+    row = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
+    for i, panel in enumerate(panels):
+        row.paste(panel, (i * (panel.width + gap), 0))
+    return row
+
+
+def strip_height(size: int) -> int:
+    """Pixels of the caption over a picture of `size` pixels."""
+    return 2 * max(9, round(size * 0.06))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
