@@ -16,7 +16,7 @@ from runners.errors import UsageError
 MOST_FRAMES = {".mp4": 30.0, ".gif": 15.0}
 """Frames a second of either format, at most."""
 GIF_WIDTH = 480
-"""Pixels, at most: a GIF compresses badly."""
+"""Pixels, about, at most: a GIF compresses badly, so larger pictures are reduced."""
 
 Write = Callable[[Image.Image], None]
 
@@ -113,7 +113,7 @@ def _gif(path: Path, rate: float) -> Iterator[Write]:
     pictures: list[Image.Image] = []
 
     def write(picture: Image.Image) -> None:
-        picture = picture.reduce(math.ceil(picture.width / GIF_WIDTH))
+        picture = picture.reduce(max(1, round(picture.width / GIF_WIDTH)))
         # Without dithering, whose dots differ from picture to picture and do not compress.
         pictures.append(picture.quantize(128, dither=Image.Dither.NONE))
 
