@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | render | list."""
+"""The command line: rlmaml train | evaluate | render | report | list."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml evaluate DIR [DIR ...] --against random pretrained oracle
                                               the same beside baselines, over several seeds
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
+  rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
   rlmaml list                                 the presets
 
-`rlmaml train PRESET --help`, and evaluate and render with --help, explain every option.
+`rlmaml train PRESET --help`, and evaluate, render and report with --help, explain every option.
 """
 
 CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -118,10 +119,31 @@ class RenderOptions:
     """Show no progress."""
 
 
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write a page, in one file, that shows what runs have learned."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders. Those that differ by their seed alone are runs of one method."""
+    out: Path | None = None
+    """The page; report.html in the run's folder, or in the one the runs lie in together, if not
+    given."""
+    videos: bool = True
+    """Show the runs' videos, and draw one if there is none."""
+    quiet: bool = False
+    """Show no progress."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
     words = sys.argv[1:] if arguments is None else arguments
-    commands = {"train": _train, "evaluate": _evaluate, "render": _render, "list": _list}
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "render": _render,
+        "report": _report,
+        "list": _list,
+    }
     try:
         if not words or words[0] in ("-h", "--help"):
             print(USAGE)
@@ -253,6 +275,18 @@ def _render(words: list[str]) -> None:
         viewer.watch(folder, **settings)
         return
     print(render.summary(render.record(folder, **settings)))
+
+
+def _report(words: list[str]) -> None:
+    options = _parse(ReportOptions, None, words, "report")
+    if not options.runs:
+        raise UsageError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
+    from runners import report
+    from runners.runfolder import RunFolder
+
+    folders = [RunFolder(path) for path in options.runs]
+    out = report.report(folders, out=options.out, videos=options.videos, quiet=options.quiet)
+    print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def _learning_curve(folder) -> None:

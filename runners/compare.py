@@ -54,7 +54,7 @@ def compare(
             f"{', '.join(sorted({config.env.id for config in configs}))} with other arguments or "
             "data. Evaluate them one by one."
         )
-    runs = _methods(folders, configs)
+    runs = by_method(folders, configs)
     main = next(iter(runs))
     for name in against:
         runs[name] = [baseline_run(folder, name, quiet=quiet) for folder in runs[main]]
@@ -79,7 +79,7 @@ def compare(
     }
     # Its score before adaptation counts as none of the gap to the oracle closed.
     reference = "random" if "random" in against else main
-    out = out or _common_folder([folder.path for folder in folders])
+    out = out or common_folder([folder.path for folder in folders])
     result = {
         "folder": str(out),
         "metric": metric,
@@ -111,7 +111,7 @@ def compare(
     return result
 
 
-def _methods(folders: list[RunFolder], configs: list[TrainConfig]) -> dict[str, list[RunFolder]]:
+def by_method(folders: list[RunFolder], configs: list[TrainConfig]) -> dict[str, list[RunFolder]]:
     """The runs by method: by the settings in which they differ, the seed apart."""
     settings = [flat(config.to_dict()) for config in configs]
     ignored = {"seed", "preset", "threads", "tensorboard", "checkpoint_every", "log_every"}
@@ -154,7 +154,7 @@ def _gap(name: str, scores: dict[str, Floats], reference: str) -> dict[str, Any]
     return gap
 
 
-def _common_folder(paths: list[Path]) -> Path:
+def common_folder(paths: list[Path]) -> Path:
     if len(paths) == 1:
         return paths[0]
     if len({path.is_absolute() for path in paths}) > 1:

@@ -1,12 +1,19 @@
-"""Pictures of a run: its learning curve, its adaptation curve, its tasks."""
+"""Pictures of a run: its learning curve, its adaptation curve, its tasks.
+
+With an empty title, a picture has none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+Target = Path | Callable[[Any], object]
+"""Where a picture goes: a file to write, or what takes the finished matplotlib Figure."""
 
 BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-blind
 
@@ -22,8 +29,18 @@ METRICS = {
 """What a run may be measured by, in words."""
 
 
-def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
-    """The metric before and after adaptation, against env steps or iterations of meta-training."""
+def learning_curve(
+    metrics: list[dict[str, Any]],
+    path: Target,
+    title: str,
+    runs: Sequence[list[dict[str, Any]]] = (),
+) -> None:
+    """The metric before and after adaptation, against env steps or iterations of meta-training.
+
+    Args:
+        metrics: lines of one run, or means over several.
+        runs: the single runs, as thin lines.
+    """
     figure, axes = _figure()
     metric = next(name for name in METRICS if f"{name}/pre" in metrics[0])
     x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
@@ -40,6 +57,9 @@ def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> Non
             padded = np.pad(y, (window - 1, 0), mode="edge")
             y = np.convolve(padded, np.ones(window) / window, "valid")
             label += f" (mean of {window} lines)"
+        for run in runs:
+            thin = [line[name] for line in run[: len(x)]]
+            axes.plot(x, np.array(thin, float), color=colour, linewidth=0.6, alpha=0.5)
         axes.plot(x, y, label=label, color=colour)
     validated = [line for line in metrics if f"validation/{metric}/post" in line]
     if validated:
@@ -57,7 +77,7 @@ def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> Non
 
 
 def compared_curves(
-    runs: dict[str, list[list[dict[str, Any]]]], path: Path, title: str, window: int = 5
+    runs: dict[str, list[list[dict[str, Any]]]], path: Target, title: str, window: int = 5
 ) -> None:
     """Return after adaptation in training, of several ways to train: mean and range over seeds.
 
@@ -79,7 +99,7 @@ def compared_curves(
     _save(figure, path)
 
 
-def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
+def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
     """The metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
     figure, axes = _figure()
     x, mean, half = (np.asarray(result[name]) for name in ("steps", "mean", "ci95"))
@@ -91,7 +111,7 @@ def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
     axes.set(
         xlabel="inner gradient steps",
         ylabel=METRICS[result["metric"]],
-        title=f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
+        title=title and f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
         xticks=x,
     )
     if result["groups"]:
@@ -99,7 +119,7 @@ def adaptation_curve(result: dict[str, Any], path: Path, title: str) -> None:
     _save(figure, path)
 
 
-def comparison(result: dict[str, Any], path: Path, title: str) -> None:
+def comparison(result: dict[str, Any], path: Target, title: str) -> None:
     """The metric after 0..K inner steps of several methods: means over runs and tasks.
 
     Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
@@ -120,17 +140,18 @@ def comparison(result: dict[str, Any], path: Path, title: str) -> None:
         for run in runs if len(runs) > 1 else []:
             axes.plot(x, run, color=colour, linewidth=0.6, alpha=0.6)
     runs = max(len(method["runs"]) for method in result["methods"].values())
+    held_out = f"{len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1)
     axes.set(
         xlabel="inner gradient steps",
         ylabel=METRICS[result["metric"]],
-        title=f"{title}: {len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1),
+        title=title and f"{title}: {held_out}",
         xticks=x,
     )
     axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 
 
-def per_task(result: dict[str, Any], path: Path, title: str) -> None:
+def per_task(result: dict[str, Any], path: Target, title: str) -> None:
     """Return of every task against its goal, before and after adaptation.
 
     Tasks of two numbers are placed by the goal's distance from the origin, larger ones in the order
@@ -147,7 +168,8 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
         x, what = returns[:, 0].argsort().argsort(), "tasks, by their return before adaptation"
     for i, (k, colour, label) in enumerate(_shown(returns.shape[1] - 1)):
         aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
-        axes.scatter(x + aside, returns[:, k], s=18, color=colour, label=label, alpha=0.8)
+        style = {"color": colour, "label": label, "marker": "o^s"[i]}
+        axes.scatter(x + aside, returns[:, k], s=18, alpha=0.8, **style)
     if result["groups"]:
         axes.set_xticks(np.unique(x))
     axes.set(xlabel=what, ylabel="return per episode", title=title)
@@ -155,14 +177,21 @@ def per_task(result: dict[str, Any], path: Path, title: str) -> None:
     _save(figure, path)
 
 
-def fits(result: dict[str, Any], path: Path, title: str) -> None:
-    """Curves of a regression before and after adaptation, with the support examples."""
+def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> None:
+    """Curves of a regression before and after adaptation, with the support examples.
+
+    Args:
+        columns: pictures beside each other, the most.
+    """
     from matplotlib.figure import Figure
 
     tasks = result["fits"]
     top = 1.2 * max(np.abs(task["query"][1]).max() for task in tasks)
-    figure = Figure(figsize=(3.2 * len(tasks), 3.4), dpi=120, layout="constrained")
-    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=120, layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for task, axes in zip(tasks, places, strict=False):
         axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
         for k, colour, label in _shown(len(task["curves"]) - 1):
             style = "--" if k == 0 else "-" if k == 1 else ":"
@@ -171,8 +200,13 @@ def fits(result: dict[str, Any], path: Path, title: str) -> None:
         axes.set(xlabel="x", ylim=(-top, top))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("y")
-    figure.axes[0].legend(frameon=False, fontsize=7, loc="upper left")
-    figure.suptitle(f"{title}: tasks never seen")
+    labels = figure.axes[0].get_legend_handles_labels()
+    wide = len(labels[1]) if columns > 2 else columns
+    figure.legend(*labels, loc="outside lower center", ncols=wide, frameon=False, fontsize="small")
+    for axes in places:  # of the last row
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(f"{title}: tasks never seen")
     _save(figure, path)
 
 
@@ -193,6 +227,9 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Target) -> None:
+    if not isinstance(path, Path):
+        path(figure)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

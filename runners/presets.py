@@ -98,7 +98,10 @@ DIGITS = replace(
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "half-cheetah-dir": ("HalfCheetah, run forward or backward, dt .01 s", HALF_CHEETAH_DIR),
-    "half-cheetah-dir-v5": ("The same at gymnasium's time step, dt .05 s", HALF_CHEETAH_DIR_V5),
+    "half-cheetah-dir-v5": (
+        "HalfCheetah, run forward or backward, gymnasium's time step, dt .05 s",
+        HALF_CHEETAH_DIR_V5,
+    ),
     "half-cheetah-vel": (
         "HalfCheetah, run at a goal velocity of 0 to 2 m/s, dt .01 s",
         replace(
@@ -162,7 +165,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         ),
     ),
     "sinusoid-episodes": (
-        "The same sinusoids as episodes of one step, learned by policy gradients",
+        "Sinusoids of unknown amplitude and phase as episodes of one step, by rewards",
         TrainConfig(
             preset="sinusoid-episodes",
             env=EnvConfig("rlmaml/Sinusoid-v0"),

@@ -86,6 +86,15 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as problem:
             raise UsageError(f"{self._config} cannot be read: {problem}") from problem
 
+    def read_origin(self) -> dict[str, Any]:
+        """What config.json holds beside the configuration.
+
+        `init`: what the run started from, or None; `started_with` and `versions`: the versions it
+        was started and last gone on with, where they were noted.
+        """
+        stored = json.loads(self._config.read_text())
+        return {name: stored.get(name) for name in ("init", "started_with", "versions")}
+
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line; numbers that are not finite become null, since JSON has none."""
         line = _finite(line)

@@ -1,0 +1,293 @@
+"""One page to show what runs have learned: self-contained HTML, light or dark, on any screen."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from runners import compare, pictures, plots, reproduce, wording
+from runners.baselines import BASELINES
+from runners.errors import UsageError
+from runners.evidence import Evidence, gather
+from runners.presets import PRESETS
+from runners.runfolder import RunFolder, versions
+from runners.tables import comparison_table, evaluation_table, kinds_table
+
+
+def report(
+    folders: list[RunFolder],
+    *,
+    out: Path | None = None,
+    videos: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Write a page on one run, or on several that are compared or are seeds of one method.
+
+    What is missing is made: evaluations, for several runs their comparison, and a video if it can
+    be drawn here. Baselines are shown if they have been compared with (`runners.compare`).
+
+    Args:
+        folders: the runs.
+        out: the page; report.html in the run's folder, or in the one the runs lie in together, if
+            None.
+        videos: show those in the runs' videos/, and render one if there are none.
+        quiet: show no progress.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        UsageError: not a run folder, nothing trained, runs that cannot be compared, or a page that
+            cannot be written.
+    """
+    out = out or compare.common_folder([folder.path for folder in folders]) / "report.html"
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
+    evidence = gather(folders, out.parent, quiet=quiet)
+    page = _page(evidence, _videos(evidence, quiet) if videos else None)
+    staging = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging.write_text(page, encoding="utf-8")
+        staging.replace(out)
+    except OSError as problem:
+        raise UsageError(f"Cannot write {out}: {problem.strerror}.") from problem
+    return out
+
+
+@dataclass(frozen=True)
+class Card:
+    """A headline figure."""
+
+    label: str
+    value: str
+    note: str = ""
+    badge: str = ""
+    main: bool = False
+
+
+def _page(evidence: Evidence, shown: Videos | None) -> str:
+    config, result = evidence.config, evidence.result
+    preset = PRESETS.get(config.preset)
+    decimals = wording.digits(result["metric"], result["mean"])
+    methods = evidence.comparison["methods"] if evidence.comparison else {}
+    against = [name for name in BASELINES if name in methods]
+    settings = reproduce.settings(config)
+    used = _versions(evidence)
+    k = min(max(config.inner.steps, 1), result["steps"][-1])
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("runners"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        config=config,
+        title=preset[0] if preset else f"{config.preset}: {config.env.id}",
+        trained=wording.trained(config, evidence.metrics, evidence.seeds),
+        achieved=wording.achieved(config, result, decimals),
+        beside=wording.beside(methods, k, decimals),
+        note=result["note"],
+        warnings=evidence.warnings,
+        main=evidence.main if len(evidence.methods) > 1 else None,
+        differing=sum(row.special for row in settings),
+        cards=_cards(evidence, decimals),
+        videos=shown,
+        adaptation=_adaptation(evidence, decimals),
+        against=against,
+        learning=_learning(evidence),
+        per_task=_per_task(evidence, decimals),
+        kinds=kinds_table(evidence.result, decimals),
+        fits=_fits(evidence),
+        table=comparison_table(evidence.comparison, decimals)
+        if evidence.comparison
+        else evaluation_table(result, decimals),
+        held_out=_held_out(result),
+        runs=len(evidence.seeds),
+        settings=settings,
+        notable=[row for row in settings if row.notable],
+        base=reproduce.base(config),
+        mean=wording.MEANS[result["metric"]],
+        noun=wording.NOUNS[result["metric"]],
+        direction=f"{'Lower' if result['metric'] == 'mse' else 'Higher'} is better.",
+        versions=used,
+        several_versions=any(trained != evaluated for _, trained, evaluated in used),
+        commands=_commands(evidence, against),
+        compare=f"rlmaml evaluate {' '.join(evidence.places)} --against random pretrained oracle",
+        render=f"rlmaml render {evidence.places[0]}",
+        made_with=versions()["rlmaml"],
+    )
+
+
+def _cards(evidence: Evidence, decimals: int) -> list[Card]:
+    """The score before adaptation, after one step, after as many as trained for, the best, last."""
+    result, config = evidence.result, evidence.config
+    last = len(result["mean"]) - 1
+    finite = [k for k in range(last + 1) if np.isfinite(result["mean"][k])] or [0]
+    pick = min if result["metric"] == "mse" else max
+    best = pick(finite, key=lambda k: result["mean"][k])
+    # It is meant to be shown what it was trained for, whatever else may be better.
+    meant = min(max(config.inner.steps, 1), last)
+    cards = []
+    for k in sorted({0, min(1, last), meant, best, last}):
+        badges = ["what it is trained for"] if k == config.inner.steps and k else []
+        badges += ["best"] if k == best and last else []
+        cards.append(
+            Card(
+                label=f"after {wording.steps(k)}" if k else "before adaptation",
+                value=wording.number(result["mean"][k], decimals),
+                note=evidence.interval(k, decimals),
+                badge=", ".join(badges),
+                main=k == meant,
+            )
+        )
+    gap = result.get("gap_closed")
+    if gap is not None and np.isfinite(gap[meant]):
+        cards.append(
+            Card(
+                "of the gap to the oracle closed",
+                f"{gap[meant]:.0%}".replace("-", "−"),
+                f"after {wording.steps(meant)}",
+            )
+        )
+    return cards
+
+
+def _held_out(result: dict[str, Any]) -> str:
+    """What the scores are of, in words."""
+    said = f"{len(result['per_task'])} tasks never seen in training"
+    if result["episodes"]:
+        return f"{said}, {result['episodes']} fresh episodes per task and step"
+    each = " per class" if result["metric"] == "accuracy" else ""
+    return (
+        f"{said}, each learned from {result['shots']} examples{each} and scored on "
+        f"{result['queries']} others"
+    )
+
+
+def _adaptation(evidence: Evidence, decimals: int) -> pictures.Picture:
+    result = evidence.result
+    if evidence.comparison is None:
+        curves = {"all tasks": result["mean"]}
+        curves |= {f"task {name}": group["mean"] for name, group in result["groups"].items()}
+        draw, data = plots.adaptation_curve, result
+        caption = "Mean over tasks, with its 95 % interval"
+    else:
+        data, draw = evidence.comparison, plots.comparison
+        curves = {name: method["mean"] for name, method in data["methods"].items()}
+        caption = "Mean over tasks with its 95 % interval"
+        if len(evidence.seeds) > 1:
+            caption = "Mean over runs and tasks with its 95 % interval; thin lines are single runs"
+    alt = wording.adaptation_alt(result["metric"], curves, data["steps"], decimals)
+    return pictures.picture(draw, data, alt=alt, caption=caption)
+
+
+def _learning(evidence: Evidence) -> pictures.Picture | None:
+    metrics = evidence.mean_metrics()
+    if not metrics:
+        return None
+    runs = evidence.curves() if len(evidence.metrics) > 1 else ()
+    caption = "On the tasks of each meta-iteration, drawn anew"
+    if runs:
+        caption += f": mean over {len(runs)} runs; thin lines are single runs"
+    alt = wording.learning_alt(evidence.result["metric"], metrics, evidence.config)
+    return pictures.picture(plots.learning_curve, metrics, alt=alt, caption=caption, runs=runs)
+
+
+def _per_task(evidence: Evidence, decimals: int) -> pictures.Picture | None:
+    result = evidence.result
+    if result["metric"] != "return":
+        return None
+    caption = "A point is a task: its mean over " + "runs and " * (len(evidence.seeds) > 1)
+    return pictures.picture(
+        plots.per_task,
+        result,
+        alt=wording.tasks_alt(result, decimals),
+        caption=f"{caption}episodes",
+    )
+
+
+def _fits(evidence: Evidence) -> pictures.Picture | None:
+    result = evidence.evaluations[0]
+    if not result["fits"]:
+        return None
+    of = f" (seed {evidence.seeds[0]})" if len(evidence.seeds) > 1 else ""
+    return pictures.picture(
+        plots.fits,
+        result,
+        alt=wording.fits_alt(result),
+        caption=f"Tasks never seen, and the curves that the model fits to them{of}",
+        columns=2,
+    )
+
+
+@dataclass(frozen=True)
+class Videos:
+    """What there is to see of runs, and how many videos were too large."""
+
+    shown: list[pictures.Video]
+    left_out: int
+
+
+def _videos(evidence: Evidence, quiet: bool) -> Videos | None:
+    """None where there is nothing that could be seen."""
+    folders = evidence.main_folders
+
+    def found() -> Videos:
+        shown: list[pictures.Video] = []
+        left_out, left = 0, pictures.VIDEO_LIMIT
+        for folder in folders:
+            more, too_large = pictures.videos(folder.path / "videos", left)
+            shown += more
+            left -= sum(len(video.source) * 3 // 4 for video in more)
+            left_out += too_large
+        return Videos(shown, left_out)
+
+    there = found()
+    if there.shown or there.left_out:
+        return there
+    if evidence.config.data == "examples":
+        return None
+    return found() if _render(folders[0], quiet) else there
+
+
+def _render(folder: RunFolder, quiet: bool) -> bool:
+    """Draw a video of a run; whether that went well.
+
+    A page is worth having without one, so whatever hinders it (no OpenGL, nothing to draw) is said
+    and no more.
+    """
+    try:
+        importlib.import_module("runners.render").render(folder)
+    except ModuleNotFoundError:  # what draws is not installed
+        return False
+    except Exception as problem:
+        if not quiet:
+            print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)
+        return False
+    return True
+
+
+def _versions(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """Name, version in training, version in evaluation."""
+    trained = evidence.origins[0]["versions"] or {}
+    evaluated = (evidence.comparison or evidence.evaluations[0])["versions"]
+    names = dict.fromkeys((*trained, *evaluated))
+    return [(name, trained.get(name, "unknown"), evaluated.get(name, "unknown")) for name in names]
+
+
+def _commands(evidence: Evidence, against: list[str]) -> list[str]:
+    """What makes the page again, from nothing."""
+    commands = evidence.train_commands()
+    made = evidence.comparison or evidence.evaluations[0]
+    commands.append(reproduce.evaluate_command(evidence.config, made, evidence.places, against))
+    commands.append(f"rlmaml report {' '.join(evidence.places)}")
+    return commands
