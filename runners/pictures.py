@@ -147,7 +147,7 @@ def for_dark(colour: Any) -> tuple[float, float, float, float]:
 
     *rgb, alpha = to_rgba(colour)
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
-    red, green, blue = colorsys.hls_to_rgb(hue, 0.4 + 0.55 * (1 - lightness) ** 2, saturation)
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.44 + 0.52 * (1 - lightness) ** 2, saturation)
     return red, green, blue, alpha
 
 

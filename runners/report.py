@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from runners.baselines import BASELINES
 from runners.errors import UsageError
 from runners.evidence import Evidence, gather
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder, versions
+from runners.runfolder import RunFolder, versions, write_text
 from runners.tables import comparison_table, evaluation_table, kinds_table
 
 
@@ -52,11 +51,8 @@ def report(
         raise UsageError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
     evidence = gather(folders, out.parent, quiet=quiet)
     page = _page(evidence, _videos(evidence, quiet) if videos else None)
-    staging = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_text(page, encoding="utf-8")
-        staging.replace(out)
+        write_text(out, page)
     except OSError as problem:
         raise UsageError(f"Cannot write {out}: {problem.strerror}.") from problem
     return out

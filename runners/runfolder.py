@@ -1,7 +1,7 @@
 """A run's folder.
 
 config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.{json,csv}  plots/
-baselines/  comparison.{json,csv}
+baselines/  comparison.{json,csv}  videos/  report.html
 """
 
 from __future__ import annotations
@@ -168,10 +168,16 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer.writerows(rows)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in the same way."""
+    with _replaced(path) as file:
+        file.write(text)
+
+
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(staging, "w", newline="") as file:
+    with open(staging, "w", newline="", encoding="utf-8") as file:
         yield file
     staging.replace(path)
