@@ -72,12 +72,15 @@ class Card:
 def _page(evidence: Evidence, shown: Videos | None) -> str:
     config, result = evidence.config, evidence.result
     preset = PRESETS.get(config.preset)
-    decimals = wording.digits(result["metric"], result["mean"])
     methods = evidence.comparison["methods"] if evidence.comparison else {}
+    groups = [result, *result["groups"].values(), *methods.values()]
+    decimals = wording.digits(
+        result["metric"], [value for each in groups for value in each["mean"]]
+    )
     against = [name for name in BASELINES if name in methods]
     settings = reproduce.settings(config)
     used = _versions(evidence)
-    k = min(max(config.inner.steps, 1), result["steps"][-1])
+    k = min(config.inner.steps, result["steps"][-1])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("runners"),
         autoescape=True,
@@ -105,7 +108,7 @@ def _page(evidence: Evidence, shown: Videos | None) -> str:
         fits=_fits(evidence),
         table=comparison_table(evidence.comparison, decimals)
         if evidence.comparison
-        else evaluation_table(result, decimals),
+        else evaluation_table(result, evidence.main if config.inner.steps else "trained", decimals),
         held_out=_held_out(result),
         runs=len(evidence.seeds),
         settings=settings,
@@ -131,10 +134,10 @@ def _cards(evidence: Evidence, decimals: int) -> list[Card]:
     pick = min if result["metric"] == "mse" else max
     best = pick(finite, key=lambda k: result["mean"][k])
     # It is meant to be shown what it was trained for, whatever else may be better.
-    meant = min(max(config.inner.steps, 1), last)
+    meant = min(config.inner.steps, last)
     cards = []
     for k in sorted({0, min(1, last), meant, best, last}):
-        badges = ["what it is trained for"] if k == config.inner.steps and k else []
+        badges = ["what it is trained for"] if k == config.inner.steps else []
         badges += ["best"] if k == best and last else []
         cards.append(
             Card(

@@ -64,7 +64,7 @@ def comparison_table(comparison: dict[str, Any], decimals: int) -> Table:
     return table
 
 
-def evaluation_table(result: dict[str, Any], decimals: int) -> Table:
+def evaluation_table(result: dict[str, Any], name: str, decimals: int) -> Table:
     """One run by steps: mean and interquartile mean over tasks."""
     scores = np.array([[task[result["metric"]] for task in result["per_task"]]], float)
     scores = np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)
@@ -82,7 +82,7 @@ def evaluation_table(result: dict[str, Any], decimals: int) -> Table:
     )
     what = "environment steps" if result["episodes"] else "labelled examples"
     note = f"{wording.amount(result['train_env_steps'])} {what} of training"
-    return Table(_columns(result["steps"]), [Body("meta-trained", note, [mean, iqms])])
+    return Table(_columns(result["steps"]), [Body(name, note, [mean, iqms])])
 
 
 def kinds_table(result: dict[str, Any], decimals: int) -> Table | None:
@@ -143,8 +143,9 @@ def _share(value: float) -> str:
 def _training(name: str, method: dict[str, Any], comparison: dict[str, Any]) -> str:
     cost = float(np.mean(method["train_env_steps"]))
     what = "environment steps" if comparison["episodes"] else "labelled examples"
-    said = f"{wording.amount(cost)} {what} of training" if cost else "not trained"
     seeds = method["seeds"]
-    if len(seeds) > 1:
-        said += f" each, seeds {wording.listed(seeds)}"
+    each = " each" * (len(seeds) > 1)
+    said = f"{wording.amount(cost)} {what} of training{each}" if cost else "not trained"
+    if each:
+        said += f"; seeds {wording.listed(seeds)}"
     return f"{wording.BASELINES[name]}; {said}" if name in wording.BASELINES else said

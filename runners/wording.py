@@ -69,10 +69,12 @@ def trained(config: TrainConfig, metrics: Sequence[Sequence[dict[str, Any]]], se
         data = f"{config.examples.shots} + {config.examples.queries} examples"
         if "accuracy" in " ".join(metrics[0][-1] if metrics[0] else ()):
             data += " per class"
-        per = f"each with {data}"
+        per = f"with {data} each"
     else:
         unit = "environment steps"
-        per = f"{config.episodes} episodes of {config.horizon} steps for each and every inner step"
+        per = f"with {config.episodes} episodes of {config.horizon} steps each"
+        if config.inner.steps:
+            per += ", before and again after every inner step"
     done = max((run[-1]["iteration"] + 1 for run in metrics if run), default=0)
     said = f"{done:,} meta-iterations of {config.tasks} tasks, {per}"
     last = [run[-1] for run in metrics if run]
@@ -95,7 +97,7 @@ def achieved(config: TrainConfig, result: dict[str, Any], decimals: int) -> str:
         data = f"{result['shots']} examples of a task it has never seen"
         if result["metric"] == "accuracy":
             data = f"{result['shots']} examples per class it has never seen"
-    k = min(max(config.inner.steps, 1), result["steps"][-1])
+    k = min(config.inner.steps, result["steps"][-1])
     before, after = (number(result["mean"][i], decimals) for i in (0, k))
     noun = MEANS[result["metric"]]
     if k == 0:
