@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,23 +151,40 @@ def for_dark(colour: Any) -> tuple[float, float, float, float]:
     return red, green, blue, alpha
 
 
-def videos(folder: Path, limit: int = VIDEO_LIMIT) -> tuple[list[Video], int]:
-    """The videos in a folder, newest first, as many as fit.
+@dataclass(frozen=True)
+class Videos:
+    """What there is to see, and how many videos were too large."""
+
+    shown: list[Video]
+    left_out: int
+
+
+def videos(folders: Sequence[Path], limit: int = VIDEO_LIMIT) -> Videos:
+    """The videos in folders, the newest of each first, as many as fit.
 
     Args:
         limit: bytes of them all.
-
-    Returns:
-        The videos, and how many were left out.
     """
-    found = [place for place in folder.glob("*") if place.suffix.lower() in VIDEO_TYPES]
-    found.sort(key=lambda place: (-place.stat().st_mtime, place.name))
-    taken: list[Video] = []
-    for place in found:
-        size = place.stat().st_size
-        if 0 < size <= limit:
+    shown: list[Video] = []
+    left_out = 0
+    for folder in folders:
+        found = [place for place in folder.glob("*") if place.suffix.lower() in VIDEO_TYPES]
+        found.sort(key=lambda place: (-place.stat().st_mtime, place.name))
+        for place in found:
+            size = place.stat().st_size
+            if not 0 < size <= limit:
+                left_out += 1
+                continue
             limit -= size
             kind = VIDEO_TYPES[place.suffix.lower()]
-            name = place.stem.replace("_", " ").replace("-", " ")
-            taken.append(Video(encoded(kind, place.read_bytes()), kind, f"Video: {name}", name))
-    return taken, len(found) - len(taken)
+            name = video_name(place.stem)
+            shown.append(Video(encoded(kind, place.read_bytes()), kind, f"Video: {name}", name))
+    return Videos(shown, left_out)
+
+
+def video_name(stem: str) -> str:
+    """What a video is of, by its file's name: `runners.render` names them task-TASK."""
+    if stem.startswith("task-"):
+        task = stem.removeprefix("task-").replace("_", ", ").replace("-", "−")
+        return f"task {task}, before adaptation (left) and after it (right)"
+    return stem.replace("_", " ").replace("-", " ")

@@ -69,7 +69,7 @@ class Card:
     main: bool = False
 
 
-def _page(evidence: Evidence, shown: Videos | None) -> str:
+def _page(evidence: Evidence, shown: pictures.Videos | None) -> str:
     config, result = evidence.config, evidence.result
     preset = PRESETS.get(config.preset)
     methods = evidence.comparison["methods"] if evidence.comparison else {}
@@ -119,9 +119,9 @@ def _page(evidence: Evidence, shown: Videos | None) -> str:
         direction=f"{'Lower' if result['metric'] == 'mse' else 'Higher'} is better.",
         versions=used,
         several_versions=any(trained != evaluated for _, trained, evaluated in used),
-        commands=_commands(evidence, against),
+        commands=_commands(evidence, against, bool(shown and shown.shown)),
         compare=f"rlmaml evaluate {' '.join(evidence.places)} --against random pretrained oracle",
-        render=f"rlmaml render {evidence.places[0]}",
+        render=_render_command(evidence),
         made_with=versions()["rlmaml"],
     )
 
@@ -228,51 +228,30 @@ def _fits(evidence: Evidence) -> pictures.Picture | None:
     )
 
 
-@dataclass(frozen=True)
-class Videos:
-    """What there is to see of runs, and how many videos were too large."""
-
-    shown: list[pictures.Video]
-    left_out: int
-
-
-def _videos(evidence: Evidence, quiet: bool) -> Videos | None:
-    """None where there is nothing that could be seen."""
+def _videos(evidence: Evidence, quiet: bool) -> pictures.Videos | None:
+    """Those of the runs, one drawn now if there is none; None where there is nothing to see."""
     folders = evidence.main_folders
-
-    def found() -> Videos:
-        shown: list[pictures.Video] = []
-        left_out, left = 0, pictures.VIDEO_LIMIT
-        for folder in folders:
-            more, too_large = pictures.videos(folder.path / "videos", left)
-            shown += more
-            left -= sum(len(video.source) * 3 // 4 for video in more)
-            left_out += too_large
-        return Videos(shown, left_out)
-
-    there = found()
-    if there.shown or there.left_out:
-        return there
+    places = [folder.path / "videos" for folder in folders]
+    found = pictures.videos(places)
+    if found.shown or found.left_out:
+        return found
     if evidence.config.data == "examples":
         return None
-    return found() if _render(folders[0], quiet) else there
+    _render(folders[0], max(evidence.config.inner.steps, 1), quiet)
+    return pictures.videos(places)
 
 
-def _render(folder: RunFolder, quiet: bool) -> bool:
-    """Draw a video of a run; whether that went well.
+def _render(folder: RunFolder, steps: int, quiet: bool) -> None:
+    """Draw a video of a run after some inner steps, if that can be done.
 
     A page is worth having without one, so whatever hinders it (no OpenGL, nothing to draw) is said
     and no more.
     """
     try:
-        importlib.import_module("runners.render").render(folder)
-    except ModuleNotFoundError:  # what draws is not installed
-        return False
+        importlib.import_module("runners.render").render(folder, steps=steps, quiet=quiet)
     except Exception as problem:
         if not quiet:
             print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)
-        return False
-    return True
 
 
 def _versions(evidence: Evidence) -> list[tuple[str, str, str]]:
@@ -283,10 +262,17 @@ def _versions(evidence: Evidence) -> list[tuple[str, str, str]]:
     return [(name, trained.get(name, "unknown"), evaluated.get(name, "unknown")) for name in names]
 
 
-def _commands(evidence: Evidence, against: list[str]) -> list[str]:
+def _render_command(evidence: Evidence) -> str:
+    steps = evidence.config.inner.steps
+    return f"rlmaml render {evidence.places[0]}" + f" --steps {steps}" * (steps > 1)
+
+
+def _commands(evidence: Evidence, against: list[str], seen: bool) -> list[str]:
     """What makes the page again, from nothing."""
     commands = evidence.train_commands()
     made = evidence.comparison or evidence.evaluations[0]
     commands.append(reproduce.evaluate_command(evidence.config, made, evidence.places, against))
+    if seen:
+        commands.append(_render_command(evidence))
     commands.append(f"rlmaml report {' '.join(evidence.places)}")
     return commands

@@ -9,12 +9,14 @@ import shutil
 import sys
 import types
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from runners import cli, compare, evaluate, pictures, presets, reproduce, wording
+from runners import cli, compare, evaluate, pictures, plots, presets, reproduce, wording
+from runners import report as report_module
 from runners.config import changes
 from runners.report import report
 from runners.runfolder import RunFolder
@@ -41,8 +43,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def runs(trained, tmp_path):
-    """A copy of one's own of the run folders."""
+def runs(trained, tmp_path, monkeypatch):
+    """A copy of one's own of the run folders, and nothing that draws videos of them."""
+    monkeypatch.setitem(sys.modules, "runners.render", None)
     return shutil.copytree(trained, tmp_path / "runs")
 
 
@@ -231,7 +234,8 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
     folder = RunFolder(runs / "navigation" / "seed-0")
 
-    def render(folder, **settings):
+    def render(folder, steps, quiet):
+        assert steps == 3  # as trained for
         if problem is not None:
             raise problem("no display")
         (folder.path / "videos").mkdir()
@@ -246,10 +250,58 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
     if problem is None:
         assert "Video: after 1 step" in [image["alt"] for image in page.all("img")]
         assert "There is no video" not in page.text
+        assert "rlmaml render runs/navigation/seed-0 --steps 3" in page.text  # to make it again
     else:
         assert "There is no video" in page.text
         assert "no display" in said
     assert "no video" not in read(report([folder], videos=False)).text
+
+
+def test_what_a_video_is_called():
+    assert pictures.video_name("task--0.37_0.2").startswith("task −0.37, 0.2, before")
+    assert pictures.video_name("my-own_one") == "my own one"
+
+
+def test_a_picture_of_very_many_points_is_kept_as_png():
+    def draw(path, title):
+        figure, axes = plots._figure()
+        axes.plot(np.random.default_rng(0).normal(size=20_000), "o")
+        path(figure)
+
+    picture = pictures.picture(draw, alt="Some points", caption="Points")
+    assert picture.light.url.startswith("data:image/png")
+    assert len(picture.light.url) < 400_000
+
+
+def test_methods_stand_beside_the_first(runs, undrawn):
+    """What differs by more than the seed."""
+    place = runs / "navigation" / "seed-0"
+    options = ("--inner.step-size", 0.02, "--quiet", "True")
+    run("train", "navigation", "--out", runs / "navigation" / "far", *TINY, *options)
+    folders = [RunFolder(runs / "navigation" / "far"), RunFolder(place)]
+    page = read(report(folders, out=runs / "two.html", quiet=True))
+    assert "Figures here are of inner.step_size 0.02" in page.text
+    assert "inner.step_size 0.01" in page.text
+    assert page.text.count("rlmaml train navigation") == 2
+
+
+def test_a_baseline_is_reported_like_any_other(runs, undrawn):
+    oracle = RunFolder(runs / "navigation" / "seed-0" / "baselines" / "oracle")
+    page = read(report([oracle], quiet=True))
+    assert "Without adaptation the mean return is" in page.text
+    assert "one model for all tasks" in page.text
+
+
+def test_colours_of_pages_have_contrast():
+    css = (Path(report_module.__file__).parent / "templates" / "report.css").read_text()
+    for block in re.findall(r"--ground:[^}]*", css):
+        colours = {
+            name: [int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+            for name, code in re.findall(r"--(\w+): #(\w{6});", block)
+        }
+        for ground in ("ground", "card"):
+            for text in ("ink", "soft", "accent", "warm"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
 
 
 def test_videos_that_are_too_large_are_left_out(tmp_path):
@@ -257,9 +309,9 @@ def test_videos_that_are_too_large_are_left_out(tmp_path):
         (tmp_path / name).write_bytes(b"x" * size)
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
     (tmp_path / "notes.txt").write_text("no video")
-    shown, left_out = pictures.videos(tmp_path, limit=100)
-    assert [video.caption for video in shown] == ["a", "c"]
-    assert left_out == 1
+    found = pictures.videos([tmp_path, tmp_path / "none"], limit=100)
+    assert [video.caption for video in found.shown] == ["a", "c"]
+    assert found.left_out == 1
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
@@ -313,10 +365,8 @@ def contrast(one, other):
 
 
 def test_colours_of_pictures_show_in_the_dark():
-    from runners.plots import METHODS
-
     ground = np.array([20, 24, 28]) / 255
-    for colour in (*METHODS, "0.3", "0.4", "0.7"):
+    for colour in (*plots.METHODS, "0.3", "0.4", "0.7"):
         assert contrast(pictures.for_dark(colour)[:3], ground) >= 4
     for colour in ("black", "0.15"):
         assert contrast(pictures.for_dark(colour)[:3], ground) >= 10
