@@ -110,6 +110,7 @@ def _page(evidence: Evidence, shown: pictures.Videos | None) -> str:
         if evidence.comparison
         else evaluation_table(result, evidence.main if config.inner.steps else "trained", decimals),
         held_out=_held_out(result),
+        unseen=not result["groups"],
         runs=len(evidence.seeds),
         settings=settings,
         notable=[row for row in settings if row.notable],
@@ -162,7 +163,11 @@ def _cards(evidence: Evidence, decimals: int) -> list[Card]:
 
 def _held_out(result: dict[str, Any]) -> str:
     """What the scores are of, in words."""
-    said = f"{len(result['per_task'])} tasks never seen in training"
+    said = f"{len(result['per_task'])} tasks"
+    if result["groups"]:
+        said += f" of the {len(result['groups'])} kinds that there are, seen in training"
+    else:
+        said += " never seen in training"
     if result["episodes"]:
         return f"{said}, {result['episodes']} fresh episodes per task and step"
     each = " per class" if result["metric"] == "accuracy" else ""

@@ -92,7 +92,9 @@ def achieved(config: TrainConfig, result: dict[str, Any], decimals: int) -> str:
         result: an evaluation's, or a comparison's method with its settings.
     """
     if result["episodes"]:
-        data = f"{result['episodes']} episodes of a task it has never seen"
+        data = f"{result['episodes']} episodes of a task"
+        if not result["groups"]:  # of a few kinds, all have been seen
+            data += " it has never seen"
     else:
         data = f"{result['shots']} examples of a task it has never seen"
         if result["metric"] == "accuracy":

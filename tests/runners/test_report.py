@@ -138,6 +138,15 @@ def test_a_run_on_episodes(runs, capsys):
     assert (folder / "again.html").read_text() == (folder / "report.html").read_text()
 
 
+def test_kinds_of_task_that_were_seen_are_not_called_new(runs, undrawn):
+    place = runs / "dir"
+    run("train", "half-cheetah-dir", "--out", place, *TINY, "--quiet", "True")
+    evaluate.evaluate(RunFolder(place), tasks=4, episodes=2, steps=1, quiet=True)
+    page = read(report([RunFolder(place)], quiet=True))
+    assert "never seen" not in page.text
+    assert "4 tasks of the 2 kinds that there are, seen in training" in page.text
+
+
 def test_several_seeds_are_one_method(runs, undrawn):
     folders = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
     out = report(folders, quiet=True)
