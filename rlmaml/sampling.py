@@ -160,6 +160,8 @@ class RolloutSampler:
             step from a longer one (less bias).
         normaliser: standardises what the policy sees, if given.
         device: where policies act.
+        deterministic: take each policy's likeliest action, and draw only the first states. For
+            measuring alone: nothing is learned from actions that were not drawn.
     """
 
     def __init__(
@@ -173,6 +175,7 @@ class RolloutSampler:
         support_advantages: AdvantageConfig | None = None,
         normaliser: Normaliser | None = None,
         device: torch.device | str = "cpu",
+        deterministic: bool = False,
     ) -> None:
         if env.num_envs % episodes:
             raise ValueError(
@@ -189,7 +192,7 @@ class RolloutSampler:
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
         inner = support_advantages or advantages
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
-        self.normaliser = normaliser
+        self.normaliser, self.deterministic = normaliser, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._act = over_tasks(policy)
         self._to_env = action_filter(env.single_action_space)
@@ -261,10 +264,13 @@ class RolloutSampler:
             observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
             seen = observations[t] if self.normaliser is None else self.normaliser(observations[t])
             policies.append(self._act(params, seen.to(self.device)))
-            if noise is None:  # all of it ahead; its shape is the distribution's to say
-                drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
-                noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
-            actions.append(policies[t].sample(noise[t]))
+            if self.deterministic:
+                actions.append(policies[t].mode())
+            else:
+                if noise is None:  # all of it ahead; its shape is the distribution's to say
+                    drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
+                    noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
+                actions.append(policies[t].sample(noise[t]))
             if not torch.isfinite(actions[t].sum()):
                 bad = [i for i in range(n) if not torch.isfinite(actions[t][i]).all()]
                 raise FloatingPointError(
