@@ -1,0 +1,248 @@
+"""Batched environments as stable-baselines3's `VecEnv`: for PPO, A2C, evaluate_policy and such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import ArrayLike, NDArray
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from runners.errors import UsageError
+
+Indices = None | int | Sequence[int] | NDArray[np.integer]
+
+
+class BatchedVecEnv(VecEnv):
+    """A vector environment with tasks, stepped in one call, behind stable-baselines3's interface.
+
+    Where an episode ends, info has `terminal_observation` and `TimeLimit.truncated`, and the
+    observation is the first of the next one. Actions go to the environment as they come:
+    stable-baselines3's algorithms clip theirs.
+
+    `get_attr("task")`, `set_attr("task", task, indices)`, `set_attr("tasks", tasks)` and
+    `env_method("set_task", task, indices=...)` read and set tasks; other attributes are those of
+    the batch, or of each copy where there is a Sync- or AsyncVectorEnv below.
+
+    Args:
+        env: of M copies, in autoreset mode SAME_STEP: `gymnasium.make_vec("envs:rlmaml/...")`, or
+            `rlmaml.vectorise(...)`.
+        tasks: for all copies one task `[*task_space.shape]`, or one each `[M, *task_space.shape]`;
+            as they are if None.
+
+    Raises:
+        UsageError: another autoreset mode, or tasks of another shape.
+    """
+
+    def __init__(self, env: VectorEnv, tasks: ArrayLike | None = None) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise UsageError(
+                f"stable-baselines3 goes on with the next episode in the step in which one ends, "
+                f"but the autoreset mode of {env} is {mode}: make it with "
+                "autoreset_mode='SameStep'."
+            )
+        self.env: Any = env
+        self._actions: NDArray[Any] | None = None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        if tasks is not None:
+            self.set_tasks(tasks)
+
+    def set_tasks(self, tasks: ArrayLike) -> None:
+        """Give all copies one task, or one each; for their rewards from the next step on."""
+        self._set_task(np.asarray(tasks), range(self.num_envs))
+
+    def seed(self, seed: int | Sequence[int | None] | None = None) -> Sequence[int | None]:
+        """Seeds of the next `reset`: one integer s seeds copy i with s + i, a sequence has each.
+
+        Raises:
+            UsageError: a sequence of another length.
+        """
+        if seed is None or isinstance(seed, int | np.integer):
+            return super().seed(None if seed is None else int(seed))
+        if len(seed) != self.num_envs:
+            raise UsageError(
+                f"Got {len(seed)} seeds for {self.num_envs} environments: one for each is needed."
+            )
+        self._seeds = [None if s is None else int(s) for s in seed]
+        return self._seeds
+
+    def reset(self) -> NDArray[Any]:
+        """Begin new episodes; what `seed` and `set_options` (of which `task`) gave is used once."""
+        options = [dict(each) for each in self._options]
+        for i, each in enumerate(options):
+            if "task" in each:
+                self._set_task(np.asarray(each.pop("task")), [i])
+        if any(each != options[0] for each in options):
+            raise UsageError(
+                "The copies are reset in one call: apart from `task` their options must be equal."
+            )
+        given = {"options": options[0]} if options[0] else {}
+        seeds = None if all(s is None for s in self._seeds) else list(self._seeds)
+        observations, info = self.env.reset(seed=seeds, **given)
+        self._reset_seeds()
+        self._reset_options()
+        self.reset_infos = _each(info, self.num_envs)
+        return self._typed(observations)
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        self._actions = actions
+
+    def step_wait(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Observations [M, *obs], rewards [M], ends [M], and M dictionaries of what is told."""
+        if self._actions is None:
+            raise UsageError("step_wait() without step_async(actions).")
+        actions, self._actions = self._actions, None
+        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        done = terminated | truncated
+        infos = _each(info, self.num_envs)
+        # What Gymnasium's own vector environments say of a finished copy outside `final_info` is
+        # of the episode that begins.
+        last = _each(info["final_info"], self.num_envs) if done.any() else []
+        for i in range(self.num_envs):
+            if done[i]:
+                infos[i] = last[i] | {
+                    "terminal_observation": self._typed(np.asarray(info["final_obs"][i]))
+                }
+            infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+        return self._typed(observations), np.asarray(rewards, np.float32), done, infos
+
+    def close(self) -> None:
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of each copy; `task` is a task [*task_space.shape] each."""
+        chosen = self._indices(indices)
+        below = self.env.unwrapped
+        if attr_name == "task" and hasattr(below, "tasks"):
+            tasks = below.tasks
+            return [tasks[i] for i in chosen]
+        if hasattr(below, "get_attr"):
+            values = below.get_attr(attr_name)
+            return [values[i] for i in chosen]
+        return [getattr(below, attr_name) for _ in chosen]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Set an attribute of copies to a value: their `task`, or `tasks` for one each.
+
+        Raises:
+            AttributeError: another attribute of simulations that run as one.
+        """
+        chosen = self._indices(indices)
+        below = self.env.unwrapped
+        if attr_name in ("task", "tasks"):
+            self._set_task(np.asarray(value), chosen)
+        elif hasattr(below, "set_attr"):
+            values: list[Any] = [value] * self.num_envs
+            if len(chosen) < self.num_envs:
+                values = list(below.get_attr(attr_name))
+                for i in chosen:
+                    values[i] = value
+            below.set_attr(attr_name, values)
+        else:
+            raise AttributeError(
+                f"The copies of {below} run as one: only `task` and `tasks` can be set of each, "
+                f"not {attr_name!r}."
+            )
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of copies: `set_task`, or any where each copy is an environment.
+
+        Raises:
+            AttributeError: another method of simulations that run as one, or in other processes.
+        """
+        chosen = self._indices(indices)
+        below = self.env.unwrapped
+        if method_name == "set_task":
+            self._set_task(np.asarray(*method_args, *method_kwargs.values()), chosen)
+            return [None for _ in chosen]
+        if hasattr(below, "envs"):
+            methods = [below.envs[i].get_wrapper_attr(method_name) for i in chosen]
+            return [method(*method_args, **method_kwargs) for method in methods]
+        if hasattr(below, "call") and len(chosen) == self.num_envs:
+            return list(below.call(method_name, *method_args, **method_kwargs))
+        raise AttributeError(
+            f"{method_name!r} cannot be called of single copies of {below}, only `set_task`: call "
+            "it of the whole, .env."
+        )
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper], indices: Indices = None
+    ) -> list[bool]:
+        copies = getattr(self.env.unwrapped, "envs", None)
+        return [
+            copies is not None and _wrapped(copies[i], wrapper_class)
+            for i in self._indices(indices)
+        ]
+
+    def get_images(self) -> list[NDArray[np.uint8] | None]:
+        """Pictures of the copies, where each is an environment that draws."""
+        if hasattr(self.env.unwrapped, "envs"):
+            return [each.render() for each in self.env.unwrapped.envs]
+        return [None] * self.num_envs
+
+    def _set_task(self, task: NDArray[Any], chosen: Sequence[int]) -> None:
+        """One task for the chosen copies, or one each."""
+        shape = tuple(self.env.task_space.shape)
+        if task.shape == shape:
+            task = np.broadcast_to(task, (len(chosen), *shape))
+        if task.shape != (len(chosen), *shape):
+            raise UsageError(
+                f"A task has shape {shape}: give one, or {len(chosen)} of them; got {task.shape}."
+            )
+        tasks = list(task)
+        if len(chosen) < self.num_envs:
+            tasks = self.get_attr("task")
+            if any(each is None for each in tasks):
+                raise UsageError(
+                    "The environment does not say what task it has (an attribute `task`), so that "
+                    "single copies cannot be given another: set those of all."
+                )
+            for i, each in zip(chosen, task, strict=True):
+                tasks[i] = each
+        self.env.set_tasks(np.stack(tasks))
+
+    def _typed(self, observations: NDArray[Any]) -> NDArray[Any]:
+        return np.array(observations, self.observation_space.dtype)
+
+    def _indices(self, indices: Indices) -> list[int]:
+        every = range(self.num_envs)
+        if indices is None:
+            return list(every)
+        return [every[i] for i in np.atleast_1d(indices).tolist()]
+
+
+def _each(info: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Gymnasium's dictionary of arrays, with `_key` for who has it, as one dictionary a copy."""
+    every = np.ones(count, bool)
+    infos: list[dict[str, Any]] = [{} for _ in range(count)]
+    for key, values in info.items():
+        if key.startswith("_") or key in ("final_obs", "final_info"):
+            continue
+        if isinstance(values, dict):
+            values = _each(values, count)
+        for i in np.flatnonzero(info.get(f"_{key}", every)):
+            infos[i][key] = values[i]
+    return infos
+
+
+def _wrapped(env: gymnasium.Env, wrapper_class: type[gymnasium.Wrapper]) -> bool:
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, wrapper_class):
+            return True
+        env = env.env
+    return False
+
+
+def as_vec_env(env: gymnasium.Env | VectorEnv | VecEnv) -> VecEnv:
+    """An environment as stable-baselines3 takes it: one alone, a batched one, or its own kind."""
+    if isinstance(env, VecEnv):
+        return env
+    return BatchedVecEnv(env) if isinstance(env, VectorEnv) else DummyVecEnv([lambda: env])
