@@ -104,19 +104,4 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
         raise UsageError(f"There are no test tasks: {problem}") from problem
     finally:
         env.close()
-    return _points(space, np.asarray(task, np.float64).ravel())
-
-
-def _points(space: gymnasium.Space, numbers: np.ndarray) -> np.ndarray:
-    size = int(np.prod(space.shape or ()))
-    points = numbers.astype(space.dtype)
-    if len(numbers) % size or (np.dtype(space.dtype).kind == "i" and (points != numbers).any()):
-        what = "integers" if np.dtype(space.dtype).kind == "i" else "numbers"
-        raise UsageError(
-            f"--task takes points of {space}, {size} {what} for each; got {numbers.tolist()}."
-        )
-    chosen = points.reshape(-1, *(space.shape or ()))
-    for point in chosen:
-        if not space.contains(point):
-            raise UsageError(f"--task {point.tolist()} is no point of the task space {space}.")
-    return chosen
+    return worlds.task_points(space, np.asarray(task, np.float64).ravel())

@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | render | report | list."""
+"""The command line: rlmaml train | evaluate | render | report | export | list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import tyro
 
@@ -27,9 +27,10 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
                                               the same beside baselines, over several seeds
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
+  rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
   rlmaml list                                 the presets
 
-`rlmaml train PRESET --help`, and evaluate, render and report with --help, explain every option.
+`rlmaml train PRESET --help`, and evaluate, render, report and export with --help, explain every option.
 """
 
 CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -134,6 +135,28 @@ class ReportOptions:
     """Show no progress."""
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """Adapt what was meta-trained to one task, and write the policy for use elsewhere."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder (of a run on episodes)."""
+    out: tyro.conf.Positional[Path | None] = None
+    """File to write; in DIR/exports, named after the task, if not given."""
+    to: Literal["sb3", "torch"] = "sb3"
+    """A PPO model of stable-baselines3 (.zip), or a torch.export program (.pt2)."""
+    task: tuple[float, ...] = ()
+    """The task's numbers, such as a goal velocity; the policy before adaptation if not given."""
+    steps: int | None = None
+    """Inner steps; as in training if not given."""
+    episodes: int | None = None
+    """Episodes to play before each inner step; as in training if not given."""
+    seed: int = 0
+    """Draws the episodes, and the value network of a PPO model."""
+    checkpoint: Path | None = None
+    """Checkpoint folder, or `best`; the run's newest if not given."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -142,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         "evaluate": _evaluate,
         "render": _render,
         "report": _report,
+        "export": _export,
         "list": _list,
     }
     try:
@@ -287,6 +311,14 @@ def _report(words: list[str]) -> None:
     folders = [RunFolder(path) for path in options.runs]
     out = report.report(folders, out=options.out, videos=options.videos, quiet=options.quiet)
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _export(words: list[str]) -> None:
+    options = vars(_parse(ExportOptions, None, words, "export"))
+    from runners.export import export
+    from runners.runfolder import RunFolder
+
+    print(export(RunFolder(options.pop("run")), **options))
 
 
 def _learning_curve(folder) -> None:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,34 @@ def set_task(env: gymnasium.Env, task: Any) -> None:
         env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
+
+
+def task_points(space: gymnasium.Space, numbers: Sequence[float]) -> np.ndarray:
+    """The points of a task space that numbers stand for, one after another.
+
+    Args:
+        space: Discrete or Box.
+        numbers: of n points, in row-major order.
+
+    Returns:
+        [n, *space.shape].
+
+    Raises:
+        UsageError: they are not points of the space.
+    """
+    given = np.asarray(numbers, np.float64)
+    size = int(np.prod(space.shape or ()))
+    points = given.astype(space.dtype)
+    if len(given) % size or (np.dtype(space.dtype).kind == "i" and (points != given).any()):
+        what = "integers" if np.dtype(space.dtype).kind == "i" else "numbers"
+        raise UsageError(
+            f"--task takes points of {space}, {size} {what} for each; got {given.tolist()}."
+        )
+    chosen = points.reshape(-1, *(space.shape or ()))
+    for point in chosen:
+        if not space.contains(point):
+            raise UsageError(f"--task {point.tolist()} is no point of the task space {space}.")
+    return chosen
 
 
 def task_label(env: gymnasium.Env, task: Any) -> str:
