@@ -30,7 +30,7 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
   rlmaml list                                 the presets
 
-`rlmaml train PRESET --help`, and evaluate, render, report and export with --help, explain every option.
+`rlmaml train PRESET --help`, and the others with --help, explain every option.
 """
 
 CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)

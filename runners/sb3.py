@@ -9,7 +9,9 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import ArrayLike, NDArray
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from runners.errors import UsageError
 
@@ -178,7 +180,7 @@ class BatchedVecEnv(VecEnv):
     ) -> list[bool]:
         copies = getattr(self.env.unwrapped, "envs", None)
         return [
-            copies is not None and _wrapped(copies[i], wrapper_class)
+            copies is not None and is_wrapped(copies[i], wrapper_class)
             for i in self._indices(indices)
         ]
 
@@ -233,16 +235,12 @@ def _each(info: dict[str, Any], count: int) -> list[dict[str, Any]]:
     return infos
 
 
-def _wrapped(env: gymnasium.Env, wrapper_class: type[gymnasium.Wrapper]) -> bool:
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, wrapper_class):
-            return True
-        env = env.env
-    return False
-
-
 def as_vec_env(env: gymnasium.Env | VectorEnv | VecEnv) -> VecEnv:
-    """An environment as stable-baselines3 takes it: one alone, a batched one, or its own kind."""
+    """An environment as stable-baselines3 takes it: its own kind as it is; one alone, or a batched
+    one, with a monitor, so that learning reports returns."""
     if isinstance(env, VecEnv):
         return env
-    return BatchedVecEnv(env) if isinstance(env, VectorEnv) else DummyVecEnv([lambda: env])
+    if isinstance(env, VectorEnv):
+        return VecMonitor(BatchedVecEnv(env))
+    monitored = env if is_wrapped(env, Monitor) else Monitor(env)
+    return DummyVecEnv([lambda: monitored])

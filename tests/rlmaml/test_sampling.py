@@ -84,6 +84,18 @@ def test_recorded_log_probs_are_of_the_unclipped_actions_under_the_acting_policy
         )
 
 
+def test_likeliest_actions_on_request():
+    sampler, params, tasks = cheetah_sampler(deterministic=True)
+    episodes = sampler(params, tasks, (0, 0, 0))
+    first = one(episodes, 0)
+    means = sampler.policy(one(params, 0), first.observations).mean
+    torch.testing.assert_close(first.actions, means, rtol=1e-5, atol=1e-6)
+    sampler.deterministic = False
+    drawn = sampler(params, tasks, (0, 0, 0))
+    assert torch.equal(drawn.observations[:, :, 0], episodes.observations[:, :, 0])
+    assert not torch.equal(drawn.actions, episodes.actions)
+
+
 def test_recorded_rewards_are_the_single_environments():
     """Replay the clipped actions in gymnasium.make's environment, seeded and tasked alike."""
     sampler, params, tasks = cheetah_sampler(tasks=2, episodes=1)

@@ -1,8 +1,10 @@
 """Adapted policies in stable-baselines3 and in plain torch: the same actions, and learning on."""
 
 import json
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -176,9 +178,11 @@ def test_spaces_that_stable_baselines3_cannot_have_are_refused():
 READ = """
 import json, sys
 
+absent = {"rlmaml", "envs", "runners", "gymnasium", "stable_baselines3"}
+
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("rlmaml", "envs", "runners", "gymnasium"):
+        if name.partition(".")[0] in absent:
             raise ImportError(name)
 
 sys.meta_path.insert(0, Absent())
@@ -190,11 +194,21 @@ for path, given in json.load(sys.stdin).items():
     answers[path] = [
         {name: x.tolist() for name, x in module(torch.tensor(each)).items()} for each in given
     ]
-print(json.dumps(answers))
+absent -= {"gymnasium", "stable_baselines3"}
+import numpy as np
+from stable_baselines3 import PPO
+
+model = PPO.load(sys.argv[1], device="cpu")
+with open(sys.argv[2], "rb") as file:
+    statistics = __import__("pickle").load(file)
+given = np.array(json.loads(sys.argv[3]))
+actions = model.predict(statistics.normalize_obs(given), deterministic=True)[0]
+print(json.dumps([answers, actions.tolist()]))
 """
 
 
-def test_a_program_needs_nothing_but_torch(runs, standardised, tmp_path):
+def test_what_is_exported_needs_nothing_of_ours(runs, standardised, tmp_path):
+    """A program needs torch alone, a PPO model and statistics stable-baselines3."""
     shifted = AdaptedPolicy(
         models.CategoricalMLP(4, 3),
         gymnasium.spaces.Discrete(4, start=2),
@@ -218,8 +232,12 @@ def test_a_program_needs_nothing_but_torch(runs, standardised, tmp_path):
             | policy.distribution(each)._asdict()
             for each in inputs
         ]
+    policy, env = adapted(standardised["half-cheetah-vel"])
+    path = tmp_path / "policy.zip"
+    export_sb3(policy, env, path)
+    wide = observations_of(policy.observation_space, 7)
     answer = subprocess.run(
-        [sys.executable, "-I", "-c", READ],
+        [sys.executable, "-I", "-c", READ, path, statistics(path), json.dumps(wide.tolist())],
         input=json.dumps(given),
         capture_output=True,
         text=True,
@@ -227,7 +245,9 @@ def test_a_program_needs_nothing_but_torch(runs, standardised, tmp_path):
         cwd=tmp_path,
     )
     assert answer.returncode == 0, answer.stderr
-    answers = json.loads(answer.stdout)
+    answers, actions = json.loads(answer.stdout)
+    ours, _ = policy.predict(wide, deterministic=True)
+    np.testing.assert_allclose(actions, ours, rtol=1e-6, atol=1e-6)
     for path, batches in expected.items():
         for ours, theirs in zip(batches, answers[path], strict=True):
             assert set(ours) == set(theirs)
@@ -312,3 +332,32 @@ def test_points_of_task_spaces():
         task_points(box, (1,))
     with pytest.raises(UsageError, match="no point of the task space Discrete"):
         task_points(three, (3,))
+
+
+def test_the_example_runs(runs, tmp_path, monkeypatch, capsys):
+    path = Path(__file__).parents[2] / "docs" / "examples" / "continue_with_sb3.py"
+    words = "--copies 2 --n-steps 6 --batch-size 12 --env-steps 60 --every 12 --episodes 2"
+    words += " --seeds 0 --warm-up 12 --normalise all --goal 1 --out"
+    folder = runs["half-cheetah-vel"].path
+    monkeypatch.setattr(sys, "argv", [str(path), str(folder), *words.split(), str(tmp_path)])
+    threads = torch.get_num_threads()
+    names = runpy.run_path(str(path), run_name="__main__")
+    torch.set_num_threads(threads)
+    result = json.loads((tmp_path / "results.json").read_text())
+    starts = ["adapted", "meta-learned", "scratch", "adapted + warm-up"]
+    assert list(result["curves"]) == starts
+    begins = [result["curves"][name][0][0]["env_steps"] for name in starts]
+    assert begins == [18, 18, 0, 18]  # 3 episodes of 6 steps to adapt
+    rows = {name: result["curves"][name][0] for name in starts}
+    first, second = rows["adapted + warm-up"][:2]  # the policy rests
+    assert all(first[kind] == second[kind] for kind in ("deterministic", "std"))
+    assert rows["adapted"][1]["deterministic"] != rows["adapted"][0]["deterministic"]
+    assert (tmp_path / "returns.png").read_bytes().startswith(b"\x89PNG")
+    assert "| adapted + warm-up |" in capsys.readouterr().out
+
+    policy, _ = adapted(runs["half-cheetah-vel"])
+    seen = policy.episodes[0]
+    same = names["standardised"](policy, seen.observations, seen.mask)
+    given = seen.observations[0].numpy()
+    one, other = (each.predict(given, deterministic=True)[0] for each in (policy, same))
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
