@@ -104,4 +104,4 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
         raise UsageError(f"There are no test tasks: {problem}") from problem
     finally:
         env.close()
-    return worlds.task_points(space, np.asarray(task, np.float64).ravel())
+    return worlds.task_points(space, task)

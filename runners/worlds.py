@@ -7,12 +7,13 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import ArrayLike
 
 import rlmaml
 from rlmaml.examples import TaskInputs
@@ -112,7 +113,7 @@ def set_task(env: gymnasium.Env, task: Any) -> None:
         raise UsageError(str(problem)) from problem
 
 
-def task_points(space: gymnasium.Space, numbers: Sequence[float]) -> np.ndarray:
+def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
     """The points of a task space that numbers stand for, one after another.
 
     Args:
@@ -125,7 +126,7 @@ def task_points(space: gymnasium.Space, numbers: Sequence[float]) -> np.ndarray:
     Raises:
         UsageError: they are not points of the space.
     """
-    given = np.asarray(numbers, np.float64)
+    given = np.asarray(numbers, np.float64).ravel()
     size = int(np.prod(space.shape or ()))
     points = given.astype(space.dtype)
     if len(given) % size or (np.dtype(space.dtype).kind == "i" and (points != given).any()):
