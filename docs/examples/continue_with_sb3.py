@@ -158,7 +158,8 @@ def at(points: list[dict[str, float]], env_steps: int, kind: str) -> float | Non
 
 def table(curves: dict[str, list[list[dict[str, float]]]], kind: str) -> str:
     """Mean over seeds, and each seed's, of every start, as Markdown."""
-    lines = [f"| {kind} | " + " | ".join(f"{n // 1000}k" for n in TABLE) + " |"]
+    heads = (f"{n // 1000}k" if n else "start" for n in TABLE)
+    lines = [f"| {kind} | " + " | ".join(heads) + " |"]
     lines.append("|---" * (len(TABLE) + 1) + "|")
     for name, seeds in curves.items():
         cells = []
