@@ -207,7 +207,7 @@ def export(
         raise UsageError(str(problem)) from problem
     steps = (config.inner.steps if steps is None else steps) if task else 0
     if out is None:
-        numbers = "_".join(f"{number:g}" for number in task)
+        numbers = "_".join(f"{number:g}" for number in task)[:100]  # a table is many
         name = f"task-{numbers}-steps-{steps}" if task else "meta"
         out = folder.path / "exports" / f"{name}{SUFFIX[to]}"
     out = _free(out, to)  # before the time is spent
@@ -225,7 +225,7 @@ def export(
         raise UsageError(str(problem)) from problem
     what = f"the policy as meta-learned in {learner.iteration} iterations"
     if task:
-        numbers = " ".join(f"{number:g}" for number in task)
+        numbers = " ".join(f"{number:g}" for number in task[:8]) + " ..." * (len(task) > 8)
         what += f", after {steps} inner steps on {episodes} episodes each of task {numbers}"
     if to == "torch":
         export_torch(policy, out)

@@ -280,6 +280,9 @@ def test_the_command(runs, standardised, tmp_path, capsys):
     assert "VecNormalize.load" in capsys.readouterr().out
     run("export", runs["navigation"].path, "--task", "-0.25", 0.5)
     assert "task -0.25 0.5" in capsys.readouterr().out
+    env = make_single(runs["tabular"].read_config())
+    run("export", runs["tabular"].path, "--task", *env.unwrapped.task.ravel())
+    assert "..." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
