@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
-import tyro
-
-from runners.config import REGISTRY, TrainConfig
+from runners.config import TrainConfig
 from runners.errors import UsageError
+from runners.options import (
+    EvaluateOptions,
+    ExportOptions,
+    RenderOptions,
+    ReportOptions,
+    TrainOptions,
+    parse,
+)
 from runners.presets import PRESETS
 
 USAGE = """\
@@ -32,129 +35,6 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
 
 `rlmaml train PRESET --help`, and the others with --help, explain every option.
 """
-
-CONFIGURE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Meta-train a model over a family of tasks."""
-
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    out: Path | None = None
-    """Run folder to make; runs/PRESET if not given."""
-    resume: Path | None = None
-    """Run folder to go on with, from its newest checkpoint."""
-    init: Path | None = None
-    """Checkpoint or run folder whose meta-parameters to start from."""
-    seeds: tuple[int, ...] = ()
-    """Train one run per seed, in DIR/seed-S, one after the other."""
-    quiet: bool = False
-    """Show no progress."""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Adapt what was meta-trained to held-out tasks, and report how it does after each step."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders. Several are put in one table: those that differ by their seed alone as runs of
-    one method."""
-    against: tuple[str, ...] = ()
-    """Baselines to compare with: random (untrained), pretrained (one policy for all tasks),
-    oracle (it is shown the task). They are trained in DIR/baselines once."""
-    out: Path | None = None
-    """Folder for the comparison of several runs; the one they lie in together if not given."""
-    tasks: int | None = None
-    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
-    steps: int | None = None
-    """Inner steps, the most; 3, or 10 where a run learns from examples, if not given."""
-    episodes: int = 20
-    """Episodes per task and step (runs on episodes)."""
-    queries: int | None = None
-    """Query examples per task, in classification per class (runs on examples); as in training if
-    not given."""
-    step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
-    """Size of the inner steps; as in training if not given."""
-    halve_later_steps: bool = False
-    """Make the steps after the first half as long as it, as the MAML paper does."""
-    seed: int = 0
-    """Draws the tasks and all randomness of the evaluation."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
-    device: str | None = None
-    """Where adaptation runs; as in training if not given."""
-    quiet: bool = False
-    """Show no progress."""
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """Make a video of a task before adaptation and after it, side by side."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    task: tuple[float, ...] = ()
-    """The task: a goal velocity, 0 or 1 for forward or backward, two numbers for a goal on the
-    plane; several tasks are shown one after another. If not given, both directions, else a
-    held-out task drawn by the seed."""
-    steps: int = 1
-    """Inner steps of the adaptation."""
-    out: Path | None = None
-    """An .mp4 or .gif; DIR/videos/task-TASK.mp4 if not given."""
-    size: int = 480
-    """Width and height of either picture, in pixels."""
-    seed: int = 0
-    """Draws the task, the episodes adapted to, the first state and the actions."""
-    episodes: int = 20
-    """Episodes for each inner step."""
-    deterministic: bool = False
-    """Take the likeliest actions instead of drawing them."""
-    pretty: bool = False
-    """Draw shadows, reflections and smooth edges, which is slow without a GPU."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
-    viewer: bool = False
-    """Watch the adapted policy in MuJoCo's own window instead; needs a screen, writes nothing."""
-    quiet: bool = False
-    """Show no progress."""
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Write a page, in one file, that shows what runs have learned."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders. Those that differ by their seed alone are runs of one method."""
-    out: Path | None = None
-    """The page; report.html in the run's folder, or in the one the runs lie in together, if not
-    given."""
-    videos: bool = True
-    """Show the runs' videos, and draw one if there is none."""
-    quiet: bool = False
-    """Show no progress."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Adapt what was meta-trained to one task, and write the policy for use elsewhere."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder (of a run on episodes)."""
-    out: tyro.conf.Positional[Path | None] = None
-    """File to write; in DIR/exports, named after the task, if not given."""
-    to: Literal["sb3", "torch"] = "sb3"
-    """A PPO model of stable-baselines3 (.zip), or a torch.export program (.pt2)."""
-    task: tuple[float, ...] = ()
-    """The task's numbers, such as a goal velocity; the policy before adaptation if not given."""
-    steps: int | None = None
-    """Inner steps; as in training if not given."""
-    episodes: int | None = None
-    """Episodes to play before each inner step; as in training if not given."""
-    seed: int = 0
-    """Draws the episodes, and the value network of a PPO model."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -198,7 +78,7 @@ def _train(words: list[str]) -> None:
         return _list([])
     name = None if words[0].startswith("-") else words[0]
     default = _default_config(name, _value_of(words, "--resume"))
-    options = _parse(
+    options = parse(
         TrainOptions, TrainOptions(default), words[1:] if name else words, f"train {name or ''}"
     )
     from runners import train
@@ -246,7 +126,7 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
 
 
 def _evaluate(words: list[str]) -> None:
-    options = _parse(EvaluateOptions, None, words, "evaluate")
+    options = parse(EvaluateOptions, None, words, "evaluate")
     if not options.runs:
         raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
     from runners import baselines, compare, evaluate, plots
@@ -281,7 +161,7 @@ def _evaluate(words: list[str]) -> None:
 
 
 def _render(words: list[str]) -> None:
-    options = _parse(RenderOptions, None, words, "render")
+    options = parse(RenderOptions, None, words, "render")
     from runners import render, viewer
     from runners.runfolder import RunFolder
 
@@ -302,7 +182,7 @@ def _render(words: list[str]) -> None:
 
 
 def _report(words: list[str]) -> None:
-    options = _parse(ReportOptions, None, words, "report")
+    options = parse(ReportOptions, None, words, "report")
     if not options.runs:
         raise UsageError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
     from runners import report
@@ -314,7 +194,7 @@ def _report(words: list[str]) -> None:
 
 
 def _export(words: list[str]) -> None:
-    options = vars(_parse(ExportOptions, None, words, "export"))
+    options = vars(parse(ExportOptions, None, words, "export"))
     from runners.export import export
     from runners.runfolder import RunFolder
 
@@ -339,29 +219,6 @@ def _list(words: list[str]) -> None:
             data = f"({config.examples.shots} + {config.examples.queries})"
         size = f"{config.tasks} x {data}, {config.iterations} iterations"
         print(f"{name:<{width}}  {what} ({size})")
-
-
-def _parse(kind: type, default, words: list[str], command: str):
-    """tyro, with what it and our dataclasses refuse turned into one-line errors."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                kind,
-                default=default,
-                args=words,
-                prog=f"rlmaml {command}".strip(),
-                config=CONFIGURE,
-                registry=REGISTRY,
-            )
-    except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-        lines = [line.strip(" │╭╮╰╯─-") for line in said.getvalue().splitlines()]
-        lines = [line for line in lines if line and "--help" not in line]  # the first is a title
-        raise UsageError(f"{' '.join(lines[1:])} (rlmaml {command} --help)") from None
-    except ValueError as problem:
-        raise UsageError(str(problem)) from problem
 
 
 def _value_of(words: list[str], flag: str) -> str | None:

@@ -48,7 +48,7 @@ def record(
     folder: RunFolder,
     *,
     task: Any = None,
-    steps: int = 1,
+    steps: int | None = None,
     out: Path | None = None,
     size: int = 480,
     seed: int = 0,
@@ -68,7 +68,7 @@ def record(
         task: a point of the environment's `task_space`, or several, one after another: numbers in
             any arrangement. None: all of a small Discrete space, else a test task that `seed`
             draws.
-        steps: inner steps of the adaptation.
+        steps: inner steps of the adaptation; as in training if None.
         out: an .mp4 or .gif; `videos/task-TASK.mp4` in the run folder if None, or .gif where
             imageio-ffmpeg is not installed.
         size: of each square picture, in pixels.
@@ -82,6 +82,8 @@ def record(
     Raises:
         UsageError: bad arguments, or there is nothing that can be drawn, or no place to write.
     """
+    config = folder.read_config()
+    steps = config.inner.steps if steps is None else steps
     for name, value, least in (
         ("steps", steps, 0),
         ("episodes", episodes, 1),
@@ -90,7 +92,6 @@ def record(
     ):
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}.")
-    config = folder.read_config()
     tasks = choose_tasks(config, task, seed)
     drawing = {"render_mode": "rgb_array", "width": size, "height": size, "pretty": pretty}
     envs = [worlds.make_single(config, **drawing) for _ in range(2)]

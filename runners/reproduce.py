@@ -106,7 +106,7 @@ def evaluate_command(
         if made.get(flag) != value:
             words += [flag, _shown(made.get(flag))]
     if evaluation.get("later_step_size") != config.inner.later_step_size:
-        words += ["--halve-later-steps", "True"]
+        words += ["--halve-later-steps"]
     iteration = evaluation.get("iteration", config.iterations)
     if iteration != config.iterations and len(runs) == 1:
         words += ["--checkpoint", f"{runs[0]}/checkpoints/{iteration:06d}"]

@@ -23,7 +23,7 @@ def watch(
     folder: RunFolder,
     *,
     task: Any = None,
-    steps: int = 1,
+    steps: int | None = None,
     seed: int = 0,
     episodes: int = 20,
     deterministic: bool = False,
@@ -49,6 +49,7 @@ def watch(
     robot: Any = env.unwrapped
     if not hasattr(robot, "markers"):
         raise UsageError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
+    steps = adaptation.config.inner.steps if steps is None else steps
     policies = [adaptation.policy(chosen, steps) for chosen in tasks]
     mujoco = importlib.import_module("mujoco")
     if not importlib.import_module("glfw").init():

@@ -48,7 +48,7 @@ def test_the_budget_is_the_runs_own_environment_steps(tmp_path, hessian):
 
 def test_comparing_writes_and_prints_the_same_numbers(seeds, capsys):
     out = seeds[0].path.parent
-    words = ("--tasks", 3, "--episodes", 2, "--steps", 2, "--quiet", "True")
+    words = ("--tasks", 3, "--episodes", 2, "--steps", 2, "--quiet")
     run("evaluate", *(f.path for f in seeds), "--against", "oracle", "random", "pretrained", *words)
     printed = capsys.readouterr().out
     result = json.loads((out / "comparison.json").read_text())

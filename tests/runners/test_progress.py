@@ -52,7 +52,7 @@ def test_quiet_is_quiet(tmp_path, command):
     if command == "evaluate":
         tiny(out)
         words = ["evaluate", out, "--tasks", 2, "--episodes", 2]
-    assert on_a_terminal(*words, "--quiet", "True") == ""
+    assert on_a_terminal(*words, "--quiet") == ""
 
 
 def test_a_log_file_gets_results_and_no_bars(tmp_path, capsys):

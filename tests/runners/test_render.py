@@ -269,7 +269,7 @@ def test_the_viewer_needs_a_screen(runs, monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["render", str(runs["vel"].path), "--viewer", "True"])
+        cli.main(["render", str(runs["vel"].path), "--viewer"])
     assert "needs a screen" in capsys.readouterr().err
 
 

@@ -1,6 +1,7 @@
 """The page on what runs have learned: its contents, and how a browser shows it."""
 
 import base64
+import dataclasses
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runners import cli, compare, evaluate, pictures, plots, presets, reproduce, wording
+from runners import compare, evaluate, options, pictures, plots, presets, reproduce, wording
 from runners import report as report_module
 from runners.config import changes
 from runners.report import report
@@ -31,13 +32,13 @@ def trained(tmp_path_factory):
     """Run folders: two seeds of navigation with their baselines, a sinusoid."""
     root = tmp_path_factory.mktemp("runs")
     navigation = root / "navigation"
-    run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet", "True")
+    run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
     seeds = [RunFolder(navigation / f"seed-{seed}") for seed in (0, 1)]
     compare.compare(seeds, against=("random", "oracle"), **FEW)
     compare.compare(seeds[:1], against=("random",), **FEW)
     sinusoid = RunFolder(root / "sinusoid")
-    options = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet", "True")
-    run("train", "sinusoid", "--out", sinusoid.path, *options, "--checkpoint-every", 30)
+    settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
+    run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)
     evaluate.evaluate(sinusoid, tasks=20, steps=3, quiet=True)
     return root
 
@@ -55,7 +56,7 @@ def undrawn(monkeypatch):
     variant = pictures.Variant("data:,", 1, 1)
     blank = dict.fromkeys(("light", "dark", "light_narrow", "dark_narrow"), variant)
 
-    def picture(*arguments, alt, caption, **options):
+    def picture(*arguments, alt, caption, **more):
         return pictures.Picture(**blank, alt=alt, caption=caption)
 
     monkeypatch.setattr(pictures, "picture", picture)
@@ -114,7 +115,7 @@ def written(number, decimals):
 
 def test_a_run_on_episodes(runs, capsys):
     folder = runs / "navigation" / "seed-0"
-    run("report", folder, "--quiet", "True")
+    run("report", folder, "--quiet")
     assert f"Written: {folder}/report.html" in capsys.readouterr().out
     page = read(folder / "report.html")
     result = json.loads((folder / "evaluation.json").read_text())
@@ -134,13 +135,13 @@ def test_a_run_on_episodes(runs, capsys):
     assert "rlmaml evaluate runs/navigation/seed-0 --against random --tasks 5" in page.text
     assert "rlmaml render runs/navigation/seed-0" in page.text  # there is no video
     assert str(runs) not in (folder / "report.html").read_text()
-    run("report", folder, "--out", folder / "again.html", "--quiet", "True")
+    run("report", folder, "--out", folder / "again.html", "--quiet")
     assert (folder / "again.html").read_text() == (folder / "report.html").read_text()
 
 
 def test_kinds_of_task_that_were_seen_are_not_called_new(runs, undrawn):
     place = runs / "dir"
-    run("train", "half-cheetah-dir", "--out", place, *TINY, "--quiet", "True")
+    run("train", "half-cheetah-dir", "--out", place, *TINY, "--quiet")
     evaluate.evaluate(RunFolder(place), tasks=4, episodes=2, steps=1, quiet=True)
     page = read(report([RunFolder(place)], quiet=True))
     assert "never seen" not in page.text
@@ -285,8 +286,8 @@ def test_a_picture_of_very_many_points_is_kept_as_png():
 def test_methods_stand_beside_the_first(runs, undrawn):
     """What differs by more than the seed."""
     place = runs / "navigation" / "seed-0"
-    options = ("--inner.step-size", 0.02, "--quiet", "True")
-    run("train", "navigation", "--out", runs / "navigation" / "far", *TINY, *options)
+    settings = ("--inner.step-size", 0.02, "--quiet")
+    run("train", "navigation", "--out", runs / "navigation" / "far", *TINY, *settings)
     folders = [RunFolder(runs / "navigation" / "far"), RunFolder(place)]
     page = read(report(folders, out=runs / "two.html", quiet=True))
     assert "Figures here are of inner.step_size 0.02" in page.text
@@ -328,14 +329,14 @@ def test_videos_that_are_too_large_are_left_out(tmp_path):
 def test_commands_make_the_same_settings(preset, known):
     more = ["--policy.hidden", "7", "9", "--chunk-size", "None", "--env.kwargs", '{"a": "b c"}']
     more += ["--optimiser.clip-norm", "2", "--normalise-observations", "True", "--seed", "3"]
-    default = cli.TrainOptions(presets.PRESETS[preset][1])
-    wanted = cli._parse(cli.TrainOptions, default, more, "train").config
-    named = wanted if known else cli.dataclasses.replace(wanted, preset="mine")
+    default = options.TrainOptions(presets.PRESETS[preset][1])
+    wanted = options.parse(options.TrainOptions, default, more, "train").config
+    named = wanted if known else dataclasses.replace(wanted, preset="mine")
     words = shlex.split(reproduce.train_command(named, "runs/x", init="runs/y"))
     assert words[:2] == ["rlmaml", "train"]
     assert words[2] == preset or not known
-    base = cli.TrainOptions(presets.PRESETS[words[2]][1])
-    got = cli._parse(cli.TrainOptions, base, words[3:], "train")
+    base = options.TrainOptions(presets.PRESETS[words[2]][1])
+    got = options.parse(options.TrainOptions, base, words[3:], "train")
     assert [change for change in changes(wanted, got.config) if "preset" not in change] == []
     assert got.config.iterations == wanted.iterations
     assert str(got.init) == "runs/y"
@@ -348,7 +349,7 @@ def test_the_command_of_an_evaluation(runs):
         folder, **settings, halve_later_steps=True, checkpoint=folder.checkpoints / "000030"
     )
     command = reproduce.evaluate_command(folder.read_config(), made, ["runs/sinusoid"])
-    got = cli._parse(cli.EvaluateOptions, None, shlex.split(command)[2:], "evaluate")
+    got = options.parse(options.EvaluateOptions, None, shlex.split(command)[2:], "evaluate")
     assert {name: getattr(got, name) for name in settings} == settings
     assert got.halve_later_steps
     assert str(got.checkpoint) == "runs/sinusoid/checkpoints/000030"
