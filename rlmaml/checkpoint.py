@@ -95,6 +95,8 @@ def load(place: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing, or its SHA-256 is not the manifest's.
     """
+    if not place.exists():
+        raise CheckpointError(f"There is no checkpoint {place}.")
     try:
         manifest = json.loads((place / MANIFEST).read_text())
         hashes = manifest.pop("sha256")

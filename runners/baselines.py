@@ -2,7 +2,7 @@
 
 random      the same network, untrained, adapted by the same inner loop
 pretrained  one policy (or predictor) for all tasks, trained without adaptation on as many
-            environment steps, then adapted by the same inner loop
+            episodes, then adapted by the same inner loop
 oracle      the same, but it is shown the task; it does not adapt
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from fractions import Fraction
+from typing import Literal, NamedTuple, get_args
 
 from rlmaml import checkpoint
 from rlmaml.outer import ObjectiveConfig
 from runners import train
+from runners.build import build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
@@ -23,52 +25,88 @@ Baseline = Literal["random", "pretrained", "oracle"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 
 
-def baseline_run(folder: RunFolder, name: Baseline, *, quiet: bool = False) -> RunFolder:
-    """The finished baseline of a run, in its folder's `baselines/NAME`.
+class Plan(NamedTuple):
+    """A baseline that is there, or is to be trained."""
 
-    It is trained if it is not there, gone on with if it was interrupted, and reused otherwise.
+    place: RunFolder
+    config: TrainConfig
+    exists: bool
+
+    @property
+    def finished(self) -> bool:
+        done = checkpoint.available(self.place.checkpoints)
+        return self.exists and bool(done) and done[-1] >= self.config.iterations
+
+
+def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Plan:
+    """A run's baseline, in its folder's `baselines/NAME`, found possible before time is spent.
+
+    Args:
+        folder: the run.
+        name: of the baseline.
+        device: to train on; the run's own if None. One begun elsewhere goes on where it began.
 
     Raises:
         UsageError: one was trained with other settings, or this family cannot have it.
-        SystemExit: stopped by a signal, after saving.
     """
     config = baseline_config(folder.read_config(), name)
     place = RunFolder(folder.path / "baselines" / name)
-    if not place.path.exists():
-        return train.train(config, place.path, quiet=quiet)
-    differing = changes(place.read_config(), config)
-    if differing:
-        raise UsageError(
-            f"{place.path} was trained with other settings ({'; '.join(differing)}): move it away "
-            "to have it trained anew."
+    exists = place.path.exists() and any(place.path.iterdir())
+    if exists:
+        found = place.read_config()
+        config = dataclasses.replace(
+            config, device=found.device, sampling_device=found.sampling_device
         )
-    done = checkpoint.available(place.checkpoints)
-    if not done or done[-1] < config.iterations:
-        train.resume(place, config, quiet=quiet)
-    return place
+        differing = changes(found, config)
+        if differing:
+            raise UsageError(
+                f"{place.path} was trained with other settings ({'; '.join(differing)}): move it "
+                "away to have it trained anew."
+            )
+    elif device is not None:
+        config = dataclasses.replace(config, device=device, sampling_device="cpu")
+    planned = Plan(place, config, exists)
+    if not planned.finished:
+        build(config, tasks=1).close()
+    return planned
+
+
+def trained(planned: Plan, *, quiet: bool = False) -> RunFolder:
+    """The finished baseline: trained now, gone on with if it was interrupted, or as it is.
+
+    Raises:
+        SystemExit: stopped by a signal, after saving.
+    """
+    if planned.finished:
+        return planned.place
+    if planned.exists:
+        return train.resume(planned.place, planned.config, quiet=quiet)
+    return train.train(planned.config, planned.place.path, quiet=quiet)
 
 
 def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     """The settings of a run's baseline: the run's own but for what makes the baseline.
 
-    The iterations of `pretrained` and `oracle` are as many as cost the run's environment steps (or
-    examples): a meta-iteration's inner steps cost some too.
+    `pretrained` and `oracle` have as many episodes (or examples) as the run, whose meta-iterations
+    need some for their inner steps: so many more iterations, or, where the learning rate has a
+    schedule, which is made for a number of them, so many more tasks an iteration.
     """
     if name == "random":
         return dataclasses.replace(config, iterations=0)
-    sets = config.inner.steps * (1 + (config.inner.hessian == "separate"))
-    cost = 1 + sets
-    if config.data == "examples":
-        support = config.examples.shots * (1 + (config.inner.hessian == "separate"))
-        cost = 1 + support / config.examples.queries
+    support, query = config.inner.steps, 1  # sets of episodes
+    if config.data == "examples":  # all inner steps share one set
+        support, query = config.examples.shots, config.examples.queries
+    cost = Fraction(query + support * (1 + (config.inner.hessian == "separate")), query)
+    more = {"iterations": math.ceil(config.iterations * cost)}
+    if config.outer == "optimiser" and config.optimiser.schedule is not None:
+        more = {"tasks": math.ceil(config.tasks * cost)}
     objective = config.objective
     if objective.name == "e-maml":  # its score term is of inner data, and there are none
         objective = ObjectiveConfig(reduction=objective.reduction)
-    inner = dataclasses.replace(config.inner, steps=0, hessian="support")
     return dataclasses.replace(
         config,
-        iterations=math.ceil(config.iterations * cost),
-        inner=inner,
+        **more,
+        inner=dataclasses.replace(config.inner, steps=0, hessian="support"),
         objective=objective,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
     )

@@ -129,7 +129,7 @@ def _evaluate(words: list[str]) -> None:
     options = parse(EvaluateOptions, None, words, "evaluate")
     if not options.runs:
         raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
-    from runners import baselines, compare, evaluate, plots
+    from runners import baselines, compare, evaluate, grouping, plots
     from runners.runfolder import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
@@ -142,7 +142,7 @@ def _evaluate(words: list[str]) -> None:
     if against or len(folders) > 1:
         result = compare.compare(folders, against=against, out=options.out, **settings)
         print(compare.table(result))
-        out = Path(result["folder"])
+        out = options.out or grouping.common_folder(list(options.runs))
         plots.comparison(result, out / "plots" / "comparison.png", result["preset"])
         print(f"Written: {out}/comparison.json, comparison.csv, plots/comparison.png")
         return
@@ -189,7 +189,13 @@ def _report(words: list[str]) -> None:
     from runners.runfolder import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
-    out = report.report(folders, out=options.out, videos=options.videos, quiet=options.quiet)
+    out = report.report(
+        folders,
+        out=options.out,
+        videos=options.videos,
+        device=options.device,
+        quiet=options.quiet,
+    )
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners import evaluate, statistics
-from runners.baselines import Baseline, baseline_run
-from runners.config import TrainConfig, flat
+from runners import evaluate, statistics, wording
+from runners.baselines import Baseline, plan, trained
 from runners.errors import UsageError
+from runners.grouping import by_method, check_place, check_runs, common_folder
 from runners.runfolder import RunFolder, versions, write_csv, write_json
 
 Floats = NDArray[np.float64]
-META = "meta-trained"
 
 
 def compare(
@@ -44,44 +44,50 @@ def compare(
         the gap to the oracle that is closed, and environment steps of training.
 
     Raises:
-        UsageError: runs of several families or metrics, and all that training and evaluating raise.
+        UsageError: runs of several families, a folder that holds another comparison, and all that
+            training and evaluating raise.
     """
     configs = [folder.read_config() for folder in folders]
-    families = {(config.env.id, str(config.env.kwargs), config.data) for config in configs}
-    if len(families) > 1:
-        raise UsageError(
-            "Runs are compared on the same tasks, but these have several families: "
-            f"{', '.join(sorted({config.env.id for config in configs}))} with other arguments or "
-            "data. Evaluate them one by one."
-        )
+    check_runs(folders, configs)
+    out = out or common_folder([folder.path for folder in folders])
+    check_place(out, folders)
     runs = by_method(folders, configs)
     main = next(iter(runs))
-    for name in against:
-        runs[name] = [baseline_run(folder, name, quiet=quiet) for folder in runs[main]]
-    found: dict[str, list[dict[str, Any]]] = {}
-    steps, checkpoint = settings.pop("steps", None), settings.pop("checkpoint", None)
+    checkpoint, steps = settings.pop("checkpoint", None), settings.pop("steps", None)
     if checkpoint not in (None, Path("best")) and len(folders) > 1:
         raise UsageError(
             f"--checkpoint {checkpoint} is one run's, and several are compared: use `best`, or the "
             "newest."
         )
-    for name, places in runs.items():
-        own = {"steps": 0 if name == "oracle" else steps}
-        own["checkpoint"] = (
-            None if name in against else checkpoint
-        )  # a baseline is used as it ended
-        found[name] = [evaluate.evaluate(place, quiet=quiet, **own, **settings) for place in places]
+    if configs[0].data == "examples" and settings.get("queries") is None:
+        settings["queries"] = configs[0].examples.queries  # the same for all
+
+    def results(places: list[RunFolder], **own: Any) -> list[dict[str, Any]]:
+        return [_evaluate(place, quiet=quiet, **own, **settings) for place in places]
+
+    # What is asked for is found out to be possible before hours go into baselines.
+    device = settings.get("device")
+    plans = {name: [plan(each, name, device=device) for each in runs[main]] for name in against}
+    found = {
+        name: results(places, steps=steps, checkpoint=checkpoint) for name, places in runs.items()
+    }
+    for name, planned in plans.items():
+        runs[name] = [trained(each, quiet=quiet) for each in planned]
+        found[name] = results(runs[name], steps=0 if name == "oracle" else steps)
     first = found[main][0]
     metric, tasks = first["metric"], [task["task"] for task in first["per_task"]]
     scores = {
-        name: np.array([[task[metric] for task in run["per_task"]] for run in results], float)
-        for name, results in found.items()
+        name: np.array([[task[metric] for task in run["per_task"]] for run in evaluations], float)
+        for name, evaluations in found.items()
+    }
+    # A step after which some task's score is not finite has none.
+    finite = {
+        name: np.where(np.isfinite(values).all((0, 1)), values, np.nan)
+        for name, values in scores.items()
     }
     # Its score before adaptation counts as none of the gap to the oracle closed.
     reference = "random" if "random" in against else main
-    out = out or common_folder([folder.path for folder in folders])
     result = {
-        "folder": str(out),
         "metric": metric,
         "note": first["note"],
         "preset": first["preset"],
@@ -91,14 +97,18 @@ def compare(
             name: first[name]
             for name in ("episodes", "shots", "queries", "step_size", "later_step_size", "seed")
         },
+        "checkpoint": None if checkpoint is None else checkpoint.name,
         "reference": reference if "oracle" in against else None,
         "methods": {
             name: {
-                "runs": [str(place.path) for place in runs[name]],
+                "runs": [_relative(place.path, out) for place in runs[name]],
                 "seeds": [place.read_config().seed for place in runs[name]],
-                "train_env_steps": [run["train_env_steps"] for run in found[name]],
-                **_summary(scores[name]),
-                **_gap(name, scores, reference),
+                **{
+                    field: [run[field] for run in found[name]]
+                    for field in ("iteration", "train_env_steps", "step_size", "later_step_size")
+                },
+                **_summary(finite[name]),
+                **_gap(name, finite, reference),
                 "scores": scores[name].tolist(),
             }
             for name in runs
@@ -111,25 +121,27 @@ def compare(
     return result
 
 
-def by_method(folders: list[RunFolder], configs: list[TrainConfig]) -> dict[str, list[RunFolder]]:
-    """The runs by method: by the settings in which they differ, the seed apart."""
-    settings = [flat(config.to_dict()) for config in configs]
-    ignored = {"seed", "preset", "threads", "tensorboard", "checkpoint_every", "log_every"}
-    differing = [
-        name
-        for name in settings[0]
-        if name not in ignored and any(other.get(name) != settings[0][name] for other in settings)
-    ]
-    methods: dict[str, list[RunFolder]] = {}
-    for folder, setting in zip(folders, settings, strict=True):
-        label = ", ".join(f"{name} {setting.get(name)}" for name in differing) or META
-        methods.setdefault(label, []).append(folder)
-    return methods
+def _evaluate(place: RunFolder, **settings: Any) -> dict[str, Any]:
+    try:
+        result = evaluate.evaluate(place, **settings)
+    except FloatingPointError as problem:
+        raise FloatingPointError(f"{place.path}: {problem}") from problem
+    planned = place.read_config().iterations
+    if result["iteration"] < planned and settings.get("checkpoint") is None:
+        print(
+            f"{place.path} has done {result['iteration']} of its {planned} iterations; baselines "
+            "have the budget of all of them.",
+            file=sys.stderr,
+        )
+    return result
+
+
+def _relative(path: Path, start: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
 
 
 def _summary(scores: Floats) -> dict[str, Any]:
-    """Of scores [R, N, K+1]; NaN for a step after which some score is not finite."""
-    scores = np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)
+    """Of scores [R, N, K+1]."""
     summary: dict[str, Any] = {"run_means": scores.mean(1).tolist()}
     for name, statistic in (
         ("mean", statistics.mean),
@@ -154,14 +166,6 @@ def _gap(name: str, scores: dict[str, Floats], reference: str) -> dict[str, Any]
     return gap
 
 
-def common_folder(paths: list[Path]) -> Path:
-    if len(paths) == 1:
-        return paths[0]
-    if len({path.is_absolute() for path in paths}) > 1:
-        paths = [path.absolute() for path in paths]
-    return Path(os.path.commonpath(paths))
-
-
 def _rows(result: dict[str, Any]) -> Iterator[tuple]:
     """A row per method, run, task and step."""
     for name, method in result["methods"].items():
@@ -178,10 +182,8 @@ def table(result: dict[str, Any]) -> str:
     many = f", {runs} runs" if runs > 1 else ""
     note = f" ({result['note']})" if result["note"] else ""
     title = f"{result['metric']} on {len(result['tasks'])} held-out tasks{many}{note}"
-    large = any(
-        abs(value) >= 10 for method in result["methods"].values() for value in method["mean"]
-    )
-    digits = 1 if result["metric"] == "return" and large else 3
+    values = [value for method in result["methods"].values() for value in method["mean"]]
+    digits = wording.digits(result["metric"], values)
 
     def interval(values: list[float], ends: list[list[float]]) -> list[str]:
         return [
@@ -191,7 +193,7 @@ def table(result: dict[str, Any]) -> str:
             for value, low, high in zip(values, *ends, strict=True)
         ]
 
-    rows = [(title, [_steps(k) for k in result["steps"]])]
+    rows = [(title, [wording.steps(k) for k in result["steps"]])]
     for name, method in result["methods"].items():
         rows.append((f"{name}: mean", interval(method["mean"], method["mean_ci95"])))
         rows.append(("  interquartile mean", interval(method["iqm"], method["iqm_ci95"])))
@@ -201,7 +203,12 @@ def table(result: dict[str, Any]) -> str:
                 for seed, means in zip(method["seeds"], method["run_means"], strict=True)
             ]
         if method["gap_closed"] is not None:
-            rows.append(("  gap to oracle closed", [f"{v:.0%}" for v in method["gap_closed"]]))
+            rows.append(
+                (
+                    "  gap to oracle closed",
+                    [f"{v:.0%}" if np.isfinite(v) else "–" for v in method["gap_closed"]],
+                )
+            )
         trained = np.mean(method["train_env_steps"]) / 1e6
         what = "env steps" if result["episodes"] else "examples"
         rows.append((f"  trained on {trained:.1f} million {what}", []))
@@ -211,7 +218,3 @@ def table(result: dict[str, Any]) -> str:
         (f"{label:<{width}}" + "".join(f"{cell:>{column}}" for cell in cells)).rstrip()
         for label, cells in rows
     )
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'s' * (count != 1)}"

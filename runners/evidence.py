@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlmaml import checkpoint
-from runners import compare, evaluate, reproduce, wording
-from runners.baselines import BASELINES
+from runners import compare, evaluate, grouping, reproduce, wording
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
@@ -61,8 +60,6 @@ class Evidence:
         gap = method["gap_closed"] if method else None
         if method is None or len(self.evaluations) == 1:
             mean, half = np.array(first["mean"]), np.array(first["ci95"])
-            # The gap is of the comparison's scores, which may be another checkpoint's.
-            gap = None if self.warnings else gap
             return {**first, "low": mean - half, "high": mean + half, "gap_closed": gap}
         assert self.comparison is not None
         metric = self.comparison["metric"]
@@ -80,8 +77,8 @@ class Evidence:
                 for task, values in zip(self.comparison["tasks"], scores, strict=True)
             ],
             "tasks": len(self.comparison["tasks"]),
-            **{
-                name: _mean([run[name] for run in self.evaluations])
+            **{  # which are of the comparison only if nobody has evaluated otherwise since
+                name: {} if self.warnings else _mean([run[name] for run in self.evaluations])
                 for name in ("groups", "others")
             },
         }
@@ -135,12 +132,15 @@ class Evidence:
         return named
 
 
-def gather(folders: list[RunFolder], out: Path, *, quiet: bool = False) -> Evidence:
+def gather(
+    folders: list[RunFolder], out: Path, *, device: str | None = None, quiet: bool = False
+) -> Evidence:
     """Read what the runs' folders hold, and make what is missing.
 
     Args:
         folders: the runs.
         out: folder for the comparison of several runs, if there is none where they lie.
+        device: for evaluations that are missing; the runs' own if None.
         quiet: show no progress.
 
     Raises:
@@ -148,17 +148,22 @@ def gather(folders: list[RunFolder], out: Path, *, quiet: bool = False) -> Evide
             cannot be compared.
     """
     all_configs = [folder.read_config() for folder in folders]
-    methods = compare.by_method(folders, all_configs)
-    comparison = _comparison(folders, methods, out, quiet)
+    methods = grouping.by_method(folders, all_configs)
+    comparison = _comparison(folders, out, device, quiet)
     main, runs = next(iter(methods.items()))
-    evaluations = [_evaluation(folder, quiet) for folder in runs]
+    evaluations = [_evaluation(folder, device, quiet) for folder in runs]
     warnings = []
-    if comparison is not None:
-        compared = sorted(comparison["methods"][main]["train_env_steps"])
-        if compared != sorted(run["train_env_steps"] for run in evaluations):
+    if comparison is not None and not _same_scores(comparison, main, evaluations):
+        if len(folders) == 1:
+            comparison = None
             warnings.append(
-                "The comparison was made with another checkpoint, trained on "
-                f"{wording.listed(wording.amount(count) for count in compared)} steps or examples."
+                "The run has been evaluated since it was compared with baselines, on another "
+                "checkpoint or other tasks, steps or draws: the comparison is left out."
+            )
+        else:
+            warnings.append(
+                "Runs have been evaluated since they were compared, on other checkpoints or other "
+                "tasks, steps or draws: what is shown is the comparison."
             )
     return Evidence(
         methods=methods,
@@ -172,7 +177,14 @@ def gather(folders: list[RunFolder], out: Path, *, quiet: bool = False) -> Evide
     )
 
 
-def _evaluation(folder: RunFolder, quiet: bool) -> Result:
+def _same_scores(comparison: Result, main: str, evaluations: list[Result]) -> bool:
+    """Whether the runs were last evaluated in the comparison."""
+    metric = comparison["metric"]
+    compared = {str(values) for values in comparison["methods"][main]["scores"]}
+    return compared == {str([t[metric] for t in run["per_task"]]) for run in evaluations}
+
+
+def _evaluation(folder: RunFolder, device: str | None, quiet: bool) -> Result:
     """The run's evaluation, made now if it is not there or of an older checkpoint."""
     made = _read(folder.evaluation, ("metric", "steps", "mean", "ci95", "per_task"))
     done = checkpoint.available(folder.checkpoints)
@@ -182,30 +194,20 @@ def _evaluation(folder: RunFolder, quiet: bool) -> Result:
         if folder.evaluation.stat().st_mtime < newest.stat().st_mtime:
             made = None
     if made is None:
-        evaluate.evaluate(folder, quiet=quiet)
+        evaluate.evaluate(folder, device=device, quiet=quiet)
         made = _read(folder.evaluation, ())
         assert made is not None
     return {"note": "", "groups": {}, "others": {}, "fits": [], "versions": {}} | made
 
 
 def _comparison(
-    folders: list[RunFolder], methods: dict[str, list[RunFolder]], out: Path, quiet: bool
+    folders: list[RunFolder], out: Path, device: str | None, quiet: bool
 ) -> Result | None:
     """The comparison of just these runs; of one run, None if there is none."""
-    wanted = {
-        name: sorted(folder.read_config().seed for folder in runs) for name, runs in methods.items()
-    }
-    together = compare.common_folder([folder.path for folder in folders])
+    together = grouping.common_folder([folder.path for folder in folders])
     for place in dict.fromkeys((together, out)):
         found = _read(place / "comparison.json", ("methods", "steps", "tasks", "metric"))
-        if found is None:
-            continue
-        own = {
-            name: sorted(method["seeds"])
-            for name, method in found["methods"].items()
-            if name not in BASELINES
-        }
-        if own == wanted:
+        if found is not None and grouping.is_of(found, place, folders):
             return found
     if len(folders) == 1:
         return None
@@ -214,7 +216,7 @@ def _comparison(
             f"{out / 'comparison.json'} is of other runs: name all of those, or give another place "
             "(--out DIR/report.html)."
         )
-    compare.compare(folders, out=out, quiet=quiet)
+    compare.compare(folders, out=out, device=device, quiet=quiet)
     return _read(out / "comparison.json", ())
 
 

@@ -112,6 +112,8 @@ class ReportOptions:
     given."""
     videos: bool = True
     """Show the runs' videos, and draw one if there is none."""
+    device: str | None = None
+    """Where evaluations that are missing are made; as in training if not given."""
     quiet: bool = False
     """Show no progress."""
 

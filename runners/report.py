@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from runners import compare, pictures, plots, reproduce, wording
+from runners import grouping, pictures, plots, reproduce, wording
 from runners.baselines import BASELINES
 from runners.errors import UsageError
 from runners.evidence import Evidence, gather
@@ -25,6 +25,7 @@ def report(
     *,
     out: Path | None = None,
     videos: bool = True,
+    device: str | None = None,
     quiet: bool = False,
 ) -> Path:
     """Write a page on one run, or on several that are compared or are seeds of one method.
@@ -37,6 +38,7 @@ def report(
         out: the page; report.html in the run's folder, or in the one the runs lie in together, if
             None.
         videos: show those in the runs' videos/, and render one if there are none.
+        device: for evaluations that are missing; the runs' own if None.
         quiet: show no progress.
 
     Returns:
@@ -46,10 +48,10 @@ def report(
         UsageError: not a run folder, nothing trained, runs that cannot be compared, or a page that
             cannot be written.
     """
-    out = out or compare.common_folder([folder.path for folder in folders]) / "report.html"
+    out = out or grouping.common_folder([folder.path for folder in folders]) / "report.html"
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
-    evidence = gather(folders, out.parent, quiet=quiet)
+    evidence = gather(folders, out.parent, device=device, quiet=quiet)
     page = _page(evidence, _videos(evidence, quiet) if videos else None)
     try:
         write_text(out, page)

@@ -107,6 +107,13 @@ def evaluate_command(
             words += [flag, _shown(made.get(flag))]
     if evaluation.get("later_step_size") != config.inner.later_step_size:
         words += ["--halve-later-steps"]
+    if evaluation.get("checkpoint") is not None:  # of a comparison
+        words += [
+            "--checkpoint",
+            "best"
+            if evaluation["checkpoint"] == "best"
+            else f"{runs[0]}/checkpoints/{evaluation['checkpoint']}",
+        ]
     iteration = evaluation.get("iteration", config.iterations)
     if iteration != config.iterations and len(runs) == 1:
         words += ["--checkpoint", f"{runs[0]}/checkpoints/{iteration:06d}"]

@@ -11,9 +11,10 @@ import torch
 
 import rlmaml
 from rlmaml import checkpoint, tree
+from rlmaml.random import Phase
 from runners import baselines, cli, evaluate, presets
 from runners.baselines import baseline_config
-from runners.compare import compare
+from runners.compare import compare, table
 from runners.runfolder import RunFolder
 from tests.runners.test_cli import TINY, learned, run, tiny
 
@@ -26,6 +27,10 @@ def seeds(tmp_path_factory):
     words = ["train", "half-cheetah-dir", "--out", out, *TINY, "--seeds", 0, 1]
     run(*words)
     return [RunFolder(out / f"seed-{seed}") for seed in (0, 1)]
+
+
+def baseline(folder, name):
+    return baselines.trained(baselines.plan(folder, name), quiet=True)
 
 
 def test_baselines_are_what_they_are_called():
@@ -41,7 +46,7 @@ def test_baselines_are_what_they_are_called():
 @pytest.mark.parametrize("hessian", ["support", "separate"])
 def test_the_budget_is_the_runs_own_environment_steps(tmp_path, hessian):
     folder = tiny(tmp_path / "run", "--inner.hessian", hessian, "--inner.steps", "2")
-    trained = baselines.baseline_run(folder, "pretrained", quiet=True)
+    trained = baseline(folder, "pretrained")
     totals = [learned(each).state["totals"]["env_steps"] for each in (folder, trained)]
     assert totals[0] == totals[1] == 4 * (5 if hessian == "separate" else 3) * 2 * 3 * 6
 
@@ -79,15 +84,31 @@ def test_comparing_writes_and_prints_the_same_numbers(seeds, capsys):
     assert float(row["return"]) == place
 
 
-def test_all_methods_meet_the_same_tasks_and_draws(seeds):
+def test_all_methods_meet_the_same_tasks_and_draws(seeds, monkeypatch):
+    keys = []
+    collect = evaluate.collect
+
+    def noted(*arguments, key, **more):
+        keys.append(key)
+        return collect(*arguments, key=key, **more)
+
+    monkeypatch.setattr(evaluate, "collect", noted)
     compare(seeds, against=("random", "oracle"), **SMALL)
+    assert len(keys) == 6
+    assert set(keys) == {(0, 0, Phase.EVALUATION_ROLLOUT)}
     places = [*seeds, *(seeds[0].path / "baselines" / n for n in ("random", "oracle"))]
     found = [json.loads((getattr(p, "path", p) / "evaluation.json").read_text()) for p in places]
     assert len({str([task["task"] for task in each["per_task"]]) for each in found}) == 1
 
 
+def test_without_random_the_gap_begins_before_adaptation(seeds):
+    result = compare(seeds, against=("oracle",), **SMALL)
+    assert result["reference"] == "meta-trained"
+    assert result["methods"]["meta-trained"]["gap_closed"][0] == 0
+
+
 def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
-    folder = baselines.baseline_run(seeds[0], "random", quiet=True)
+    folder = baseline(seeds[0], "random")
     untrained = seeds[0].path.parent / "untrained"
     if not untrained.exists():
         run("train", "half-cheetah-dir", "--out", untrained, *TINY, "--iterations", 0)
@@ -100,16 +121,16 @@ def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
 
 
 def test_baselines_are_trained_once_and_gone_on_with(seeds, monkeypatch):
-    first = baselines.baseline_run(seeds[0], "pretrained", quiet=True)
+    first = baseline(seeds[0], "pretrained")
     before = (first.path / "metrics.jsonl").read_bytes()
-    baselines.baseline_run(seeds[0], "pretrained", quiet=True)
+    baseline(seeds[0], "pretrained")
     assert (first.path / "metrics.jsonl").read_bytes() == before
     newest = checkpoint.latest(first.checkpoints)  # as though stopped before the last checkpoint
     whole = learned(first)
     for part in newest.iterdir():
         part.unlink()
     newest.rmdir()
-    again = learned(baselines.baseline_run(seeds[0], "pretrained", quiet=True))
+    again = learned(baseline(seeds[0], "pretrained"))
     assert again.iteration == whole.iteration
     assert all(map(torch.equal, tree.leaves(again.meta), tree.leaves(whole.meta)))
 
@@ -128,6 +149,84 @@ def test_the_best_checkpoint_is_the_runs_own(tmp_path):
     result = compare([folder], against=("random",), checkpoint=Path("best"), **SMALL)
     best = evaluate.evaluate(folder, checkpoint=Path("best"), **SMALL)
     assert result["methods"]["meta-trained"]["mean"] == pytest.approx(best["mean"], rel=1e-5)
+
+
+def test_a_learning_rate_schedule_is_not_stretched():
+    """It is made for a number of iterations: so many more tasks are drawn in each instead."""
+    _, config = presets.PRESETS["sinusoid"]
+    schedule = {"schedule": "OneCycleLR", "schedule_kwargs": {"max_lr": 1.0, "total_steps": 100}}
+    optimiser = dataclasses.replace(config.optimiser, **schedule)
+    config = dataclasses.replace(config, optimiser=optimiser, iterations=100)
+    pretrained = baseline_config(config, "pretrained")
+    assert (pretrained.iterations, pretrained.tasks) == (100, 2 * config.tasks)
+
+
+def test_another_comparison_is_not_overwritten(seeds, tmp_path, capsys):
+    others = [tiny(tmp_path / name, preset="half-cheetah-dir") for name in ("a", "b", "c")]
+    compare(others[:2], **SMALL)
+    before = (tmp_path / "comparison.json").read_text()
+    refused("evaluate", *(f.path for f in others[1:]), message="compares other runs", by=capsys)
+    assert (tmp_path / "comparison.json").read_text() == before
+    compare(others, **SMALL)  # which are those and one more
+    refused("evaluate", others[0].path, others[0].path, message="named twice", by=capsys)
+    refused("evaluate", *(f.path for f in others), "--out", "/", message="--out", by=capsys)
+
+
+def test_impossible_comparisons_are_refused_before_anything_is_trained(tmp_path, capsys):
+    folder = tiny(tmp_path / "run")
+    all_three = ("evaluate", folder.path, "--against", *baselines.BASELINES)
+    refused(*all_three, "--tasks", 0, message="at least 1", by=capsys)
+    refused(
+        *all_three, "--checkpoint", tmp_path / "nope", message="There is no checkpoint", by=capsys
+    )
+    refused(*all_three, "--device", "cuda:9", message="No such CUDA device", by=capsys)
+    words = ("--iterations", 1, "--tasks", 2, "--threads", 1, "--validation-tasks", 0)
+    run("train", "digits", "--out", tmp_path / "digits", *words)
+    images = ("evaluate", tmp_path / "digits", "--against", "pretrained", "oracle")
+    refused(*images, message="beside a vector", by=capsys)
+    assert not (folder.path / "baselines").exists()
+    assert not (tmp_path / "digits" / "baselines").exists()
+
+
+def test_steps_that_diverge_have_no_score_and_no_gap(tmp_path, capsys):
+    words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
+    run("train", "sinusoid", "--out", tmp_path / "run", *words)
+    folder = RunFolder(tmp_path / "run")
+    result = compare(
+        [folder], against=("random", "oracle"), tasks=4, steps=3, step_size=1e12, quiet=True
+    )
+    assert np.isnan(result["methods"]["meta-trained"]["gap_closed"][-1])
+    assert "diverged" in table(result)
+    assert "inf" not in table(result)
+    assert capsys.readouterr().err == ""
+    policy = tiny(tmp_path / "policy")
+    refused(
+        "evaluate",
+        policy.path,
+        "--against",
+        "random",
+        "--step-size",
+        "1e30",
+        message=str(policy.path),
+        by=capsys,
+    )
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path, capsys):
+    folder = tiny(tmp_path / "run", "--iterations", 2)
+    folder.write_config(dataclasses.replace(folder.read_config(), iterations=4))
+    compare([folder], against=("random",), **SMALL)
+    assert "2 of its 4 iterations" in capsys.readouterr().err
+
+
+def refused(*words, message, by):
+    by.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(word) for word in words])
+    assert stop.value.code == 2
+    errors = by.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 def test_later_steps_may_be_half_as_long(seeds):
@@ -170,22 +269,19 @@ def test_other_families_and_other_baselines_are_refused(seeds, tmp_path, capsys)
     other = tiny(tmp_path / "vel")
     place = tmp_path / "vel" / "baselines" / "random"
     run("train", "half-cheetah-vel", "--out", place, *TINY, "--iterations", 0, "--seed", 5)
-    for words, message in (
-        (("evaluate", seeds[0].path, other.path), "several families"),
-        (("evaluate", other.path, "--against", "random"), "seed: 5 -> 0"),
-        (("evaluate",), "Name a run folder"),
-        (("evaluate", *(f.path for f in seeds), "--checkpoint", "x/000004"), "is one run's"),
-    ):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(word) for word in words])
-        assert stop.value.code == 2
-        assert message in capsys.readouterr().err
+    both = (seeds[0].path, other.path)
+    refused("evaluate", *both, message="several families", by=capsys)
+    refused("evaluate", other.path, "--against", "random", message="seed: 5 -> 0", by=capsys)
+    refused("evaluate", message="Name a run folder", by=capsys)
+    paths = (f.path for f in seeds)
+    refused("evaluate", *paths, "--checkpoint", "x/000004", message="is one run's", by=capsys)
+    longer = tiny(tmp_path / "longer", "--horizon", 7, preset="half-cheetah-dir")
+    refused("evaluate", seeds[0].path, longer.path, message="horizon", by=capsys)
 
 
 def test_an_oracle_adapts_to_no_plain_environment(seeds):
     import gymnasium
 
-    place = baselines.baseline_run(seeds[0], "oracle", quiet=True)
+    place = baseline(seeds[0], "oracle")
     with pytest.raises(ValueError, match="other spaces"):
         rlmaml.load(place.path).adapt(gymnasium.make("envs:rlmaml/HalfCheetahDir-v0"))
