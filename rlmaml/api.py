@@ -109,7 +109,7 @@ class Learner:
                 the task. After a run on examples instead the inputs, `[B, *x]`.
             targets: `[B, *y]`, or `[B]` class numbers; after a run on examples.
             steps: inner steps, 0 for none; as in training if None.
-            step_size: of each; as in training if None.
+            step_size: of every step; as in training if None.
             episodes: B, to play before each step; as in training if None. A vector environment
                 plays one in each copy.
             seed: of all that is drawn. For one task, `rlmaml evaluate --seed` draws the same.
@@ -117,6 +117,7 @@ class Learner:
         Raises:
             ValueError: other data than the run's kind, or of shapes that its network does not take.
             TypeError: an environment that cannot be copied.
+            FloatingPointError: the parameters have blown up.
         """
         inner = self._inner
         if steps is not None or step_size is not None:
@@ -124,8 +125,11 @@ class Learner:
                 InnerConfig,
                 self.config["inner"]
                 | ({} if steps is None else {"steps": steps})
-                | ({} if step_size is None else {"step_size": step_size}),
+                | ({} if step_size is None else {"step_size": step_size, "later_step_size": None}),
             )
+        count: int = self.config["episodes"] if episodes is None else episodes
+        if count < 1:
+            raise ValueError(f"episodes must be at least 1, got {count}.")
         is_env = isinstance(to, gymnasium.Env | VectorEnv)
         if is_env == self.supervised or (targets is None) != is_env:
             needed = "inputs and targets" if self.supervised else "an environment"
@@ -134,7 +138,7 @@ class Learner:
                 f"{needed}; got {type(to).__name__} and {type(targets).__name__}."
             )
         if isinstance(to, gymnasium.Env | VectorEnv):
-            return self._adapt_policy(to, inner, episodes or self.config["episodes"], seed)
+            return self._adapt_policy(to, inner, count, seed)
         return self._adapt_predictor(np.asarray(to), np.asarray(targets), inner)
 
     def _adapt_policy(
@@ -159,18 +163,21 @@ class Learner:
             normaliser=normaliser,
         )
         task = np.zeros(1)  # the environment has its own
-        batch = collect(
-            sampler,
-            method.inner,
-            self.meta,
-            task,
-            steps=inner.steps,
-            key=(seed, 0, Phase.EVALUATION_ROLLOUT),
-            query=False,
-        )
+        try:
+            batch = collect(
+                sampler,
+                method.inner,
+                self.meta,
+                task,
+                steps=inner.steps,
+                key=(seed, 0, Phase.EVALUATION_ROLLOUT),
+                query=False,
+            )
+        finally:
+            if copies.own:
+                copies.close()
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
-        params = adapt(method.inner, self.meta, support)[-1]
-        module.load_state_dict(params)
+        module.load_state_dict(_finite(adapt(method.inner, self.meta, support)[-1], inner))
         return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
 
     def _adapt_predictor(self, x: NDArray[Any], y: NDArray[Any], inner: InnerConfig) -> Predictor:
@@ -199,8 +206,8 @@ class Learner:
         loss = losses.cross_entropy if classes else losses.mse
         method = MAML(policy, inner, inner_loss=loss, outer_loss=loss)
         support = Examples(inputs, labels)
-        params = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
-        module.load_state_dict(params)
+        adapted = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
+        module.load_state_dict(_finite(adapted, inner))
         by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
         return Predictor(module, inputs if by_support else None)
 
@@ -330,6 +337,15 @@ class Predictor:
         return self.distribution(inputs).mode().numpy()
 
     __call__ = predict
+
+
+def _finite(params: Params, inner: InnerConfig) -> Params:
+    if not all(value.isfinite().all() for value in params.values()):
+        raise FloatingPointError(
+            f"After {inner.steps} inner steps of size {inner.step_size} the parameters are not "
+            "finite: take a smaller step_size."
+        )
+    return params
 
 
 def _floats(array: NDArray[Any]) -> Tensor:

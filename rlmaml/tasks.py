@@ -125,11 +125,15 @@ def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
 
 
 class TasksAsTheyAre(VectorWrapper):
-    """Copies of one environment that keep the task they have."""
+    """Copies of one environment that keep the task they have.
 
-    def __init__(self, env: VectorEnv, diagnostics: tuple[str, ...]) -> None:
+    Attributes:
+        own: whether they were made for this, and are to be closed with it.
+    """
+
+    def __init__(self, env: VectorEnv, diagnostics: tuple[str, ...], own: bool) -> None:
         super().__init__(env)
-        self.diagnostics = diagnostics
+        self.diagnostics, self.own = diagnostics, own
 
     def set_tasks(self, tasks: Any) -> None:
         """Nothing: the task is the environment's own."""
@@ -144,11 +148,16 @@ def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
     """
     if isinstance(env, VectorEnv):
         tasks = getattr(env, "tasks", None)
-        if tasks is not None and (tasks != tasks[0]).any():
+        if tasks is None and isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+            try:
+                tasks = env.unwrapped.get_attr("task")
+            except AttributeError:  # whatever the task is, it cannot be asked for
+                tasks = None
+        if tasks is not None and any(not np.array_equal(each, tasks[0]) for each in tasks):
             raise ValueError(
                 f"The copies of {env} have several tasks: give all of them the one to adapt to."
             )
-        return TasksAsTheyAre(env, tuple(getattr(env, "diagnostics", ())))
+        return TasksAsTheyAre(env, tuple(getattr(env, "diagnostics", ())), own=False)
     try:
         copies = [copy.deepcopy(env) for _ in range(count)]
     except Exception as problem:  # whatever a simulator raises
@@ -162,7 +171,7 @@ def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
             each.unwrapped.render_mode = None  # one window, or none, is what was asked for
     makers = [lambda each=each: each for each in copies]
     vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-    return TasksAsTheyAre(vector, tuple(getattr(env.unwrapped, "diagnostics", ())))
+    return TasksAsTheyAre(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
 
 
 def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,13 +8,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-import rlmaml
 from rlmaml import AdaptedPolicy
-from rlmaml.checkpoint import CheckpointError
 from rlmaml.random import Phase, generator
 from runners import worlds
 from runners.config import TrainConfig
 from runners.errors import UsageError
+from runners.restore import load
 from runners.runfolder import RunFolder
 
 FEW = 4
@@ -38,10 +37,7 @@ class Adaptation:
         self, folder: RunFolder, checkpoint: Path | None, episodes: int, seed: int
     ) -> None:
         self.config = folder.read_config()
-        try:
-            self._learner = rlmaml.load(folder.path, checkpoint=checkpoint)
-        except CheckpointError as problem:
-            raise UsageError(str(problem)) from problem
+        self._learner = load(folder, checkpoint)
         self._episodes, self._seed = episodes, seed
 
     def policy(self, task: Any, steps: int) -> AdaptedPolicy:

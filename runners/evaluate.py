@@ -19,9 +19,10 @@ from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.random import Phase, generator
 from rlmaml.types import Meta, MetaBatch, Referenced
+from runners import wording
 from runners.build import Experiment, build
 from runners.config import TrainConfig
-from runners.errors import UsageError
+from runners.errors import UsageError, check_least
 from runners.progress import progress
 from runners.restore import (
     check_data,
@@ -75,15 +76,8 @@ def evaluate(
     tasks = (600 if supervised else 40) if tasks is None else tasks
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
-    for name, value, least in (
-        ("tasks", tasks, 1),
-        ("steps", steps, 0),
-        ("episodes", episodes, 1),
-        ("queries", queries, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise UsageError(f"--{name} must be at least {least}, got {value}.")
+    check_least(1, tasks=tasks, episodes=episodes, queries=queries)
+    check_least(0, steps=steps, seed=seed)
     source = read_checkpoint(folder.path, checkpoint)
     changed = _changed(config, episodes, queries, step_size, halve_later_steps, device)
     experiment = build(changed, tasks=tasks)
@@ -96,6 +90,7 @@ def evaluate(
     try:
         chosen = experiment.sample_tasks(tasks, rng, split="test")
     except ValueError as problem:
+        experiment.close()
         raise UsageError(f"There are no test tasks: {problem}") from problem
     measure, chunk_size = experiment.measure, experiment.algorithm.objective.chunk_size
     parts = 1 if chunk_size is None else math.ceil(tasks / chunk_size)
@@ -238,8 +233,8 @@ def _changed(
             examples=dataclasses.replace(config.examples, queries=queries),
         )
         inner = config.inner
-        if step_size is not None:
-            inner = dataclasses.replace(inner, step_size=step_size)
+        if step_size is not None:  # of all steps
+            inner = dataclasses.replace(inner, step_size=step_size, later_step_size=None)
         if halve_later_steps:
             inner = dataclasses.replace(inner, later_step_size=inner.step_size / 2)
         config = dataclasses.replace(config, inner=inner)
@@ -270,10 +265,8 @@ def table(result: dict[str, Any]) -> str:
     label = f"{result['metric']} on {result['tasks']} held-out tasks{note}"
     width = max(34, len(label) + 2)
     shown = [result, *result["groups"].values()]
-    # Returns of a robot are large numbers; those of a bandit lie between 0 and 1.
-    large = any(abs(mean) >= 10 for row in shown for mean in row["mean"])
-    digits = 1 if result["metric"] == "return" and large else 3
-    lines = [f"{label:<{width}}" + "".join(f"{f'{k} steps':>16}" for k in result["steps"])]
+    digits = wording.digits(result["metric"], [mean for row in shown for mean in row["mean"]])
+    lines = [f"{label:<{width}}" + "".join(f"{wording.steps(k):>16}" for k in result["steps"])]
     rows = [("all tasks", result), *((f"task {g}", r) for g, r in result["groups"].items())]
     if result["metric"] != "return":
         rows += [(name, row) for name, row in result["others"].items()]

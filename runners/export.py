@@ -24,14 +24,13 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-import rlmaml
 from rlmaml.api import AdaptedPolicy
-from rlmaml.checkpoint import CheckpointError
 from rlmaml.models import CategoricalMLP, GaussianMLP
 from rlmaml.sampling import Normaliser
 from runners.config import TrainConfig
-from runners.errors import UsageError
+from runners.errors import UsageError, check_least
 from runners.program import program
+from runners.restore import load
 from runners.runfolder import RunFolder
 from runners.sb3 import as_vec_env
 from runners.worlds import make_single, set_task, task_points
@@ -106,11 +105,10 @@ def export_sb3(
     Raises:
         UsageError: see `to_sb3`; or there is something at the path already.
     """
-    path = _free(path, "sb3")
+    path = _place(path, "sb3")
     model = to_sb3(policy, env, **hyperparameters)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if (standardised := model.get_vec_normalize_env()) is not None:
-        standardised.save(str(_free(statistics(path), None)))
+        standardised.save(str(_place(statistics(path), None)))
     model.save(path)
     return model
 
@@ -152,9 +150,8 @@ def export_torch(policy: AdaptedPolicy, path: str | Path) -> torch.export.Export
     Raises:
         UsageError: there is something at the path already.
     """
-    path = _free(path, "torch")
+    path = _place(path, "torch")
     exported = program(policy)
-    path.parent.mkdir(parents=True, exist_ok=True)
     torch.export.save(exported, path)
     return exported
 
@@ -196,21 +193,17 @@ def export(
         )
     if config.env.observe_task:
         raise UsageError("The run's policy is shown its task and does not adapt to it.")
-    for name, value, least in (("steps", steps, 0), ("episodes", episodes, 1), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise UsageError(f"--{name} must be at least {least}, got {value}.")
+    check_least(0, steps=steps, seed=seed)
+    check_least(1, episodes=episodes)
     if not task and (steps or episodes):
         raise UsageError("--steps and --episodes adapt to a task: name it by --task.")
-    try:
-        learner = rlmaml.load(folder.path, checkpoint=checkpoint)
-    except CheckpointError as problem:
-        raise UsageError(str(problem)) from problem
+    learner = load(folder, checkpoint)
     steps = (config.inner.steps if steps is None else steps) if task else 0
     if out is None:
         numbers = "_".join(f"{number:g}" for number in task)[:100]  # a table is many
         name = f"task-{numbers}-steps-{steps}" if task else "meta"
         out = folder.path / "exports" / f"{name}{SUFFIX[to]}"
-    out = _free(out, to)  # before the time is spent
+    out = _place(out, to)  # before the time is spent
     env = make_single(config)
     world: Any = env.unwrapped
     if task:
@@ -280,8 +273,8 @@ def _standardised(venv: VecEnv, normaliser: Normaliser) -> VecNormalize:
     return wrapped
 
 
-def _free(path: str | Path, to: Literal["sb3", "torch"] | None) -> Path:
-    """A path with the suffix that belongs to it, where there is nothing yet."""
+def _place(path: str | Path, to: Literal["sb3", "torch"] | None) -> Path:
+    """A path with the suffix that belongs to it, in a folder, where there is nothing yet."""
     path = Path(path)
     if to is not None:
         if not path.suffix:
@@ -289,7 +282,11 @@ def _free(path: str | Path, to: Literal["sb3", "torch"] | None) -> Path:
         if path.suffix != SUFFIX[to]:
             raise UsageError(f"A file for {to} ends in {SUFFIX[to]}, got {path}.")
         if to == "sb3":
-            _free(statistics(path), None)
+            _place(statistics(path), None)
     if path.exists():
         raise UsageError(f"{path} exists already: remove it, or name another file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UsageError(f"Cannot write {path}: {problem.strerror}.") from problem
     return path

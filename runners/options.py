@@ -82,7 +82,7 @@ class RenderOptions:
     steps: int | None = None
     """Inner steps of the adaptation; as in training if not given."""
     out: Path | None = None
-    """An .mp4 or .gif; DIR/videos/task-TASK.mp4 if not given."""
+    """An .mp4 or .gif; DIR/videos/task-TASK-steps-K.mp4 if not given."""
     size: int = 480
     """Width and height of either picture, in pixels."""
     seed: int = 0

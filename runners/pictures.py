@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from runners.wording import steps
 
 LARGEST_SVG = 120_000
 """Bytes beyond which a picture is kept as PNG."""
@@ -159,16 +162,24 @@ class Videos:
     left_out: int
 
 
-def videos(folders: Sequence[Path], limit: int = VIDEO_LIMIT) -> Videos:
+def videos(
+    folders: Sequence[Path], since: Sequence[float] = (), limit: int = VIDEO_LIMIT
+) -> Videos:
     """The videos in folders, the newest of each first, as many as fit.
 
     Args:
+        folders: where to look.
+        since: for each folder, before which time (seconds) files are too old to be shown.
         limit: bytes of them all.
     """
     shown: list[Video] = []
     left_out = 0
-    for folder in folders:
-        found = [place for place in folder.glob("*") if place.suffix.lower() in VIDEO_TYPES]
+    for folder, oldest in zip(folders, since or [0.0] * len(folders), strict=True):
+        found = [
+            place
+            for place in folder.glob("*")
+            if place.suffix.lower() in VIDEO_TYPES and place.stat().st_mtime >= oldest
+        ]
         found.sort(key=lambda place: (-place.stat().st_mtime, place.name))
         for place in found:
             size = place.stat().st_size
@@ -183,8 +194,9 @@ def videos(folders: Sequence[Path], limit: int = VIDEO_LIMIT) -> Videos:
 
 
 def video_name(stem: str) -> str:
-    """What a video is of, by its file's name: `runners.render` names them task-TASK."""
-    if stem.startswith("task-"):
-        task = stem.removeprefix("task-").replace("_", ", ").replace("-", "−")
-        return f"task {task}, before adaptation (left) and after it (right)"
+    """What a video is of, by its file's name: `runners.render` names them task-TASK-steps-K."""
+    named = re.fullmatch(r"task-(.*)-steps-(\d+)", stem)
+    if named:
+        task, count = named[1].replace("_", ", ").replace("-", "−"), int(named[2])
+        return f"task {task}, before adaptation (left) and after {steps(count)} (right)"
     return stem.replace("_", " ").replace("-", " ")

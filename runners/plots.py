@@ -106,7 +106,7 @@ def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
     styles = ("--", ":", "-.")
-    for (name, group), style in zip(result["groups"].items(), styles, strict=False):
+    for (name, group), style in zip(result["groups"].items(), cycle(styles), strict=False):
         axes.plot(x, group["mean"], style, color="0.4", label=f"task {name}")
     axes.set(
         xlabel="inner gradient steps",

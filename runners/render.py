@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from rlmaml import AdaptedPolicy
-from runners import captions, video, worlds
+from runners import captions, video, wording, worlds
 from runners.adaptation import Adaptation, choose_tasks
-from runners.errors import UsageError
+from runners.errors import UsageError, check_least
 from runners.progress import progress
 from runners.runfolder import RunFolder
 
@@ -68,9 +68,9 @@ def record(
         task: a point of the environment's `task_space`, or several, one after another: numbers in
             any arrangement. None: all of a small Discrete space, else a test task that `seed`
             draws.
-        steps: inner steps of the adaptation; as in training if None.
-        out: an .mp4 or .gif; `videos/task-TASK.mp4` in the run folder if None, or .gif where
-            imageio-ffmpeg is not installed.
+        steps: inner steps of the adaptation; as in training, or 1 where that had none, if None.
+        out: an .mp4 or .gif; `videos/task-TASK-steps-K.mp4` in the run folder if None, or .gif
+            where imageio-ffmpeg is not installed.
         size: of each square picture, in pixels.
         seed: draws the task, the adaptation's episodes, the first state and the actions.
         episodes: for each inner step.
@@ -83,30 +83,25 @@ def record(
         UsageError: bad arguments, or there is nothing that can be drawn, or no place to write.
     """
     config = folder.read_config()
-    steps = config.inner.steps if steps is None else steps
-    for name, value, least in (
-        ("steps", steps, 0),
-        ("episodes", episodes, 1),
-        ("seed", seed, 0),
-        ("size", size, 32),
-    ):
-        if value < least:
-            raise UsageError(f"--{name} must be at least {least}, got {value}.")
+    steps = max(config.inner.steps, 1) if steps is None else steps
+    check_least(0, steps=steps, seed=seed)
+    check_least(1, episodes=episodes)
+    check_least(32, size=size)
     tasks = choose_tasks(config, task, seed)
-    drawing = {"render_mode": "rgb_array", "width": size, "height": size, "pretty": pretty}
-    envs = [worlds.make_single(config, **drawing) for _ in range(2)]
     if out is None:
         names = "_".join(f"{value:.4g}" for value in tasks.ravel().tolist())
         suffix = ".mp4" if video.can_mp4() else ".gif"
-        out = folder.path / "videos" / f"task-{names[:100]}{suffix}"
+        out = folder.path / "videos" / f"task-{names[:100]}-steps-{steps}{suffix}"
     video.check_format(out)
     adaptation = Adaptation(folder, checkpoint, episodes, seed)
+    drawing = {"render_mode": "rgb_array", "width": size, "height": size, "pretty": pretty}
+    envs = [worlds.make_single(config, **drawing) for _ in range(2)]
     interval = step_seconds(envs[0])
     every = video.every(interval, out.suffix)
     rate = 1 / (interval * every)
     labels, returns, frames, spent = [], [], 0, 0.0
     total = len(tasks) * (1 + -(-config.horizon // every))
-    titles = ("before adaptation", f"after {steps} step" + "s" * (steps != 1))
+    titles = ("before adaptation", f"after {wording.steps(steps)}")
     try:
         with (
             progress(total, "rendering", "frame", quiet=quiet) as bar,

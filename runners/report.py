@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from rlmaml import checkpoint
 from runners import grouping, pictures, plots, reproduce, wording
 from runners.baselines import BASELINES
 from runners.errors import UsageError
@@ -239,23 +240,25 @@ def _videos(evidence: Evidence, quiet: bool) -> pictures.Videos | None:
     """Those of the runs, one drawn now if there is none; None where there is nothing to see."""
     folders = evidence.main_folders
     places = [folder.path / "videos" for folder in folders]
-    found = pictures.videos(places)
+    # What was drawn before training went on is not what the run has learned.
+    since = [checkpoint.latest(folder.checkpoints).stat().st_mtime for folder in folders]
+    found = pictures.videos(places, since)
     if found.shown or found.left_out:
         return found
     if evidence.config.data == "examples":
         return None
-    _render(folders[0], max(evidence.config.inner.steps, 1), quiet)
-    return pictures.videos(places)
+    _render(folders[0], quiet)
+    return pictures.videos(places, since)
 
 
-def _render(folder: RunFolder, steps: int, quiet: bool) -> None:
-    """Draw a video of a run after some inner steps, if that can be done.
+def _render(folder: RunFolder, quiet: bool) -> None:
+    """Draw a video of a run, if that can be done.
 
     A page is worth having without one, so whatever hinders it (no OpenGL, nothing to draw) is said
     and no more.
     """
     try:
-        importlib.import_module("runners.render").render(folder, steps=steps, quiet=quiet)
+        importlib.import_module("runners.render").render(folder, quiet=quiet)
     except Exception as problem:
         if not quiet:
             print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)
@@ -270,8 +273,7 @@ def _versions(evidence: Evidence) -> list[tuple[str, str, str]]:
 
 
 def _render_command(evidence: Evidence) -> str:
-    steps = evidence.config.inner.steps
-    return f"rlmaml render {evidence.places[0]}" + f" --steps {steps}" * (steps > 1)
+    return f"rlmaml render {evidence.places[0]}"
 
 
 def _commands(evidence: Evidence, against: list[str], seen: bool) -> list[str]:

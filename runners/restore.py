@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlmaml import checkpoint, tree
+import rlmaml
+from rlmaml import Learner, checkpoint, tree
 from rlmaml.checkpoint import Checkpoint, CheckpointError
 from rlmaml.types import Meta, State
 from runners.build import Experiment
 from runners.errors import UsageError
+from runners.runfolder import RunFolder
 
 
 def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
@@ -19,6 +21,18 @@ def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
     """
     try:
         return checkpoint.load(checkpoint.locate(path, which))
+    except CheckpointError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def load(folder: RunFolder, which: Path | None = None) -> Learner:
+    """`rlmaml.load` of a run.
+
+    Raises:
+        UsageError: there is no such checkpoint, or it is cut or altered.
+    """
+    try:
+        return rlmaml.load(folder.path, checkpoint=which)
     except CheckpointError as problem:
         raise UsageError(str(problem)) from problem
 

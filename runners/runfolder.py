@@ -176,8 +176,11 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(staging, "w", newline="", encoding="utf-8") as file:
-        yield file
-    staging.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(staging, "w", newline="", encoding="utf-8") as file:
+            yield file
+        staging.replace(path)
+    except OSError as problem:
+        raise UsageError(f"Cannot write {path}: {problem.strerror}.") from problem

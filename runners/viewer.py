@@ -49,7 +49,7 @@ def watch(
     robot: Any = env.unwrapped
     if not hasattr(robot, "markers"):
         raise UsageError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
-    steps = adaptation.config.inner.steps if steps is None else steps
+    steps = max(adaptation.config.inner.steps, 1) if steps is None else steps
     policies = [adaptation.policy(chosen, steps) for chosen in tasks]
     mujoco = importlib.import_module("mujoco")
     if not importlib.import_module("glfw").init():

@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
     for size, name in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} second" + "s" * (round(seconds) != 1)
 
 
 def trained(config: TrainConfig, metrics: Sequence[Sequence[dict[str, Any]]], seeds: Any) -> str:

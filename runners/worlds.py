@@ -199,6 +199,8 @@ def image_error() -> type[ValueError]:
 def _told_plainly(config: TrainConfig) -> Iterator[None]:
     try:
         yield
+    except UsageError:
+        raise
     except (gymnasium.error.Error, TypeError, ValueError, ImportError, OSError) as problem:
         raise UsageError(
             f"Cannot make the environment {config.env.id} with {config.env.kwargs}: {problem}"

@@ -1,6 +1,8 @@
 """`rlmaml.load`: what was meta-trained, adapted to a task in Python."""
 
+import copy
 import json
+from itertools import pairwise
 
 import gymnasium
 import numpy as np
@@ -56,6 +58,10 @@ def test_a_vector_environment_gives_the_same(run):
     batched.set_tasks([[0.5], [1.0], [1.0]])
     with pytest.raises(ValueError, match="several tasks"):
         learner.adapt(batched)
+    several = rlmaml.vectorise(cheetah, 3)
+    several.set_tasks(np.array([[0.5], [1.0], [1.0]]))
+    with pytest.raises(ValueError, match="several tasks"):
+        learner.adapt(several)
 
 
 def test_what_may_differ_from_training(run):
@@ -69,6 +75,53 @@ def test_what_may_differ_from_training(run):
         torch.testing.assert_close(large[name] - theta, 2 * (small[name] - theta))
     others = learner.adapt(cheetah(), steps=1, step_size=0.1, seed=1).params
     assert not torch.equal(others["mean.0.weight"], small["mean.0.weight"])
+
+
+def test_steps_after_the_first_have_their_own_size(tmp_path):
+    words = ("--inner.steps", "2", "--inner.later-step-size", "0.01")
+    folder = tiny(tmp_path / "run", *words)
+    learner = rlmaml.load(folder.path)
+
+    def moved(**settings):
+        paths = [learner.adapt(cheetah(), steps=k, **settings).params for k in range(3)]
+        return [
+            torch.cat([(b[name] - a[name]).flatten() for name in a]).norm().item()
+            for a, b in pairwise(paths)
+        ]
+
+    first, second = moved()
+    ratio = second / first
+    first, second = moved(step_size=0.1)  # of every step
+    assert second / first == pytest.approx(10 * ratio, rel=1e-3)
+    result = evaluate.evaluate(folder, tasks=1, episodes=3, steps=2)
+    task = result["per_task"][0]
+    policy = learner.adapt(cheetah(goal=np.array(task["task"])), steps=3)
+    assert [e.rewards.sum(-1).mean().item() for e in policy.episodes] == task["return"]
+    assert result["later_step_size"] == 0.01
+    assert evaluate.evaluate(folder, tasks=1, step_size=0.1)["later_step_size"] is None
+
+
+def test_copies_are_closed_and_what_was_given_is_not(run):
+    closed = []
+
+    class Noted(gymnasium.Wrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            self.name = "given"
+
+        def __deepcopy__(self, memo):
+            other = Noted(copy.deepcopy(self.env, memo))
+            other.name = "copy"
+            return other
+
+        def close(self):
+            closed.append(self.name)
+            super().close()
+
+    env = Noted(cheetah())
+    rlmaml.load(run.path).adapt(env, episodes=4)
+    assert closed == ["copy"] * 4
+    env.reset(seed=0)
 
 
 def test_acting(run):
@@ -144,10 +197,16 @@ def test_refusals(run, tmp_path):
     learner = rlmaml.load(run.path)
     with pytest.raises(ValueError, match="learned from episodes"):
         learner.adapt(np.zeros((2, 1)), np.zeros((2, 1)))
+    with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
+        learner.adapt(cheetah(), episodes=0)
+    with pytest.raises(FloatingPointError, match="smaller step_size"):
+        learner.adapt(cheetah(), steps=1, step_size=1e39)
     with pytest.raises(TypeError, match="a window is open"):
         learner.adapt(Uncopied())
     with pytest.raises(CheckpointError, match="not a complete checkpoint"):
         rlmaml.load(tmp_path)
+    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+        rlmaml.load(run.path, checkpoint=tmp_path / "000009")
 
 
 EXAMPLES = ("--tasks", 3, "--iterations", 2, "--checkpoint-every", 1, "--threads", 1)

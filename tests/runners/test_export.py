@@ -317,6 +317,13 @@ def test_nothing_is_overwritten(runs, tmp_path, capsys):
         (tmp_path / name).unlink()
 
 
+def test_no_folder_can_be_made_in_a_file(runs, tmp_path):
+    policy, env = adapted(runs["half-cheetah-vel"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="Cannot write"):
+        export_sb3(policy, env, tmp_path / "file" / "policy.zip")
+
+
 def test_runs_on_examples_are_refused(tmp_path, capsys):
     cli.main(["train", "sinusoid", "--out", str(tmp_path), *TINY[:2], "--iterations", "1"])
     with pytest.raises(SystemExit):

@@ -133,7 +133,7 @@ class TestRobots:
         said = capsys.readouterr()
         assert "goal: forward: return" in said.out
         assert "goal: backward: return" in said.out
-        path = runs["dir"].path / "videos" / "task-0_1.mp4"
+        path = runs["dir"].path / "videos" / "task-0_1-steps-1.mp4"
         if not video.can_mp4():
             path = path.with_suffix(".gif")
         assert f"Written: {path} (14 frames" in said.out
@@ -153,7 +153,7 @@ class TestRobots:
         task = worlds.make_env(runs["vel"].read_config(), 1, 1).sample_tasks(
             1, generator(0, 0, 2), split="test"
         )
-        assert first.stem == f"task-{task.item():.4g}"
+        assert first.stem == f"task-{task.item():.4g}-steps-0"
 
 
 def where(frame, colour, tolerance):
@@ -247,7 +247,7 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     refused(vel, "--size must be at least 32", size=8)
     refused(vel, r"must end in \.mp4 or \.gif", out=tmp_path / "x.avi")
     refused(RunFolder(tmp_path / "none"), "not a run folder")
-    refused(vel, "holds no checkpoint|not a complete", checkpoint=tmp_path / "none")
+    refused(vel, "There is no checkpoint", checkpoint=tmp_path / "none")
     (tmp_path / "file").write_text("")
     refused(
         runs["nav"],
@@ -261,7 +261,7 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
         vel, r"needs imageio-ffmpeg: pip install .* \S*x\.gif for a GIF", out=tmp_path / "x.mp4"
     )
     made = render.render(runs["nav"], size=32, episodes=1, task=(0.25, 0.5))
-    assert made == runs["nav"].path / "videos" / "task-0.25_0.5.gif"
+    assert made == runs["nav"].path / "videos" / "task-0.25_0.5-steps-3.gif"
 
 
 def test_the_viewer_needs_a_screen(runs, monkeypatch, capsys):

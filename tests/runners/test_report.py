@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rlmaml import checkpoint
 from runners import compare, evaluate, options, pictures, plots, presets, reproduce, wording
 from runners import report as report_module
 from runners.config import changes
+from runners.errors import UsageError
 from runners.report import report
 from runners.runfolder import RunFolder
 from tests import browser
@@ -244,8 +246,7 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
     folder = RunFolder(runs / "navigation" / "seed-0")
 
-    def render(folder, steps, quiet):
-        assert steps == 3  # as trained for
+    def render(folder, quiet):
         if problem is not None:
             raise problem("no display")
         (folder.path / "videos").mkdir()
@@ -260,15 +261,61 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
     if problem is None:
         assert "Video: after 1 step" in [image["alt"] for image in page.all("img")]
         assert "There is no video" not in page.text
-        assert "rlmaml render runs/navigation/seed-0 --steps 3" in page.text  # to make it again
+        assert "rlmaml render runs/navigation/seed-0" in page.text  # to make it again
     else:
         assert "There is no video" in page.text
         assert "no display" in said
     assert "no video" not in read(report([folder], videos=False)).text
 
 
+def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn):
+    folder = RunFolder(runs / "navigation" / "seed-0")
+    (folder.path / "videos").mkdir(exist_ok=True)
+    old = folder.path / "videos" / "task-0_0-steps-3.gif"
+    Image.new("RGB", (32, 32)).save(old)
+    newest = checkpoint.latest(folder.checkpoints).stat().st_mtime
+    drawn = []
+    module = types.ModuleType("runners.render")
+    module.render = lambda folder, quiet: drawn.append(folder)
+    monkeypatch.setitem(sys.modules, "runners.render", module)
+    os.utime(old, (newest + 1, newest + 1))
+    assert "task 0, 0" in read(report([folder])).text
+    assert not drawn
+    os.utime(old, (newest - 1, newest - 1))
+    assert "There is no video" in read(report([folder])).text
+    assert drawn == [folder]
+
+
+def test_figures_of_two_evaluations_do_not_mix(runs, undrawn):
+    folder = RunFolder(runs / "navigation" / "seed-0")
+    settings = {"tasks": 3, "episodes": 2, "quiet": True}
+    compare.compare([folder], against=("random",), steps=1, **settings)
+    page = read(report([folder], quiet=True))
+    assert "random" in page.text
+    assert "left out" not in page.text
+    evaluate.evaluate(folder, steps=3, seed=7, **settings)
+    page = read(report([folder], quiet=True))
+    assert "the comparison is left out" in page.text
+    assert "the same network untrained" not in page.text
+
+
+def test_a_comparison_of_other_runs_is_not_taken_for_theirs(runs, undrawn):
+    """Though they are of the same seeds and call their method the same."""
+    ours = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
+    others = [RunFolder(runs / f"other-{seed}") for seed in (0, 1)]
+    for folder, seed in zip(others, (0, 1), strict=True):
+        words = ("train", "half-cheetah-vel", "--out", folder.path, *TINY, "--seed", seed)
+        run(*words, "--quiet")
+    settings = {"tasks": 3, "episodes": 2, "steps": 1, "quiet": True}
+    (runs / "navigation" / "comparison.json").unlink()
+    compare.compare(others, out=runs / "navigation", **settings)
+    with pytest.raises(UsageError, match="is of other runs"):
+        report(ours, quiet=True)
+
+
 def test_what_a_video_is_called():
-    assert pictures.video_name("task--0.37_0.2").startswith("task −0.37, 0.2, before")
+    name = pictures.video_name("task--0.37_0.2-steps-3")
+    assert name == "task −0.37, 0.2, before adaptation (left) and after 3 steps (right)"
     assert pictures.video_name("my-own_one") == "my own one"
 
 
