@@ -6,10 +6,11 @@ OUT ?= runs/$(PRESET)
 
 .PHONY: train test lint install clean
 
-train: install          ## meta-train PRESET into OUT (or go on with it), then evaluate it
+train: install          ## meta-train PRESET into OUT (or go on with it), evaluate it, and write a page on it
 	if test -e $(OUT)/config.json; then $(BIN)/rlmaml train --resume $(OUT); \
 	else $(BIN)/rlmaml train $(PRESET) --out $(OUT); fi
 	$(BIN)/rlmaml evaluate $(OUT)
+	$(BIN)/rlmaml report $(OUT)
 
 test: install           ## all tests, under 10 minutes on two cores
 	$(BIN)/python -m pytest

@@ -95,7 +95,10 @@ def compare(
         "tasks": tasks,
         **{
             name: first[name]
-            for name in ("episodes", "shots", "queries", "step_size", "later_step_size", "seed")
+            for name in (
+                *("episodes", "shots", "queries", "step_size", "later_step_size"),
+                *("deterministic", "seed"),
+            )
         },
         "checkpoint": None if checkpoint is None else checkpoint.name,
         "reference": reference if "oracle" in against else None,

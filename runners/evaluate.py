@@ -42,6 +42,7 @@ def evaluate(
     queries: int | None = None,
     step_size: float | None = None,
     halve_later_steps: bool = False,
+    deterministic: bool = False,
     seed: int = 0,
     checkpoint: Path | None = None,
     device: str | None = None,
@@ -62,6 +63,8 @@ def evaluate(
         step_size: of the inner steps; as in training if None.
         halve_later_steps: make the steps after the first half as long as it, as the MAML paper
             does.
+        deterministic: report the return of likeliest actions, of episodes that begin as those that
+            are learned from, which are drawn as ever.
         checkpoint: which checkpoint: its folder, or `best`; the newest if None.
         device: where adaptation runs (policies then act on the CPU); the run's own if None.
         quiet: show no progress.
@@ -78,6 +81,8 @@ def evaluate(
     queries = config.examples.queries if queries is None else queries
     check_least(1, tasks=tasks, episodes=episodes, queries=queries)
     check_least(0, steps=steps, seed=seed)
+    if deterministic and supervised:
+        raise UsageError("--deterministic is of episodes, and the run learned from examples.")
     source = read_checkpoint(folder.path, checkpoint)
     changed = _changed(config, episodes, queries, step_size, halve_later_steps, device)
     experiment = build(changed, tasks=tasks)
@@ -94,16 +99,17 @@ def evaluate(
         raise UsageError(f"There are no test tasks: {problem}") from problem
     measure, chunk_size = experiment.measure, experiment.algorithm.objective.chunk_size
     parts = 1 if chunk_size is None else math.ceil(tasks / chunk_size)
-    with progress(steps + 1 + parts, f"evaluate {folder.path.name}", "part", quiet=quiet) as bar:
-        batch = collect(
-            _Ticking(experiment.sampler, bar.update),
-            experiment.algorithm.inner,
-            meta,
-            chosen,
-            steps=steps,
-            key=(seed, 0, Phase.EVALUATION_ROLLOUT),
-            chunk_size=chunk_size,
-        )
+    key = (seed, 0, Phase.EVALUATION_ROLLOUT)
+    total = (steps + 1) * (1 + deterministic) + parts
+    with progress(total, f"evaluate {folder.path.name}", "part", quiet=quiet) as bar:
+        sampler = _Ticking(experiment.sampler, bar.update)
+        inner = experiment.algorithm.inner
+        batch = collect(sampler, inner, meta, chosen, steps=steps, key=key, chunk_size=chunk_size)
+        if deterministic:
+            path = over_tasks(lambda data: adapt(inner, meta, data.support), chunk_size)(batch)
+            experiment.sampler.deterministic = True  # pyright: ignore[reportAttributeAccessIssue]
+            *before, last = (sampler(p, chosen, key, "query", k) for k, p in enumerate(path))
+            batch = MetaBatch(tuple(before), last)
         found = []
         for chunk in tree.chunks(batch, chunk_size):
             found.append(measure.scores(meta, chunk))
@@ -133,6 +139,7 @@ def evaluate(
         "fits": _fits(experiment, meta, batch, chosen),
         "tasks": tasks,
         "episodes": None if supervised else episodes,
+        "deterministic": deterministic,
         "shots": config.examples.shots if supervised else None,
         "queries": queries if supervised else None,
         "step_size": changed.inner.step_size,

@@ -59,6 +59,8 @@ class EvaluateOptions:
     """Size of the inner steps; as in training if not given."""
     halve_later_steps: bool = False
     """Make the steps after the first half as long as it, as the MAML paper does."""
+    deterministic: bool = False
+    """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
     seed: int = 0
     """Draws the tasks and all randomness of the evaluation."""
     checkpoint: Path | None = None

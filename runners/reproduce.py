@@ -105,6 +105,8 @@ def evaluate_command(
     for flag, value in usual.items():
         if made.get(flag) != value:
             words += [flag, _shown(made.get(flag))]
+    if evaluation.get("deterministic"):
+        words.append("--deterministic")
     if evaluation.get("later_step_size") != config.inner.later_step_size:
         words += ["--halve-later-steps"]
     if evaluation.get("checkpoint") is not None:  # of a comparison

@@ -13,13 +13,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 import rlmaml
 from rlmaml import models, tree
 from rlmaml.api import AdaptedPolicy
-from rlmaml.random import generator
+from rlmaml.random import Phase, generator
 from rlmaml.sampling import RolloutSampler
+from runners import evaluate
 from runners.errors import UsageError
 from runners.export import to_sb3
 from runners.sb3 import BatchedVecEnv
 from tests.pendulum import GoalPendulum
 from tests.problems import CorridorEnv
+from tests.runners.test_cli import tiny
 
 WORLDS = {
     "HalfCheetahVel-v0": {"frame_skip": 1},
@@ -218,6 +220,22 @@ def test_evaluate_policy_gives_the_evaluators_returns():
         one.seed(seed)
         one_by_one.append(evaluate_policy(model, one, 1, deterministic=True, warn=False)[0])
     np.testing.assert_allclose(one_by_one, expected, rtol=1e-4)
+
+
+def test_evaluate_policy_gives_what_the_command_reports(tmp_path):
+    """An exported policy, in the episodes of `rlmaml evaluate --deterministic`."""
+    folder = tiny(tmp_path / "run", "--horizon", HORIZON)
+    result = evaluate.evaluate(folder, tasks=1, episodes=5, steps=1, deterministic=True)
+    (task,) = result["per_task"]
+    drawn = evaluate.evaluate(folder, tasks=1, episodes=5, steps=1)["per_task"][0]["return"]
+    assert not np.allclose(task["return"], drawn)
+    venv = BatchedVecEnv(batched("HalfCheetahVel-v0", 5, HORIZON), tasks=task["task"])
+    for k, expected in enumerate(task["return"]):
+        policy = rlmaml.load(folder.path).adapt(venv.env, steps=k)
+        seeds = generator(0, 0, Phase.EVALUATION_ROLLOUT + k, 0).integers(2**31, size=5)
+        venv.seed(seeds.tolist())
+        found, _ = evaluate_policy(to_sb3(policy, venv), venv, 5, deterministic=True, warn=False)
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_drawn_actions_give_the_evaluators_mean_return():
