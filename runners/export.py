@@ -27,6 +27,7 @@ from torch import nn
 from rlmaml.api import AdaptedPolicy
 from rlmaml.models import CategoricalMLP, GaussianMLP
 from rlmaml.sampling import Normaliser
+from runners import wording
 from runners.config import TrainConfig
 from runners.errors import UsageError, check_least
 from runners.program import program
@@ -219,7 +220,7 @@ def export(
     what = f"the policy as meta-learned in {learner.iteration} iterations"
     if task:
         numbers = " ".join(f"{number:g}" for number in task[:8]) + " ..." * (len(task) > 8)
-        what += f", after {steps} inner steps on {episodes} episodes each of task {numbers}"
+        what += f", after {wording.steps(steps)} on {episodes} episodes of task {numbers}"
     if to == "torch":
         export_torch(policy, out)
         return f"{what}\nWritten: {out}, a torch.export program; observations are [M, ...]."

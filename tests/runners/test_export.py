@@ -259,7 +259,7 @@ def test_the_command(runs, standardised, tmp_path, capsys):
     folder = runs["half-cheetah-vel"]
     run("export", folder.path, "--task", 1.5, "--to", "sb3", tmp_path / "policy.zip")
     said = capsys.readouterr().out
-    assert "after 1 inner steps on 3 episodes each of task 1.5" in said
+    assert "after 1 step on 3 episodes of task 1.5" in said
     assert "value network is untrained" in said
     env = make_single(folder.read_config())
     env.unwrapped.set_task([1.5])
