@@ -111,6 +111,10 @@ class TaskVectorEnv(VectorEnv):
     def tasks(self, tasks: ArrayLike) -> None:
         self.set_tasks(tasks)
 
+    def describe(self, task: NDArray[Any]) -> str:
+        """A task, `[*task_space.shape]`, in a few words."""
+        return self._family.describe(task)
+
     def set_tasks(self, tasks: ArrayLike) -> None:
         """Reward simulation i by `tasks[i]` from the next step on; `[M, *task_space.shape]`.
 

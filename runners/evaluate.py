@@ -125,9 +125,9 @@ def evaluate(
         **summary(metric),
         "others": {name: summary(values) for name, values in others.items()},
         "groups": {
-            str(label): {"tasks": int(rows.sum()), **summary(metric[rows])}
+            label: {"tasks": int(rows.sum()), **summary(metric[rows])}
             | {name: values[rows].mean(0).tolist() for name, values in others.items()}
-            for label, rows in _groups(chosen)
+            for label, rows in _groups(experiment, chosen)
         },
         "per_task": [
             {
@@ -274,7 +274,7 @@ def table(result: dict[str, Any]) -> str:
     shown = [result, *result["groups"].values()]
     digits = wording.digits(result["metric"], [mean for row in shown for mean in row["mean"]])
     lines = [f"{label:<{width}}" + "".join(f"{wording.steps(k):>16}" for k in result["steps"])]
-    rows = [("all tasks", result), *((f"task {g}", r) for g, r in result["groups"].items())]
+    rows = [("all tasks", result), *((wording.kind(g), r) for g, r in result["groups"].items())]
     if result["metric"] != "return":
         rows += [(name, row) for name, row in result["others"].items()]
     for name, row in rows:
@@ -292,8 +292,10 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _groups(tasks: np.ndarray) -> list[tuple[Any, np.ndarray]]:
-    """The kinds of task, where there are few (a Discrete task space); else none."""
+def _groups(experiment: Experiment, tasks: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """The kinds of task, where there are few (a Discrete task space), in words; else none."""
     if tasks.ndim > 1:
         return []
-    return [(label, tasks == label) for label in np.unique(tasks)]
+    world = getattr(getattr(experiment.sampler, "env", None), "unwrapped", None)
+    describe = getattr(world, "describe", lambda task: f"task {task}")
+    return [(describe(kind), tasks == kind) for kind in np.unique(tasks)]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from runners import wording
+
 Target = Path | Callable[[Any], object]
 """Where a picture goes: a file to write, or what takes the finished matplotlib Figure."""
 
@@ -20,13 +22,6 @@ BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-bli
 
 METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
 """Colours of methods in one picture."""
-
-METRICS = {
-    "return": "return per episode",
-    "mse": "mean squared error",
-    "accuracy": "share of query examples right",
-}
-"""What a run may be measured by, in words."""
 
 
 def learning_curve(
@@ -42,7 +37,7 @@ def learning_curve(
         runs: the single runs, as thin lines.
     """
     figure, axes = _figure()
-    metric = next(name for name in METRICS if f"{name}/pre" in metrics[0])
+    metric = next(name for name in wording.METRICS if f"{name}/pre" in metrics[0])
     x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
     if metric == "return":
         x, x_label = [line["env_steps"] / 1e6 for line in metrics], "environment steps (millions)"
@@ -71,7 +66,7 @@ def learning_curve(
             color="0.3",
             label="after adaptation, validation tasks",
         )
-    axes.set(xlabel=x_label, ylabel=METRICS[metric], title=title)
+    axes.set(xlabel=x_label, ylabel=wording.METRICS[metric], title=title)
     axes.legend(frameon=False)
     _save(figure, path)
 
@@ -107,10 +102,10 @@ def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
     styles = ("--", ":", "-.")
     for (name, group), style in zip(result["groups"].items(), cycle(styles), strict=False):
-        axes.plot(x, group["mean"], style, color="0.4", label=f"task {name}")
+        axes.plot(x, group["mean"], style, color="0.4", label=wording.kind(name))
     axes.set(
         xlabel="inner gradient steps",
-        ylabel=METRICS[result["metric"]],
+        ylabel=wording.METRICS[result["metric"]],
         title=title and f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
         xticks=x,
     )
@@ -143,7 +138,7 @@ def comparison(result: dict[str, Any], path: Target, title: str) -> None:
     held_out = f"{len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1)
     axes.set(
         xlabel="inner gradient steps",
-        ylabel=METRICS[result["metric"]],
+        ylabel=wording.METRICS[result["metric"]],
         title=title and f"{title}: {held_out}",
         xticks=x,
     )
@@ -171,7 +166,8 @@ def per_task(result: dict[str, Any], path: Target, title: str) -> None:
         style = {"color": colour, "label": label, "marker": "o^s"[i]}
         axes.scatter(x + aside, returns[:, k], s=18, alpha=0.8, **style)
     if result["groups"]:
-        axes.set_xticks(np.unique(x))
+        axes.set_xticks(np.unique(x), [wording.kind(name) for name in result["groups"]])
+        what = ""
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)
     _save(figure, path)

@@ -184,7 +184,7 @@ def _adaptation(evidence: Evidence, decimals: int) -> pictures.Picture:
     result = evidence.result
     if evidence.comparison is None:
         curves = {"all tasks": result["mean"]}
-        curves |= {f"task {name}": group["mean"] for name, group in result["groups"].items()}
+        curves |= {wording.kind(name): group["mean"] for name, group in result["groups"].items()}
         draw, data = plots.adaptation_curve, result
         caption = "Mean over tasks, with its 95 % interval"
     else:

@@ -97,7 +97,7 @@ def kinds_table(result: dict[str, Any], decimals: int) -> Table | None:
     for name, group in result["groups"].items():
         rows = [Row(metric, [Cell(number(value, decimals)) for value in group["mean"]])]
         rows += [_plain_row(other, group[other]) for other in others if other in group]
-        bodies.append(Body(f"task {name}", f"{group['tasks']:.0f} tasks", rows))
+        bodies.append(Body(wording.kind(name), f"{group['tasks']:.0f} tasks", rows))
     if others and not bodies:
         rows = [_plain_row(name, means) for name, means in others.items()]
         bodies.append(Body("all tasks", "", rows))

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from runners.config import TrainConfig
-from runners.plots import METRICS
+
+METRICS = {
+    "return": "return per episode",
+    "mse": "mean squared error",
+    "accuracy": "share of query examples right",
+}
+"""What a run may be measured by, in words."""
 
 NOUNS = {"return": "return", "mse": "mean squared error", "accuracy": "accuracy"}
 """What a run may be measured by, in a sentence."""
@@ -33,6 +39,11 @@ def number(value: float, decimals: int) -> str:
     if not np.isfinite(value):
         return "diverged"
     return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def kind(name: str) -> str:
+    """A kind of task; evaluations of earlier versions have its number alone."""
+    return f"task {name}" if name.isdigit() else name
 
 
 def steps(count: int) -> str:

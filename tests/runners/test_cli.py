@@ -85,6 +85,20 @@ def test_train_writes_the_run_folder(tmp_path, capsys):
     assert "held-out" in capsys.readouterr().out
 
 
+def test_kinds_of_task_have_names(tmp_path, capsys):
+    folder = tiny(tmp_path / "run", preset="half-cheetah-dir")
+    run("evaluate", folder.path, "--tasks", 4, "--episodes", 2, "--steps", 1)
+    result = json.loads(folder.evaluation.read_text())
+    returns = {task["task"]: [] for task in result["per_task"]}
+    for task in result["per_task"]:
+        returns[task["task"]].append(task["return"])
+    for number, name in enumerate(("goal: forward", "goal: backward")):
+        group = result["groups"][name]
+        assert group["tasks"] == 2
+        np.testing.assert_allclose(group["mean"], np.mean(returns[number], 0), rtol=1e-5)
+    assert "\ngoal: backward" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("preset", ["bandit", "tabular"])
 def test_tasks_of_many_numbers_are_evaluated_and_drawn(tmp_path, capsys, preset):
     out = tmp_path / preset
