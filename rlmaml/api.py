@@ -28,7 +28,7 @@ from rlmaml.inner import adapt
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig, Normaliser, RolloutSampler, action_filter, encoder
-from rlmaml.tasks import as_they_are
+from rlmaml.tasks import TasksAsTheyAre, as_they_are
 from rlmaml.types import Episodes, Examples, Params, Referenced
 
 
@@ -145,6 +145,15 @@ class Learner:
         self, env: gymnasium.Env | VectorEnv, inner: InnerConfig, episodes: int, seed: int
     ) -> AdaptedPolicy:
         copies = as_they_are(env, episodes)
+        try:
+            return self._adapt_policy_in(copies, inner, seed)
+        finally:
+            if copies.own:
+                copies.close()
+
+    def _adapt_policy_in(
+        self, copies: TasksAsTheyAre, inner: InnerConfig, seed: int
+    ) -> AdaptedPolicy:
         normaliser = None
         if (stored := self._state.get("normaliser")) is not None:
             normaliser = Normaliser(tuple(stored["mean"].shape))
@@ -163,19 +172,15 @@ class Learner:
             normaliser=normaliser,
         )
         task = np.zeros(1)  # the environment has its own
-        try:
-            batch = collect(
-                sampler,
-                method.inner,
-                self.meta,
-                task,
-                steps=inner.steps,
-                key=(seed, 0, Phase.EVALUATION_ROLLOUT),
-                query=False,
-            )
-        finally:
-            if copies.own:
-                copies.close()
+        batch = collect(
+            sampler,
+            method.inner,
+            self.meta,
+            task,
+            steps=inner.steps,
+            key=(seed, 0, Phase.EVALUATION_ROLLOUT),
+            query=False,
+        )
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
         module.load_state_dict(_finite(adapt(method.inner, self.meta, support)[-1], inner))
         return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
