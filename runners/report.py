@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import jinja2
 import numpy as np
 
 from rlmaml import checkpoint
-from runners import grouping, pictures, plots, reproduce, wording
+from runners import grouping, pictures, plots, render, reproduce, wording
 from runners.baselines import BASELINES
 from runners.errors import UsageError
 from runners.evidence import Evidence, gather
@@ -258,7 +257,7 @@ def _render(folder: RunFolder, quiet: bool) -> None:
     and no more.
     """
     try:
-        importlib.import_module("runners.render").render(folder, quiet=quiet)
+        render.render(folder, quiet=quiet)
     except Exception as problem:
         if not quiet:
             print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)

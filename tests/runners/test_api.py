@@ -19,6 +19,7 @@ from runners import cli, evaluate
 from runners.build import build
 from runners.runfolder import RunFolder
 from tests.runners.test_cli import TINY, tiny
+from tests.runners.test_sb3 import batched
 
 GOAL = np.array([1.5])
 
@@ -45,19 +46,13 @@ def test_adapting_is_what_the_evaluation_does(run):
 
 def test_a_vector_environment_gives_the_same(run):
     learner = rlmaml.load(run.path)
-    batched = gymnasium.make_vec(
-        "envs:rlmaml/HalfCheetahVel-v0",
-        num_envs=3,
-        vectorization_mode="vector_entry_point",
-        frame_skip=1,
-        max_episode_steps=6,
-    )
-    batched.set_tasks(np.stack([GOAL] * 3))
-    one, other = learner.adapt(cheetah(), episodes=3), learner.adapt(batched)
+    together = batched("HalfCheetahVel-v0", 3, 6)
+    together.set_tasks(np.stack([GOAL] * 3))
+    one, other = learner.adapt(cheetah(), episodes=3), learner.adapt(together)
     assert all(torch.equal(one.params[name], other.params[name]) for name in one.params)
-    batched.set_tasks([[0.5], [1.0], [1.0]])
+    together.set_tasks([[0.5], [1.0], [1.0]])
     with pytest.raises(ValueError, match="several tasks"):
-        learner.adapt(batched)
+        learner.adapt(together)
     several = rlmaml.vectorise(cheetah, 3)
     several.set_tasks(np.array([[0.5], [1.0], [1.0]]))
     with pytest.raises(ValueError, match="several tasks"):

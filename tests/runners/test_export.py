@@ -23,6 +23,7 @@ from runners.export import export_sb3, export_torch, ppo_settings, statistics, t
 from runners.sb3 import BatchedVecEnv
 from runners.worlds import make_single, task_points
 from tests.runners.test_cli import TINY, run, tiny
+from tests.runners.test_sb3 import batched
 
 FAMILIES = {
     "half-cheetah-vel": ("HalfCheetahVel-v0", {"frame_skip": 1}),
@@ -117,13 +118,7 @@ def test_learning_goes_on(runs, tmp_path):
     alone = gymnasium.make(
         "envs:rlmaml/HalfCheetahVel-v0", max_episode_steps=6, disable_env_checker=True, frame_skip=1
     )
-    batch = gymnasium.make_vec(
-        "envs:rlmaml/HalfCheetahVel-v0",
-        num_envs=3,
-        vectorization_mode="vector_entry_point",
-        max_episode_steps=6,
-        frame_skip=1,
-    )
+    batch = batched("HalfCheetahVel-v0", 3, 6)
     for place in (alone, BatchedVecEnv(batch, [1.5])):
         model = PPO.load(tmp_path / "policy.zip", env=place, batch_size=6)
         assert model.learn(20).num_timesteps == 12 * model.n_envs * (1 + (place is alone))

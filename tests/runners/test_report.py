@@ -1,55 +1,21 @@
-"""The page on what runs have learned: its contents, and how a browser shows it."""
+"""The page on what runs have learned: its contents."""
 
 import base64
-import dataclasses
 import json
 import os
 import re
-import shlex
-import shutil
-import sys
-import types
 from html.parser import HTMLParser
-from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from rlmaml import checkpoint
-from runners import compare, evaluate, options, pictures, plots, presets, reproduce, wording
-from runners import report as report_module
-from runners.config import changes
+from runners import compare, evaluate, pictures, presets, wording
+from runners import render as render_module
 from runners.errors import UsageError
 from runners.report import report
 from runners.runfolder import RunFolder
-from tests import browser
 from tests.runners.test_cli import TINY, run
-
-FEW = {"tasks": 5, "episodes": 2, "steps": 2, "quiet": True}
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """Run folders: two seeds of navigation with their baselines, a sinusoid."""
-    root = tmp_path_factory.mktemp("runs")
-    navigation = root / "navigation"
-    run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
-    seeds = [RunFolder(navigation / f"seed-{seed}") for seed in (0, 1)]
-    compare.compare(seeds, against=("random", "oracle"), **FEW)
-    compare.compare(seeds[:1], against=("random",), **FEW)
-    sinusoid = RunFolder(root / "sinusoid")
-    settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
-    run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)
-    evaluate.evaluate(sinusoid, tasks=20, steps=3, quiet=True)
-    return root
-
-
-@pytest.fixture
-def runs(trained, tmp_path, monkeypatch):
-    """A copy of one's own of the run folders, and nothing that draws videos of them."""
-    monkeypatch.setitem(sys.modules, "runners.render", None)
-    return shutil.copytree(trained, tmp_path / "runs")
 
 
 @pytest.fixture
@@ -253,9 +219,7 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
         frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
         frames[0].save(folder.path / "videos" / "after-1-step.gif", append_images=frames[1:])
 
-    module = types.ModuleType("runners.render")
-    module.render = render
-    monkeypatch.setitem(sys.modules, "runners.render", module)
+    monkeypatch.setattr(render_module, "render", render)
     page = read(report([folder]))
     said = capsys.readouterr().err
     if problem is None:
@@ -275,9 +239,7 @@ def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn
     Image.new("RGB", (32, 32)).save(old)
     newest = checkpoint.latest(folder.checkpoints).stat().st_mtime
     drawn = []
-    module = types.ModuleType("runners.render")
-    module.render = lambda folder, quiet: drawn.append(folder)
-    monkeypatch.setitem(sys.modules, "runners.render", module)
+    monkeypatch.setattr(render_module, "render", lambda folder, quiet: drawn.append(folder))
     os.utime(old, (newest + 1, newest + 1))
     assert "task 0, 0" in read(report([folder])).text
     assert not drawn
@@ -313,23 +275,6 @@ def test_a_comparison_of_other_runs_is_not_taken_for_theirs(runs, undrawn):
         report(ours, quiet=True)
 
 
-def test_what_a_video_is_called():
-    name = pictures.video_name("task--0.37_0.2-steps-3")
-    assert name == "task −0.37, 0.2, before adaptation (left) and after 3 steps (right)"
-    assert pictures.video_name("my-own_one") == "my own one"
-
-
-def test_a_picture_of_very_many_points_is_kept_as_png():
-    def draw(path, title):
-        figure, axes = plots._figure()
-        axes.plot(np.random.default_rng(0).normal(size=20_000), "o")
-        path(figure)
-
-    picture = pictures.picture(draw, alt="Some points", caption="Points")
-    assert picture.light.url.startswith("data:image/png")
-    assert len(picture.light.url) < 400_000
-
-
 def test_methods_stand_beside_the_first(runs, undrawn):
     """What differs by more than the seed."""
     place = runs / "navigation" / "seed-0"
@@ -347,86 +292,6 @@ def test_a_baseline_is_reported_like_any_other(runs, undrawn):
     page = read(report([oracle], quiet=True))
     assert "Without adaptation the mean return is" in page.text
     assert "one model for all tasks" in page.text
-
-
-def test_colours_of_pages_have_contrast():
-    css = (Path(report_module.__file__).parent / "templates" / "report.css").read_text()
-    for block in re.findall(r"--ground:[^}]*", css):
-        colours = {
-            name: [int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-            for name, code in re.findall(r"--(\w+): #(\w{6});", block)
-        }
-        for ground in ("ground", "card"):
-            for text in ("ink", "soft", "accent", "warm"):
-                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-
-
-def test_videos_that_are_too_large_are_left_out(tmp_path):
-    for age, (name, size) in enumerate({"a.mp4": 50, "b.mp4": 60, "c.webm": 30}.items()):
-        (tmp_path / name).write_bytes(b"x" * size)
-        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    (tmp_path / "notes.txt").write_text("no video")
-    found = pictures.videos([tmp_path, tmp_path / "none"], limit=100)
-    assert [video.caption for video in found.shown] == ["a", "c"]
-    assert found.left_out == 1
-
-
-@pytest.mark.parametrize("preset", presets.PRESETS)
-@pytest.mark.parametrize("known", [True, False])
-def test_commands_make_the_same_settings(preset, known):
-    more = ["--policy.hidden", "7", "9", "--chunk-size", "None", "--env.kwargs", '{"a": "b c"}']
-    more += ["--optimiser.clip-norm", "2", "--normalise-observations", "True", "--seed", "3"]
-    default = options.TrainOptions(presets.PRESETS[preset][1])
-    wanted = options.parse(options.TrainOptions, default, more, "train").config
-    named = wanted if known else dataclasses.replace(wanted, preset="mine")
-    words = shlex.split(reproduce.train_command(named, "runs/x", init="runs/y"))
-    assert words[:2] == ["rlmaml", "train"]
-    assert words[2] == preset or not known
-    base = options.TrainOptions(presets.PRESETS[words[2]][1])
-    got = options.parse(options.TrainOptions, base, words[3:], "train")
-    assert [change for change in changes(wanted, got.config) if "preset" not in change] == []
-    assert got.config.iterations == wanted.iterations
-    assert str(got.init) == "runs/y"
-
-
-def test_the_command_of_an_evaluation(runs):
-    folder = RunFolder(runs / "sinusoid")
-    settings = {"tasks": 4, "steps": 2, "queries": 7, "step_size": 0.5, "seed": 3}
-    made = evaluate.evaluate(
-        folder, **settings, halve_later_steps=True, checkpoint=folder.checkpoints / "000030"
-    )
-    command = reproduce.evaluate_command(folder.read_config(), made, ["runs/sinusoid"])
-    got = options.parse(options.EvaluateOptions, None, shlex.split(command)[2:], "evaluate")
-    assert {name: getattr(got, name) for name in settings} == settings
-    assert got.halve_later_steps
-    assert str(got.checkpoint) == "runs/sinusoid/checkpoints/000030"
-
-
-def test_run_folders_have_names_in_commands(tmp_path):
-    assert reproduce.place(tmp_path / "vel") == "runs/vel"
-    assert reproduce.place(tmp_path / "vel" / "seed-3") == "runs/vel/seed-3"
-    assert reproduce.origin(str(tmp_path / "a" / "checkpoints" / "000010")) == (
-        "runs/a/checkpoints/000010"
-    )
-
-
-def contrast(one, other):
-    """Of two RGB colours, as WCAG 2 defines it."""
-
-    def luminance(colour):
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-        return np.dot((0.2126, 0.7152, 0.0722), linear)
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_colours_of_pictures_show_in_the_dark():
-    ground = np.array([20, 24, 28]) / 255
-    for colour in (*plots.METHODS, "0.3", "0.4", "0.7"):
-        assert contrast(pictures.for_dark(colour)[:3], ground) >= 4
-    for colour in ("black", "0.15"):
-        assert contrast(pictures.for_dark(colour)[:3], ground) >= 10
 
 
 @pytest.mark.parametrize(
@@ -457,88 +322,3 @@ def test_a_broken_evaluation_is_named(runs, capsys):
     with pytest.raises(SystemExit):
         run("report", runs / "sinusoid")
     assert "has no metric" in capsys.readouterr().err
-
-
-RECORD = """
-return (async () => {
-  const canvas = document.createElement("canvas"), chunks = [];
-  canvas.width = canvas.height = 64;
-  const pen = canvas.getContext("2d");
-  const type = ["video/mp4", "video/webm"].find((type) => MediaRecorder.isTypeSupported(type));
-  const recorder = new MediaRecorder(canvas.captureStream(20), {mimeType: type});
-  recorder.ondataavailable = (event) => chunks.push(event.data);
-  const stopped = new Promise((done) => (recorder.onstop = done));
-  recorder.start();
-  for (let i = 0; i < 10; i++) {
-    pen.fillStyle = `hsl(${36 * i}, 80%, 50%)`;
-    pen.fillRect(0, 0, 64, 64);
-    await new Promise((done) => setTimeout(done, 30));
-  }
-  recorder.stop();
-  await stopped;
-  const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
-  return [type, btoa(String.fromCharCode(...bytes))];
-})();
-"""
-
-STATE = """
-return (async () => {
-  const videos = [...document.querySelectorAll("video")];
-  for (const video of videos) await video.play();
-  return {
-    title: document.title,
-    pictures: [...document.images].map((image) => [image.complete, image.naturalWidth]),
-    variants: [...document.images].filter((image) => image.currentSrc !== image.src).length,
-    videos: videos.map((video) => [video.error && video.error.message, video.readyState]),
-    width: [document.documentElement.scrollWidth, innerWidth],
-    ground: getComputedStyle(document.body).backgroundColor,
-    outside: [...document.querySelectorAll("h1, h2, p, dl, figure, pre, .scroll")].filter(
-      (element) => element.getBoundingClientRect().right > innerWidth).length,
-    hidden: [...document.querySelectorAll(".scroll")].filter(
-      (box) => box.scrollWidth > box.clientWidth
-               && !["auto", "scroll"].includes(getComputedStyle(box).overflowX)).length,
-  };
-})();
-"""
-
-
-@pytest.mark.skipif(
-    not (browser.CHROMIUM and browser.DRIVER), reason="needs Chromium and chromedriver"
-)
-def test_in_a_browser(runs, tmp_path):
-    """Nothing is fetched or complained of, all is shown, and a phone shows it without scrolling."""
-    seeds = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
-    videos = seeds[0].path / "videos"
-    videos.mkdir()
-    Image.new("RGB", (64, 64), "red").save(videos / "before.gif")
-    sinusoid = RunFolder(runs / "sinusoid")
-    hostile(sinusoid)
-    with browser.chromium(tmp_path / "profile") as shown:
-        blank = tmp_path / "blank.html"
-        blank.write_text("<!doctype html><title>blank</title>")
-        shown.open(blank)
-        kind, clip = shown.run(RECORD)
-        (videos / f"after.{kind.partition('/')[2]}").write_bytes(base64.b64decode(clip))
-        shown.requests(), shown.console()
-        for page, pictured in ((report(seeds, quiet=True), 4), (report([sinusoid], quiet=True), 3)):
-            for width in (1280, 390):
-                for dark in (False, True):
-                    shown.open(page, width=width, dark=dark)
-                    state = shown.run(STATE)
-                    assert shown.console() == []
-                    assert [url for url in shown.requests() if not url.startswith("data:")] == [
-                        page.as_uri()
-                    ]
-                    assert len(state["pictures"]) == pictured
-                    assert all(done and size > 0 for done, size in state["pictures"])
-                    assert state["width"] == [width, width]
-                    assert state["outside"] == state["hidden"] == 0
-                    assert state["ground"] == ("rgb(20, 24, 28)" if dark else "rgb(253, 252, 250)")
-                    # The phone's and the dark variant are other sources than the image's own.
-                    others = 3 if dark or width == 390 else 0
-                    assert state["variants"] == others
-                    for error, ready in state["videos"]:
-                        assert error is None
-                        assert ready >= 2
-            assert len(state["videos"]) == (pictured == 4)
-            assert state["title"].endswith("– rlmaml")

@@ -1,0 +1,40 @@
+"""Runs to report on, trained once."""
+
+import shutil
+
+import pytest
+
+from runners import compare, evaluate
+from runners import render as render_module
+from runners.errors import UsageError
+from runners.runfolder import RunFolder
+from tests.runners.test_cli import TINY, run
+
+FEW = {"tasks": 5, "episodes": 2, "steps": 2, "quiet": True}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Run folders: two seeds of navigation with their baselines, a sinusoid."""
+    root = tmp_path_factory.mktemp("runs")
+    navigation = root / "navigation"
+    run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
+    seeds = [RunFolder(navigation / f"seed-{seed}") for seed in (0, 1)]
+    compare.compare(seeds, against=("random", "oracle"), **FEW)
+    compare.compare(seeds[:1], against=("random",), **FEW)
+    sinusoid = RunFolder(root / "sinusoid")
+    settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
+    run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)
+    evaluate.evaluate(sinusoid, tasks=20, steps=3, quiet=True)
+    return root
+
+
+@pytest.fixture
+def runs(trained, tmp_path, monkeypatch):
+    """A copy of one's own of the run folders, and nothing that draws videos of them."""
+
+    def nothing(folder, quiet):
+        raise UsageError("nothing draws here")
+
+    monkeypatch.setattr(render_module, "render", nothing)
+    return shutil.copytree(trained, tmp_path / "runs")
