@@ -44,10 +44,9 @@ class TaskEnv(gymnasium.Env):
     def task(self, task: ArrayLike) -> None:
         self.set_task(task)
 
-    @property
-    def task_label(self) -> str:
+    def describe(self, task: NDArray[Any]) -> str:
         """The task in a few words, for a caption."""
-        return self._tasks.describe(self._task[0])
+        return self._tasks.describe(task)
 
     def set_task(self, task: ArrayLike) -> None:
         """Reward by `task` from the next step on. It stays through resets, copies and pickles.

@@ -7,6 +7,7 @@ loop was set while training.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -120,13 +121,10 @@ class Learner:
             FloatingPointError: the parameters have blown up.
         """
         inner = self._inner
-        if steps is not None or step_size is not None:
-            inner = from_dict(
-                InnerConfig,
-                self.config["inner"]
-                | ({} if steps is None else {"steps": steps})
-                | ({} if step_size is None else {"step_size": step_size, "later_step_size": None}),
-            )
+        if steps is not None:
+            inner = replace(inner, steps=steps)
+        if step_size is not None:
+            inner = replace(inner, step_size=step_size, later_step_size=None)
         count: int = self.config["episodes"] if episodes is None else episodes
         if count < 1:
             raise ValueError(f"episodes must be at least 1, got {count}.")

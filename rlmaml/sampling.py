@@ -114,6 +114,10 @@ class Normaliser:
         standardised = (observations.double() - mean) * (variance + 1e-8).rsqrt()
         return standardised.clamp(-10, 10).float()
 
+    def undo(self, standardised: Tensor) -> Tensor:
+        """[..., *obs], as the environment gave them, but for what was clipped."""
+        return standardised * (self.variance + 1e-8).sqrt() + self.mean
+
     def observe(self, observations: Tensor, mask: Tensor) -> None:
         """observations [..., *obs], mask [...]."""
         valid = observations[mask > 0].cpu().double()

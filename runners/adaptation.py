@@ -65,11 +65,15 @@ class Adaptation:
         policy = self.policy(task, steps + 1)
         sampled = policy.episodes[steps]
         observed = sampled.observations.double()
-        if policy.normaliser is not None:  # undo it
-            scale = (policy.normaliser.variance + 1e-8).sqrt()
-            observed = observed * scale + policy.normaliser.mean
+        if policy.normaliser is not None:
+            observed = policy.normaliser.undo(observed)
         lengths = sampled.mask.sum(-1).int().tolist()
         return [path[:n].numpy() for path, n in zip(observed, lengths, strict=True)]
+
+
+def steps_shown(config: TrainConfig, steps: int | None) -> int:
+    """Inner steps to show: as in training, or 1 where that had none, unless told otherwise."""
+    return max(config.inner.steps, 1) if steps is None else steps
 
 
 def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
@@ -86,8 +90,6 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
     """
     if config.data == "examples":
         raise UsageError("The run learned from labelled examples: there is nothing to draw.")
-    if config.env.observe_task:
-        raise UsageError("The run's policy is shown its task and does not adapt to it.")
     env = worlds.make_env(config, 1, 1)
     space = env.task_space
     try:

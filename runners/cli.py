@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runners.config import TrainConfig
 from runners.errors import UsageError
@@ -133,11 +133,7 @@ def _evaluate(words: list[str]) -> None:
     from runners.runfolder import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
-    settings = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(options)
-        if field.name not in ("runs", "against", "out")
-    }
+    settings = _without(options, "runs", "against", "out")
     against = baselines.check_names(options.against)
     if against or len(folders) > 1:
         result = compare.compare(folders, against=against, out=options.out, **settings)
@@ -165,20 +161,13 @@ def _render(words: list[str]) -> None:
     from runners import render, viewer
     from runners.runfolder import RunFolder
 
-    settings = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(options)
-        if field.name not in ("run", "viewer")
-    }
     folder = RunFolder(options.run)
     if options.viewer:
         if options.out is not None:
             raise UsageError("--viewer writes nothing: leave out --out.")
-        for name in ("out", "size", "pretty", "quiet"):
-            settings.pop(name)
-        viewer.watch(folder, **settings)
+        viewer.watch(folder, **_without(options, "run", "viewer", "out", "size", "pretty", "quiet"))
         return
-    print(render.summary(render.record(folder, **settings)))
+    print(render.summary(render.record(folder, **_without(options, "run", "viewer"))))
 
 
 def _report(words: list[str]) -> None:
@@ -189,22 +178,21 @@ def _report(words: list[str]) -> None:
     from runners.runfolder import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
-    out = report.report(
-        folders,
-        out=options.out,
-        videos=options.videos,
-        device=options.device,
-        quiet=options.quiet,
-    )
+    out = report.report(folders, **_without(options, "runs"))
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def _export(words: list[str]) -> None:
-    options = vars(parse(ExportOptions, None, words, "export"))
+    options = parse(ExportOptions, None, words, "export")
     from runners.export import export
     from runners.runfolder import RunFolder
 
-    print(export(RunFolder(options.pop("run")), **options))
+    print(export(RunFolder(options.run), **_without(options, "run")))
+
+
+def _without(options: Any, *names: str) -> dict[str, Any]:
+    """Options as keyword arguments, but for some."""
+    return {name: value for name, value in vars(options).items() if name not in names}
 
 
 def _learning_curve(folder) -> None:

@@ -80,11 +80,7 @@ def compare(
         name: np.array([[task[metric] for task in run["per_task"]] for run in evaluations], float)
         for name, evaluations in found.items()
     }
-    # A step after which some task's score is not finite has none.
-    finite = {
-        name: np.where(np.isfinite(values).all((0, 1)), values, np.nan)
-        for name, values in scores.items()
-    }
+    finite = {name: statistics.finite(values) for name, values in scores.items()}
     # Its score before adaptation counts as none of the gap to the oracle closed.
     reference = "random" if "random" in against else main
     result = {

@@ -31,6 +31,8 @@ from runners.restore import (
     restore_normaliser,
 )
 from runners.runfolder import RunFolder, versions, write_csv, write_json
+from runners.statistics import finite
+from runners.worlds import task_label
 
 
 def evaluate(
@@ -258,8 +260,7 @@ def summary(scores: np.ndarray) -> dict[str, list[float]]:
     NaN for a step after which the score of some task is not finite.
     """
     n = len(scores)
-    if not np.isfinite(scores).all():  # an inner step too large for some task
-        scores = np.where(np.isfinite(scores).all(0), scores, np.nan)
+    scores = finite(scores)
     with np.errstate(over="ignore"):  # or nearly so
         spread = scores.std(0, ddof=1) if n > 1 else np.zeros(scores.shape[1])
         mean = scores.mean(0)
@@ -296,6 +297,6 @@ def _groups(experiment: Experiment, tasks: np.ndarray) -> list[tuple[str, np.nda
     """The kinds of task, where there are few (a Discrete task space), in words; else none."""
     if tasks.ndim > 1:
         return []
-    world = getattr(getattr(experiment.sampler, "env", None), "unwrapped", None)
-    describe = getattr(world, "describe", lambda task: f"task {task}")
-    return [(describe(kind), tasks == kind) for kind in np.unique(tasks)]
+    sampler = experiment.sampler
+    world = sampler.family if isinstance(sampler, ExampleSampler) else sampler.env
+    return [(task_label(world, kind), tasks == kind) for kind in np.unique(tasks)]

@@ -192,8 +192,6 @@ def export(
             f"{folder.path} learned from labelled examples; what is exported is a policy: "
             "name a run on episodes."
         )
-    if config.env.observe_task:
-        raise UsageError("The run's policy is shown its task and does not adapt to it.")
     check_least(0, steps=steps, seed=seed)
     check_least(1, episodes=episodes)
     if not task and (steps or episodes):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rlmaml import AdaptedPolicy
 from runners import captions, video, wording, worlds
-from runners.adaptation import Adaptation, choose_tasks
+from runners.adaptation import Adaptation, choose_tasks, steps_shown
 from runners.errors import UsageError, check_least
 from runners.progress import progress
 from runners.runfolder import RunFolder
@@ -83,7 +83,7 @@ def record(
         UsageError: bad arguments, or there is nothing that can be drawn, or no place to write.
     """
     config = folder.read_config()
-    steps = max(config.inner.steps, 1) if steps is None else steps
+    steps = steps_shown(config, steps)
     check_least(0, steps=steps, seed=seed)
     check_least(1, episodes=episodes)
     check_least(32, size=size)

@@ -26,11 +26,13 @@ def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
 
 
 def load(folder: RunFolder, which: Path | None = None) -> Learner:
-    """`rlmaml.load` of a run.
+    """`rlmaml.load` of a run that adapts.
 
     Raises:
-        UsageError: there is no such checkpoint, or it is cut or altered.
+        UsageError: there is no such checkpoint, it is cut or altered, or the run is an oracle.
     """
+    if folder.read_config().env.observe_task:
+        raise UsageError("The run's policy is shown its task and does not adapt to it.")
     try:
         return rlmaml.load(folder.path, checkpoint=which)
     except CheckpointError as problem:

@@ -12,6 +12,12 @@ Statistic = Callable[..., Floats]
 """Of arrays [R, N, ...], runs by tasks, whatever is left of their further axes."""
 
 
+def finite(scores: Floats) -> Floats:
+    """NaN for an inner step after which the score of some task is not finite: [..., K+1]."""
+    every = np.isfinite(scores).all(tuple(range(scores.ndim - 1)))
+    return np.where(every, scores, np.nan)
+
+
 def mean(scores: Floats) -> Floats:
     """Over runs and tasks: [R, N, ...] -> [...]."""
     return scores.mean((0, 1))

@@ -67,7 +67,7 @@ def comparison_table(comparison: dict[str, Any], decimals: int) -> Table:
 def evaluation_table(result: dict[str, Any], name: str, decimals: int) -> Table:
     """One run by steps: mean and interquartile mean over tasks."""
     scores = np.array([[task[result["metric"]] for task in result["per_task"]]], float)
-    scores = np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)
+    scores = statistics.finite(scores)
     iqm = statistics.interquartile_mean(scores)
     low, high = statistics.bootstrap(statistics.interquartile_mean, scores)
     mean = Row(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runners import worlds
-from runners.adaptation import Adaptation, choose_tasks
+from runners.adaptation import Adaptation, choose_tasks, steps_shown
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
 
@@ -49,7 +49,7 @@ def watch(
     robot: Any = env.unwrapped
     if not hasattr(robot, "markers"):
         raise UsageError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
-    steps = max(adaptation.config.inner.steps, 1) if steps is None else steps
+    steps = steps_shown(adaptation.config, steps)
     policies = [adaptation.policy(chosen, steps) for chosen in tasks]
     mujoco = importlib.import_module("mujoco")
     if not importlib.import_module("glfw").init():

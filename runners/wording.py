@@ -1,4 +1,4 @@
-"""A run's figures in words: for the sentences of a report and the text alternatives of pictures."""
+"""A run's figures in words: for tables, the sentences of a report, and what pictures show."""
 
 from __future__ import annotations
 

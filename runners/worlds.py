@@ -141,10 +141,12 @@ def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
     return chosen
 
 
-def task_label(env: gymnasium.Env, task: Any) -> str:
-    """A task, which is the environment's, in a few words."""
-    label = getattr(env.unwrapped, "task_label", None)
-    return label or f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
+def task_label(world: Any, task: Any) -> str:
+    """A task of an environment, single or batched, or of a family of examples, in a few words."""
+    describe = getattr(getattr(world, "unwrapped", world), "describe", None)
+    if describe is not None:
+        return describe(task)
+    return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
 
 
 def picture(env: gymnasium.Env) -> np.ndarray:
