@@ -3,9 +3,11 @@
 The names below are what most programs need; docs/notation.md explains the letters.
 """
 
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.algorithms import method
+from rlmaml.algorithms.maml import MAML
 from rlmaml.api import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.examples import ExampleSampler
+from rlmaml.method import InnerConfig, Method
 from rlmaml.models import (
     CategoricalMLP,
     ConvClassifier,
@@ -15,7 +17,6 @@ from rlmaml.models import (
     RegressionMLP,
 )
 from rlmaml.optimisers import Optimiser
-from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.trpo import TrustRegion
@@ -31,7 +32,7 @@ __all__ = [
     "GaussianMLP",
     "InnerConfig",
     "Learner",
-    "ObjectiveConfig",
+    "Method",
     "Optimiser",
     "PolicyConfig",
     "Predictor",
@@ -39,5 +40,6 @@ __all__ = [
     "RolloutSampler",
     "TrustRegion",
     "load",
+    "method",
     "vectorise",
 ]

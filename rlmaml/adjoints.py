@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rlmaml import tree
 from rlmaml.inner import adapt
-from rlmaml.types import Adjoint, Data, InnerLoop, Meta, Params, Path
+from rlmaml.types import Data, InnerLoop, Meta, Params, Path
 
 
 def unrolled(
@@ -51,6 +51,3 @@ def anchored(inner: InnerLoop, path: Path) -> InnerLoop:
         return tree.map(lambda e, p: e + (p - e).detach(), estimate, path[k + 1])
 
     return InnerLoop(inner.start, step)
-
-
-ADJOINTS: dict[str, Adjoint] = {"unrolled": unrolled, "first-order": first_order}

@@ -18,19 +18,19 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from rlmaml import algorithms, losses, models, tree
 from rlmaml import checkpoint as checkpoints
-from rlmaml import losses, models, tree
-from rlmaml.algorithms.maml import MAML, InnerConfig
 from rlmaml.checkpoint import Checkpoint
 from rlmaml.collect import collect
-from rlmaml.config import from_dict
+from rlmaml.config import as_now, from_dict
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
+from rlmaml.method import InnerConfig, Method
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig, Normaliser, RolloutSampler, action_filter, encoder
 from rlmaml.tasks import TasksAsTheyAre, as_they_are
-from rlmaml.types import Episodes, Examples, Params, Referenced
+from rlmaml.types import Episodes, Examples, Params, Policy, Referenced
 
 
 def load(run: str | Path, *, checkpoint: str | Path | None = None) -> Learner:
@@ -62,7 +62,10 @@ class Learner:
         self.config, self.meta, self.iteration = source.config, source.meta, source.iteration
         self.path = path
         self._state = source.state
-        self._inner = from_dict(InnerConfig, self.config["inner"])
+        now = as_now(self.config)
+        self._kind = algorithms.method(now.get("algorithm", next(iter(algorithms.TABLE))))
+        self._settings = from_dict(self._kind.Settings, now.get("method", {}))
+        self._inner = replace(from_dict(InnerConfig, now["inner"]), hessian="support")
         self._network = from_dict(PolicyConfig, self.config["policy"])
 
     @property
@@ -124,6 +127,11 @@ class Learner:
         if steps is not None:
             inner = replace(inner, steps=steps)
         if step_size is not None:
+            if self._kind.learns_step_sizes:
+                raise ValueError(
+                    f"step_size {step_size} would not replace the step sizes that "
+                    f"{self._kind.__name__} has learned: leave it out."
+                )
             inner = replace(inner, step_size=step_size, later_step_size=None)
         count: int = self.config["episodes"] if episodes is None else episodes
         if count < 1:
@@ -158,12 +166,11 @@ class Learner:
             normaliser.load_state_dict(stored)
         observations, actions = copies.single_observation_space, copies.single_action_space
         module = models.policy_for(encoder(observations)[1], actions, self._network)
-        self._check_shapes(module)
-        policy = models.functional(module)
-        method = MAML(policy, inner)
+        method = self._kind(models.functional(module), inner, settings=self._settings)
+        self._check_shapes(module, method)
         sampler = RolloutSampler(
             copies,
-            policy,
+            method.policy,
             episodes=copies.num_envs,
             horizon=self.config["horizon"],
             support_advantages=from_dict(AdvantageConfig, self.config["inner_advantages"]),
@@ -180,7 +187,8 @@ class Learner:
             query=False,
         )
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
-        module.load_state_dict(_finite(adapt(method.inner, self.meta, support)[-1], inner))
+        adapted = _finite(adapt(method.inner, self.meta, support)[-1], inner)
+        module = _acting(method, adapted, module)
         return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
 
     def _adapt_predictor(self, x: NDArray[Any], y: NDArray[Any], inner: InnerConfig) -> Predictor:
@@ -192,7 +200,6 @@ class Learner:
         classes = isinstance(outputs, gymnasium.spaces.Discrete)
         conv = from_dict(ConvConfig, self.config["conv"])
         module = models.predictor_for(x.shape[1:], outputs, self._network, conv)
-        self._check_shapes(module)
         inputs = _floats(x)
         if classes:
             if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= outputs.n:
@@ -205,13 +212,19 @@ class Learner:
             if y.shape[1:] != outputs.shape:
                 raise ValueError(f"Targets must be [B, {outputs.shape[0]}], got shape {y.shape}.")
             labels = _floats(y)
-        policy = models.functional(module)
         loss = losses.cross_entropy if classes else losses.mse
-        method = MAML(policy, inner, inner_loss=loss, outer_loss=loss)
+        method = self._kind(
+            models.functional(module),
+            inner,
+            settings=self._settings,
+            inner_loss=loss,
+            outer_loss=loss,
+        )
+        self._check_shapes(module, method)
         support = Examples(inputs, labels)
         adapted = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
-        module.load_state_dict(_finite(adapted, inner))
         by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
+        module = _acting(method, _finite(adapted, inner), module)
         return Predictor(module, inputs if by_support else None)
 
     def _outputs(self) -> gymnasium.spaces.Discrete | gymnasium.spaces.Box:
@@ -225,9 +238,15 @@ class Learner:
             return gymnasium.spaces.Discrete(size)
         return gymnasium.spaces.Box(-np.inf, np.inf, (size,))
 
-    def _check_shapes(self, module: nn.Module) -> None:
-        built = {name: tuple(value.shape) for name, value in models.parameters(module).items()}
-        stored = {name: tuple(value.shape) for name, value in self.meta["params"].items()}
+    def _check_shapes(self, module: nn.Module, method: Method) -> None:
+        built, stored = (
+            {
+                f"{group}/{name}": tuple(value.shape)
+                for group, part in meta.items()
+                for name, value in part.items()
+            }
+            for meta in (method.begin(models.parameters(module)), self.meta)
+        )
         if built != stored:
             raise ValueError(
                 f"{self.path} was trained on other spaces: its network has parameters {stored}, "
@@ -246,7 +265,7 @@ class AdaptedPolicy:
 
     def __init__(
         self,
-        module: models.GaussianMLP | models.CategoricalMLP,
+        module: nn.Module,
         observation_space: gymnasium.Space,
         action_space: gymnasium.Space,
         normaliser: Normaliser | None = None,
@@ -268,8 +287,8 @@ class AdaptedPolicy:
     @torch.no_grad()
     def distribution(self, observations: NDArray[Any]) -> Distribution:
         """Over the actions, given observations [M, *obs]."""
-        encoded = torch.from_numpy(self._encode(observations))
-        return self.module(encoded if self.normaliser is None else self.normaliser(encoded))
+        seen = torch.from_numpy(self._encode(observations))
+        return self.module(seen if self.normaliser is None else self.normaliser(seen))
 
     def act(self, observation: ArrayLike, deterministic: bool = False) -> Any:
         """An action, drawn or the likeliest one, clipped to the action space.
@@ -340,6 +359,33 @@ class Predictor:
         return self.distribution(inputs).mode().numpy()
 
     __call__ = predict
+
+
+class ManyNetworks(nn.Module):
+    """The policy of adapted parameters that no single network acts like.
+
+    Attributes:
+        adapted: φ_K.
+    """
+
+    def __init__(self, policy: Policy, adapted: Params) -> None:
+        super().__init__()
+        self._policy = policy
+        names = {name: name.replace(".", "/") for name in adapted}
+        self.adapted = nn.ParameterDict({names[name]: value for name, value in adapted.items()})
+        self._names = names
+
+    def forward(self, inputs: Any) -> Distribution:
+        return self._policy({name: self.adapted[key] for name, key in self._names.items()}, inputs)
+
+
+def _acting(method: Method, adapted: Params, module: nn.Module) -> nn.Module:
+    """The network with the adapted parameters, or what stands for it where there is none."""
+    network = method.network(adapted)
+    if network is None:
+        return ManyNetworks(method.policy, adapted)
+    module.load_state_dict(network)
+    return module
 
 
 def _finite(params: Params, inner: InnerConfig) -> Params:

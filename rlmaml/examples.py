@@ -76,8 +76,8 @@ class TaskInputs:
 class ExampleSampler:
     """Draws a support and a query set for each of N tasks.
 
-    They do not depend on the parameters: all inner steps learn from the same support set, and
-    `collect` has no need to adapt.
+    They do not depend on the parameters: inner steps learn from the same support set unless told
+    otherwise, and `collect` has no need to adapt.
 
     Args:
         family: the tasks.
@@ -85,6 +85,8 @@ class ExampleSampler:
         queries: query examples per task (classification: per class).
         own_hessian: draw as many examples as `shots` once more, disjoint from the others, for the
             derivative of the inner steps.
+        fresh_support: draw as many sets of `shots`, disjoint, one for each of so many inner steps;
+            0 is one set for all.
         reference: hand the support inputs over with the query inputs, as `Referenced`, for a model
             whose batch norm is not to see the other queries.
         device: where the examples go.
@@ -103,6 +105,7 @@ class ExampleSampler:
         shots: int,
         queries: int,
         own_hessian: bool = False,
+        fresh_support: int = 0,
         reference: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -110,21 +113,23 @@ class ExampleSampler:
         for name, count in (("shots", shots), ("queries", queries)):
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
+        self._sets = max(fresh_support, 1)
+        parts = self._sets + own_hessian
         check = getattr(family, "check_episode", None)
         if check is not None:
             try:
-                check(shots * (1 + own_hessian), queries)
+                check(shots * parts, queries)
             except ValueError as problem:
-                if not own_hessian:
+                if parts == 1:
                     raise
                 raise ValueError(
-                    f"With examples of its own for the Hessian, a task takes twice its {shots} "
-                    f"shots: {problem}"
+                    "With examples of its own for the Hessian or for each inner step, a task "
+                    f"takes {parts} times its {shots} shots: {problem}"
                 ) from problem
         self.family, self.shots, self.queries = family, shots, queries
         self.own_hessian = own_hessian
         self.reference, self.device, self.dtype = reference, torch.device(device), dtype
-        self._last: tuple[Key, np.ndarray, dict[Role, Examples]] | None = None
+        self._last: tuple[Key, np.ndarray, list[Examples], Examples] | None = None
 
     def __call__(
         self, params: Params, tasks: np.ndarray, key: Key, role: Role = "query", step: int = 0
@@ -135,28 +140,28 @@ class ExampleSampler:
             params: not looked at.
             tasks: [N, ...].
             key: what is drawn derives from it and the tasks alone, so the sets of one key belong
-                together whatever `step` is.
-            role: which of them. All inner steps share a set.
+                together.
+            role: which of them.
+            step: inner steps taken so far; they share a set unless each has a fresh one.
 
         Returns:
             Examples with leaves [N, B, ...], on `device`.
         """
         last = self._last
         if last is None or last[0] != key or not np.array_equal(last[1], tasks):
-            shots = self.shots * (1 + self.own_hessian)
-            drawn = self.family.episode(tasks, shots, self.queries, generator(*key))
+            parts = self._sets + self.own_hessian
+            drawn = self.family.episode(tasks, self.shots * parts, self.queries, generator(*key))
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
             )
-            count = y.shape[1] // (1 + self.own_hessian)  # classes take turns: balanced halves
+            count = y.shape[1] // parts  # classes take turns, so every part is balanced
+            pieces = zip(x.split(count, 1), y.split(count, 1), strict=True)
             query_inputs = Referenced(query_x, x[:, :count]) if self.reference else query_x
-            sets: dict[Role, Examples] = {
-                "support": Examples(x[:, :count], y[:, :count]),
-                "hessian": Examples(x[:, count:], y[:, count:]),
-                "query": Examples(query_inputs, query_y),
-            }
-            self._last = last = (key, tasks.copy(), sets)
-        return last[2][role]
+            query = Examples(query_inputs, query_y)
+            self._last = last = (key, tasks.copy(), [Examples(*piece) for piece in pieces], query)
+        if role == "query":
+            return last[3]
+        return last[2][-1 if role == "hessian" else min(step, self._sets - 1)]
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -2,7 +2,7 @@
 
     F(θ) = mean_i L_i(φ_i(θ), D'_i),   φ_i(θ) = adapt(θ, D_i)
 
-plus, in some methods, a term of the path from θ to φ_i (rlmaml/outer.py).
+or, in some methods, another loss of the path from θ to φ_i.
 Below this file functions see one task; above it they see F, its gradient, the divergence
 between adapted policies and its curvature.
 """
@@ -22,21 +22,24 @@ from rlmaml.inner import adapt
 from rlmaml.returns import masked_mean
 from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
+OuterLoss = Callable[[Path, MetaBatch], Tensor]
+"""(φ_0 .. φ_K, one task's data) -> scalar."""
+
 
 class Objective(NamedTuple):
     """What a meta-update needs to know of a method."""
 
     inner: InnerLoop
     adjoint: Adjoint
-    loss: Callable[[Params, Any], Tensor]  # of the adapted model: (φ_K, query) -> scalar
+    outer_loss: OuterLoss
     policy: Policy
     chunk_size: int | None = None  # tasks per stacked computation; None: all at once
-    path_term: Callable[[Path, MetaBatch], Tensor] | None = None  # what the way there adds
+    curvature: Adjoint | None = None  # in place of `adjoint`, for the trust region's curvature
 
-    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
-        """What is minimised, of one task."""
-        loss = self.loss(path[-1], data.query)
-        return loss if self.path_term is None else loss + self.path_term(path, data)
+
+def at_end(loss: Callable[[Params, Any], Tensor]) -> OuterLoss:
+    """MAML's outer loss: that of φ_K on the query data."""
+    return lambda path, data: loss(path[-1], data.query)
 
 
 class Reference(NamedTuple):
@@ -83,21 +86,22 @@ def evaluate(
 
 @torch.no_grad()
 def along_path(
-    objective: Objective,
+    inner: InnerLoop,
     meta: Meta,
     batch: MetaBatch,
     losses: dict[str, Callable[[Params, Any], Tensor]],
+    chunk_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Losses of φ_0 .. φ_K on the query data, [N, K+1] each."""
 
     def one(data: MetaBatch) -> dict[str, Tensor]:
-        path = adapt(objective.inner, meta, data.support)
+        path = adapt(inner, meta, data.support)
         return {
             name: torch.stack([loss(params, data.query) for params in path])
             for name, loss in losses.items()
         }
 
-    return over_tasks(one, objective.chunk_size)(batch)
+    return over_tasks(one, chunk_size)(batch)
 
 
 def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[Tensor, Tensor]:
@@ -164,7 +168,8 @@ def fisher_product(
     def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
         data = _part(data, fraction)
         inner = objective.inner if fraction == 1 else anchored(objective.inner, path)
-        params = objective.adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
+        adjoint = objective.curvature or objective.adjoint
+        params = adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
         outputs: Any = objective.policy(params, data.query.inputs)
         # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.

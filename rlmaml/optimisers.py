@@ -107,7 +107,7 @@ class Optimiser:
             return state, metrics | {"outcome": "gradient not finite"}
         meta = self.descend(live, state.meta, gradient)
         live.advance()
-        return State(meta, live), metrics
+        return state._replace(meta=meta, outer=live), metrics
 
     def descend(self, live: Live, meta: Meta, gradient: Tensor) -> Meta:
         """One step from `meta` along a gradient [P] that is finite. The schedule stays."""

@@ -136,3 +136,4 @@ class State(NamedTuple):
 
     meta: Meta
     outer: Any  # the outer step's own: momenta and the like, or None
+    iteration: int = 0  # updates done

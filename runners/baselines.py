@@ -13,11 +13,10 @@ import math
 from fractions import Fraction
 from typing import Literal, NamedTuple, get_args
 
-from rlmaml import checkpoint
-from rlmaml.outer import ObjectiveConfig
+from rlmaml import algorithms, checkpoint
 from runners import train
 from runners.build import build
-from runners.config import TrainConfig, changes
+from runners.config import USUAL, TrainConfig, changes
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
 
@@ -100,14 +99,13 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     more = {"iterations": math.ceil(config.iterations * cost)}
     if config.outer == "optimiser" and config.optimiser.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
-    objective = config.objective
-    if objective.name == "e-maml":  # its score term is of inner data, and there are none
-        objective = ObjectiveConfig(reduction=objective.reduction)
+    plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
     return dataclasses.replace(
         config,
+        algorithm=USUAL,
+        method=plain.Settings(),
         **more,
         inner=dataclasses.replace(config.inner, steps=0, hessian="support"),
-        objective=objective,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
     )
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.maml import MAML
 from rlmaml.examples import ExampleSampler
+from rlmaml.method import Method
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
-from rlmaml.types import Examples, Params
+from rlmaml.types import Examples, Params, Policy
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.measures import Measure, Predictions, Returns
@@ -28,7 +28,7 @@ class Experiment(NamedTuple):
 
     sample_tasks: Callable[..., np.ndarray]  # (n, rng, split=) -> [n, ...]
     sampler: RolloutSampler | ExampleSampler
-    algorithm: MAML
+    algorithm: Method
     params: Params  # initial, on config.device
     device: torch.device
     measure: Measure
@@ -68,23 +68,16 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     model = _seeded(
         config, lambda: models.policy_for(observations, env.single_action_space, config.policy)
     )
-    policy = models.functional(model)
+    algorithm = _method(config, models.functional(model))
     sampler = RolloutSampler(
         env,
-        policy,
+        algorithm.policy,
         episodes=config.episodes,
         horizon=config.horizon,
         advantages=config.outer_advantages,
         support_advantages=config.inner_advantages,
         normaliser=Normaliser(observations) if config.normalise_observations else None,
         device=sampling_device,
-    )
-    algorithm = MAML(
-        policy,
-        config.inner,
-        config.outer_step,
-        objective=config.objective,
-        chunk_size=config.chunk_size,
     )
     return Experiment(
         env.sample_tasks, sampler, algorithm, _parameters(model, device), device, Returns()
@@ -99,40 +92,48 @@ def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
             family.inputs.shape, family.outputs, config.policy, config.conv
         ),
     )
-    policy = models.functional(model)
+    classification = isinstance(family.outputs, gymnasium.spaces.Discrete)
+    loss = losses.cross_entropy if classification else losses.mse
+    algorithm = _method(config, models.functional(model), inner_loss=loss, outer_loss=loss)
     conv = isinstance(model, models.ConvClassifier)
     try:
         sampler = ExampleSampler(
             family,
             shots=config.examples.shots,
             queries=config.examples.queries,
-            own_hessian=config.inner.hessian == "separate",
+            own_hessian=algorithm.plan.own_hessian,
+            fresh_support=algorithm.plan.steps if algorithm.plan.fresh_support else 0,
             reference=conv and config.conv.batch_norm == "support",
             device=device,
         )
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
-    classification = isinstance(family.outputs, gymnasium.spaces.Discrete)
-    loss = losses.cross_entropy if classification else losses.mse
-    algorithm = MAML(
-        policy,
-        config.inner,
-        config.outer_step,
-        inner_loss=loss,
-        outer_loss=loss,
-        chunk_size=config.chunk_size,
-    )
+    of_policy = loss(algorithm.policy)
     measure = Predictions(
-        algorithm.objective,
-        {"accuracy": losses.accuracy(policy), "cross_entropy": loss(policy)}
+        algorithm.inner,
+        {"accuracy": losses.accuracy(algorithm.policy), "cross_entropy": of_policy}
         if classification
-        else {"mse": loss(policy)},
+        else {"mse": of_policy},
+        chunk_size=config.chunk_size,
+        fresh_support=algorithm.plan.fresh_support,
         note=f"{config.conv.batch_norm} batch norm" if conv else "",
     )
-    _try_one(family, loss(policy), models.parameters(model))
+    _try_one(family, loss(models.functional(model)), models.parameters(model))
     params = _parameters(model, device)
     fingerprint = getattr(family, "fingerprint", None)
     return Experiment(family.sample, sampler, algorithm, params, device, measure, fingerprint)
+
+
+def _method(config: TrainConfig, policy: Policy, **losses: Any) -> Method:
+    return config.method_class(
+        policy,
+        config.inner,
+        config.outer_step,
+        config.method,
+        outer_reduction=config.outer_reduction,
+        chunk_size=config.chunk_size,
+        **losses,
+    )
 
 
 def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:

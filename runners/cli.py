@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rlmaml import algorithms
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.options import (
@@ -31,7 +32,7 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
   rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
-  rlmaml list                                 the presets
+  rlmaml list                                 the presets and the methods
 
 `rlmaml train PRESET --help`, and the others with --help, explain every option.
 """
@@ -78,6 +79,7 @@ def _train(words: list[str]) -> None:
         return _list([])
     name = None if words[0].startswith("-") else words[0]
     default = _default_config(name, _value_of(words, "--resume"))
+    default = _with_method(default, words)
     options = parse(
         TrainOptions, TrainOptions(default), words[1:] if name else words, f"train {name or ''}"
     )
@@ -123,6 +125,21 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
     if preset is not None and preset != stored.preset:
         raise UsageError(f"{resume} is a run of the preset {stored.preset}, not {preset}.")
     return stored
+
+
+def _with_method(config: TrainConfig, words: list[str]) -> TrainConfig:
+    """The method chosen on the command line comes with settings of its own, and with what it
+    usually has different; all that before options are read, so that those have the last word."""
+    name = _value_of(words, "--algorithm")
+    if name in (None, config.algorithm) or _value_of(words, "--resume") is not None:
+        return config
+    iterations = _value_of(words, "--iterations")  # schedules are made for them
+    try:
+        if iterations is not None and iterations.isdigit():
+            config = dataclasses.replace(config, iterations=int(iterations))
+        return config.with_algorithm(name)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
 
 
 def _evaluate(words: list[str]) -> None:
@@ -213,6 +230,7 @@ def _list(words: list[str]) -> None:
             data = f"({config.examples.shots} + {config.examples.queries})"
         size = f"{config.tasks} x {data}, {config.iterations} iterations"
         print(f"{name:<{width}}  {what} ({size})")
+    print(f"\nMethods (--algorithm): {', '.join(algorithms.TABLE)}")
 
 
 def _value_of(words: list[str], flag: str) -> str | None:

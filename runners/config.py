@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import tyro
 
-from rlmaml.algorithms.maml import InnerConfig, check_combination
-from rlmaml.config import UnknownFieldError, from_dict
+from rlmaml import algorithms
+from rlmaml.config import UnknownFieldError, as_now, from_dict
+from rlmaml.method import InnerConfig, Method, MethodSettings, Setup
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
-from rlmaml.outer import ObjectiveConfig
+from rlmaml.returns import Reduction
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.trpo import TrustRegion
 from runners.errors import UsageError
@@ -43,6 +44,10 @@ def _parse_json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object like '{{\"frame_skip\": 1}}', got {text}")
     return value
+
+
+USUAL = next(iter(algorithms.TABLE))
+"""The method that a run has unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,10 @@ class TrainConfig:
     """The task family."""
     data: Literal["episodes", "examples"] = "episodes"
     """Learn from the rewards of episodes by policy gradients, or from labelled examples."""
+    algorithm: str = USUAL
+    """The method: a name of `rlmaml list`, or MODULE:CLASS of your own."""
+    method: MethodSettings = field(default_factory=algorithms.method(USUAL).Settings)
+    """The method's own settings."""
     iterations: int = 100
     """Meta-iterations to train for."""
     tasks: int = 20
@@ -98,8 +107,6 @@ class TrainConfig:
     """The network of a classification of images."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """What the outer step improves (data episodes)."""
     outer: Literal["trust-region", "optimiser"] = "trust-region"
     """The outer step: TRPO, or an optimiser of torch.optim on the meta-gradient."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
@@ -110,6 +117,9 @@ class TrainConfig:
     """Advantages that the inner steps learn from."""
     outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
     """Advantages that the outer step learns from."""
+    outer_reduction: Reduction = "steps"
+    """Of the outer surrogate: mean over time steps, or sum over an episode and mean over episodes.
+    Where episodes end early only the latter is the return's gradient (data episodes)."""
     normalise_observations: bool = False
     """Standardise observations by running statistics, frozen with each checkpoint."""
     chunk_size: int | None = 4
@@ -139,36 +149,52 @@ class TrainConfig:
                 raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}.")
-        self._check_objective()
+        self._check_method()
 
-    def _check_objective(self) -> None:
-        aim = self.objective
-        if self.data == "examples":
-            if self.inner.chooses_loss or aim != ObjectiveConfig():
-                raise ValueError(
-                    "objective, inner.surrogate and inner.reduction are for data episodes: "
-                    "labelled examples do not depend on the parameters, so there is one gradient, "
-                    "and their loss is given."
-                )
-            return
-        check_combination(self.inner, aim, self.outer_step)
-        if self.tasks % aim.task_copies:
+    def _check_method(self) -> None:
+        kind = self.method_class
+        if type(self.method) is not kind.Settings:
             raise ValueError(
-                f"tasks must be a multiple of objective.task_copies, got {self.tasks} and "
-                f"{aim.task_copies}."
+                f"method holds the settings of another method than {self.algorithm}: choose one "
+                "with `with_algorithm`."
             )
-        if aim.name == "e-maml":
-            if self.tasks < 2:
-                raise ValueError(
-                    "objective.name e-maml takes its baseline from other tasks: tasks must be at "
-                    "least 2, got 1."
-                )
-            if self.outer_advantages.normalise:
-                raise ValueError(
-                    "objective.name e-maml adds a multiple of the return to a surrogate of "
-                    "advantages, so both must be in the reward's units: take "
-                    "outer_advantages.normalise False."
-                )
+        if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
+            raise ValueError(
+                "inner.surrogate, inner.reduction and outer_reduction are for data episodes: "
+                "labelled examples do not depend on the parameters, so there is one gradient, and "
+                "their loss is given."
+            )
+        kind.check(
+            Setup(
+                self.method,
+                self.inner,
+                self.outer_step,
+                self.data == "episodes",
+                self.tasks,
+                self.outer_advantages.normalise,
+            )
+        )
+
+    @property
+    def method_class(self) -> type[Method]:
+        return algorithms.method(self.algorithm)
+
+    def with_algorithm(self, name: str) -> TrainConfig:
+        """The same run by another method, with what that method usually has different.
+
+        Raises:
+            ValueError: there is no such method, or it does not go with the rest.
+        """
+        kind = algorithms.method(name)
+        changed: dict[str, Any] = {"algorithm": name, "method": kind.Settings()}
+        for option, value in kind.usual(self).items():
+            group, _, member = option.rpartition(".")
+            if group:
+                part = changed.get(group, getattr(self, group))
+                changed[group] = dataclasses.replace(part, **{member: value})
+            else:
+                changed[option] = value
+        return dataclasses.replace(self, **changed)
 
     @property
     def outer_step(self) -> TrustRegion | Optimiser:
@@ -182,12 +208,15 @@ class TrainConfig:
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
         """The inverse of `to_dict`.
 
-        Configurations of versions that had no choice of surrogate are taken for what they were.
+        Raises:
+            UsageError: another version wrote it, or its method cannot be had.
         """
-        inner = {"surrogate": "log-likelihood"} if data.get("data") != "examples" else {}
+        data = as_now(data)
         try:
-            return from_dict(cls, data | {"inner": inner | data.get("inner", {})})
-        except UnknownFieldError as problem:
+            kind = algorithms.method(data.get("algorithm", USUAL))
+            made = from_dict(kind.Settings, data.get("method", {}))
+            return from_dict(cls, data | {"method": made})
+        except (UnknownFieldError, ValueError) as problem:
             raise UsageError(str(problem)) from problem
 
 

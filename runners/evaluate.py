@@ -85,10 +85,15 @@ def evaluate(
     check_least(0, steps=steps, seed=seed)
     if deterministic and supervised:
         raise UsageError("--deterministic is of episodes, and the run learned from examples.")
+    if step_size is not None and config.method_class.learns_step_sizes:
+        raise UsageError(
+            f"--step-size would not replace the step sizes that {config.algorithm} has learned: "
+            "leave it out."
+        )
     source = read_checkpoint(folder.path, checkpoint)
     changed = _changed(config, episodes, queries, step_size, halve_later_steps, device)
     experiment = build(changed, tasks=tasks)
-    meta = matching(source.meta, {"params": experiment.params}, folder.path)
+    meta = matching(source.meta, experiment.algorithm.begin(experiment.params), folder.path)
     restore_normaliser(experiment, source, folder.path)
     check_data(experiment, source, folder.path)
 
@@ -99,7 +104,7 @@ def evaluate(
     except ValueError as problem:
         experiment.close()
         raise UsageError(f"There are no test tasks: {problem}") from problem
-    measure, chunk_size = experiment.measure, experiment.algorithm.objective.chunk_size
+    measure, chunk_size = experiment.measure, experiment.algorithm.chunk_size
     parts = 1 if chunk_size is None else math.ceil(tasks / chunk_size)
     key = (seed, 0, Phase.EVALUATION_ROLLOUT)
     total = (steps + 1) * (1 + deterministic) + parts
@@ -193,7 +198,7 @@ def _fits(
 
     Empty unless the run is a regression of one number on one number.
     """
-    sampler, objective = experiment.sampler, experiment.algorithm.objective
+    sampler, method = experiment.sampler, experiment.algorithm
     if not isinstance(sampler, ExampleSampler) or isinstance(batch.query.inputs, Referenced):
         return []
     if batch.query.inputs.shape[2:] != (1,) or batch.query.targets.shape[2:] != (1,):
@@ -204,9 +209,9 @@ def _fits(
 
     @torch.no_grad()
     def curves(data: MetaBatch) -> torch.Tensor:
-        path = adapt(objective.inner, meta, data.support)
+        path = adapt(method.inner, meta, data.support)
         x = grid.to(experiment.device)
-        fitted: list[Any] = [objective.policy(params, x) for params in path]
+        fitted: list[Any] = [method.policy(params, x) for params in path]
         return torch.stack([fit.mean[:, 0] for fit in fitted])
 
     fitted = over_tasks(curves)(few).cpu()

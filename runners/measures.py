@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from rlmaml.losses import Loss
-from rlmaml.objective import Objective, along_path
-from rlmaml.types import Episodes, Examples, Meta, MetaBatch
+from rlmaml.objective import along_path
+from rlmaml.types import Episodes, Examples, InnerLoop, Meta, MetaBatch
 
 Scores = dict[str, np.ndarray]
 """Scores by name, each [N, K+1]; the first is the one that runs are compared by."""
@@ -73,23 +73,34 @@ class Predictions:
     """Examples: losses of φ_k on the query set, which no inner step learns from.
 
     Args:
-        objective: of the algorithm; its inner loop adapts.
+        inner: adapts.
         losses: by name; the first is the metric.
+        chunk_size: tasks per stacked computation.
+        fresh_support: whether inner steps have examples of their own, or share a set.
         note: see `Measure`.
     """
 
-    def __init__(self, objective: Objective, losses: dict[str, Loss], note: str = "") -> None:
-        self.objective, self.losses, self.note = objective, losses, note
+    def __init__(
+        self,
+        inner: InnerLoop,
+        losses: dict[str, Loss],
+        *,
+        chunk_size: int | None = None,
+        fresh_support: bool = False,
+        note: str = "",
+    ) -> None:
+        self.inner, self.losses, self.chunk_size = inner, losses, chunk_size
+        self.fresh_support, self.note = fresh_support, note
         self.metric = next(iter(losses))
         self.higher_is_better = self.metric == "accuracy"
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
-        found = along_path(self.objective, meta, batch, self.losses)
+        found = along_path(self.inner, meta, batch, self.losses, self.chunk_size)
         return {name: value.cpu().numpy() for name, value in found.items()}
 
     def steps(self, batch: MetaBatch) -> int:
-        # All steps share one support set.
-        sets: list[Examples] = [*batch.support[:1], *batch.hessian[:1], batch.query]
+        support = batch.support if self.fresh_support else batch.support[:1]
+        sets: list[Examples] = [*support, *batch.hessian[:1], batch.query]
         return sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:

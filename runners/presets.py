@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.method import InnerConfig
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig

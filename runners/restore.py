@@ -66,6 +66,17 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     }
 
 
+def taken_over(loaded: Meta, built: Meta, path: Path) -> Meta:
+    """The meta-parameters to begin with, what a run of this or another method has of them taken
+    over (`--init`).
+
+    Raises:
+        UsageError: shapes do not agree.
+    """
+    shared = {group: part for group, part in loaded.items() if group in built}
+    return built | matching(shared, {group: built[group] for group in shared}, path)
+
+
 def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
     """Whether the data are those that the run was trained on.
 

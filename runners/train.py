@@ -31,6 +31,7 @@ from runners.restore import (
     read_checkpoint,
     restore_normaliser,
     restore_state,
+    taken_over,
 )
 from runners.runfolder import RunFolder
 
@@ -57,7 +58,7 @@ def train(
     state = _begin(experiment)
     if init is not None:
         start = read_checkpoint(init)
-        state = experiment.algorithm.restore(matching(start.meta, state.meta, init))
+        state = experiment.algorithm.restore(taken_over(start.meta, state.meta, init))
         restore_normaliser(experiment, start, init)
     validator = Validator(config) if config.validation_tasks else None
     folder.create(config, init=init)
@@ -261,16 +262,17 @@ def meta_batch(
     """What one meta-iteration learns from: its tasks, and what was sampled for them."""
     algorithm = experiment.algorithm
     rng = generator(config.seed, iteration, Phase.TASKS)
-    tasks = experiment.sample_tasks(config.tasks // algorithm.task_copies, rng)
+    plan = algorithm.plan
+    tasks = experiment.sample_tasks(config.tasks // plan.task_copies, rng)
     return collect(
         experiment.sampler,
         algorithm.inner,
         meta,
-        np.repeat(tasks, algorithm.task_copies, axis=0),
-        steps=algorithm.steps,
+        np.repeat(tasks, plan.task_copies, axis=0),
+        steps=plan.steps,
         key=(config.seed, iteration, Phase.ROLLOUT),
         chunk_size=config.chunk_size,
-        own_hessian=algorithm.own_hessian,
+        own_hessian=plan.own_hessian,
     )
 
 
@@ -304,9 +306,9 @@ class Validator:
             experiment.algorithm.inner,
             state.meta,
             self._tasks,
-            steps=experiment.algorithm.steps,
+            steps=config.inner.steps,
             key=(config.seed, 0, Phase.VALIDATION_ROLLOUT),
-            chunk_size=experiment.algorithm.objective.chunk_size,
+            chunk_size=experiment.algorithm.chunk_size,
         )
         line = experiment.measure.line(state.meta, batch)
         return {f"validation/{name}": value for name, value in line.items()}

@@ -1,0 +1,135 @@
+"""E-MAML (Stadie et al. 2018; Al-Shedivat et al. 2018): the inner data depend on θ too.
+
+    ∇F(θ) = E [ (dφ/dθ)ᵀ ∇L'(φ) - (J(φ) - b) Σ_{τ in D} ∇ log p(τ; θ) ],   D ~ π_θ,  φ = adapt(θ, D)
+
+The inner data are sampled by the policy that is meta-trained, so the adapted policy depends on θ in
+two ways: through the inner step, and through the data it learned from. MAML has the second only in
+its inner surrogate's Hessian, or (`log-likelihood`, the MAML paper's code) not at all; here it is
+the score of the inner data times what they led to, the return J(φ) less a baseline b. Which of them
+is the gradient of what: docs/meta_gradients.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rlmaml import losses
+from rlmaml.method import Method, MethodSettings, Plan, Setup
+from rlmaml.objective import over_tasks
+from rlmaml.returns import Reduction, reduce
+from rlmaml.types import Episodes, MetaBatch, Path
+
+
+class EMAML(Method):
+    """MAML with the score term. Arguments as of `Method`.
+
+    The inner surrogate must be `log-likelihood`: the others have the score of the inner data in
+    their Hessian, and it would count twice.
+    """
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        task_copies: int = 1
+        """How often each task of a meta-iteration is drawn. With 1 the baseline is the other tasks'
+        mean return, with more that of the other copies, which learned from data of their own."""
+
+        def __post_init__(self) -> None:
+            if self.task_copies < 1:
+                raise ValueError(f"method.task_copies must be at least 1, got {self.task_copies}.")
+
+    no_own_hessian = (
+        "it is the gradient of an adaptation that is differentiated on the data of the step itself."
+    )
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        copies = setup.settings.task_copies
+        if not setup.episodes:
+            raise ValueError(
+                "EMAML is for episodes: labelled examples do not depend on the parameters, so "
+                "there is no score term."
+            )
+        if setup.inner.surrogate != "log-likelihood":
+            raise ValueError(
+                f"inner.surrogate {setup.inner.surrogate} has in its Hessian how the inner data "
+                "depend on the parameters, and the score term of EMAML would count that a second "
+                "time. Take inner.surrogate log-likelihood, or another method."
+            )
+        if setup.normalised:
+            raise ValueError(
+                "EMAML adds a multiple of the return to a surrogate of advantages, so both must be "
+                "in the reward's units: take outer_advantages.normalise False."
+            )
+        if setup.tasks is not None and (setup.tasks < 2 or setup.tasks % copies):
+            raise ValueError(
+                "EMAML takes its baseline from other tasks or copies of a task: tasks must be at "
+                f"least 2 and a multiple of method.task_copies, got {setup.tasks} and {copies}."
+            )
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        return {"inner.surrogate": "log-likelihood", "outer_advantages.normalise": False}
+
+    @property
+    def plan(self) -> Plan:
+        return super().plan._replace(task_copies=self.settings.task_copies)
+
+    def prepare(self, batch: MetaBatch) -> MetaBatch:
+        return batch._replace(
+            credit=credit(batch.query, self.settings.task_copies, self.outer_reduction)
+        )
+
+    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+        return super().outer_loss(path, data) + self.score_term(path, data)
+
+    def score_term(self, path: Path, data: MetaBatch) -> Tensor:
+        """-c Σ_k Σ_{τ in D_k} log p(τ; φ_k): the inner data's score times their credit.
+
+        A sum over the episodes, not a mean: it is the score of the whole data set, through which
+        the expectation over data sets is differentiated.
+        """
+        log_ratio = losses.log_trajectory_ratio(self.policy)
+        score = data.query.mask.new_zeros(())
+        for params, support in zip(path[:-1], data.support, strict=True):
+            score = score + log_ratio(params, support)
+        return -data.credit * score
+
+
+def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> Tensor:
+    """What each task's inner data are credited with: its outer return less a baseline.
+
+    The baseline must not depend on those inner data, or the score term no longer has the right
+    mean. The task's other outer episodes do (they were sampled by the adapted policy); other
+    tasks do not, nor other copies of the same task.
+
+    Returns are undiscounted. Outer advantages with a discount or λ below 1 are smaller, and the
+    score term weighs the more beside them. With reduction "steps" what counts is the reward per
+    step, so that lasting longer at the same rate earns nothing.
+
+    Args:
+        query: leaves [N, B, T].
+        copies: how often each task stands in the batch, one after the other. The baseline is
+            the mean return of the other copies, or with 1 of all other tasks.
+        reduction: as of the outer loss, so that both are in the same units.
+
+    Raises:
+        ValueError: there is nothing to take a baseline from, or N is not a multiple of copies.
+
+    Returns:
+        [N].
+    """
+    returns = over_tasks(lambda r, m: reduce(r, m, reduction))(query.rewards, query.mask)
+    group = len(returns) if copies == 1 else copies
+    if group < 2 or len(returns) % group:
+        raise ValueError(
+            "The score term of EMAML needs a baseline from other tasks or copies of a task, but "
+            f"got {len(returns)} tasks in copies of {copies}: draw at least 2, or a multiple of "
+            "method.task_copies."
+        )
+    grouped = returns.view(-1, group).T  # [group, N / group]
+    others = (grouped.sum(0) - grouped) / (group - 1)
+    return (grouped - others).T.flatten()

@@ -1,0 +1,218 @@
+"""ProMP (Rothfuss et al. 2019, algorithm 1): several epochs on one meta-batch.
+
+    L'_clip(φ_K(θ), D') + Σ_k η_k KL(π_φk,old ‖ π_φk)
+
+with the low-variance-curvature surrogate (LVC, section 5) in the inner steps. The ratios of L' are
+clipped, so that the adapted policies stay near those that sampled D'; the penalty does it for the
+policies that sampled D_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlmaml import losses
+from rlmaml.inner import adapt
+from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.objective import (
+    Objective,
+    OuterLoss,
+    evaluate,
+    mean_over_tasks,
+    meta_gradient,
+    over_tasks,
+    reference,
+)
+from rlmaml.optimisers import Live, Optimiser
+from rlmaml.returns import masked_mean
+from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
+
+
+class ProMP(Method):
+    """Proximal meta-policy search. Arguments as of `Method`; the outer step is an `Optimiser`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        clip: float = 0.3
+        """Likelihood ratios count between 1 - clip and 1 + clip."""
+        epochs: int = 5
+        """Optimiser steps per meta-iteration."""
+        kl_coefficient: float = 5e-4
+        """Weight of the KL penalty of each inner step, at the start."""
+        kl_target: float = 0.01
+        """The KL that its weight is adapted to, in nats per time step."""
+        adaptive_kl: bool = True
+        """Double the weight where the KL is over 1.5 times the target, halve it where it is under
+        the target / 1.5, within a factor of 1024 of where it began."""
+
+        def __post_init__(self) -> None:
+            for name, ok, want in (
+                ("clip", 0 < self.clip < 1, "between 0 and 1"),
+                ("epochs", self.epochs >= 1, "at least 1"),
+                ("kl_coefficient", self.kl_coefficient >= 0, "zero or positive"),
+                ("kl_target", self.kl_target > 0, "positive"),
+            ):
+                if not ok:
+                    raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
+
+    needs_optimiser = "it keeps its steps short by clipping and a KL penalty."
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        if not setup.episodes:
+            raise ValueError("ProMP is for episodes: labelled examples have no likelihood ratios.")
+        if setup.inner.surrogate != "lvc":
+            how = (
+                "does not correct for"
+                if setup.inner.surrogate == "log-likelihood"
+                else "corrects for by products over whole episodes, which are too noisy"
+            )
+            raise ValueError(
+                "ProMP moves on from the parameters that sampled, for several epochs, which "
+                f"inner.surrogate {setup.inner.surrogate} {how}. Take inner.surrogate lvc."
+            )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.loss = losses.clipped_ratio(
+            self.policy, clip=self.settings.clip, reduction=self.outer_reduction
+        )
+        self.outer = ProximalStep(self.outer, self.settings, self.config.steps)
+
+
+def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:
+    """Σ_k η_k KL(π_φk,old ‖ π_φk) on the states of D_k, nats per time step.
+
+    It keeps the policies that an inner step starts from near those that sampled for it.
+
+    Args:
+        coefficients: η_k, one for each inner step.
+    """
+
+    def penalty(path: Path, data: MetaBatch) -> Tensor:
+        total = data.query.mask.new_zeros(())
+        for coefficient, kl in zip(coefficients, step_kls(policy, path, data), strict=True):
+            total = total + coefficient * kl
+        return total
+
+    return penalty
+
+
+def step_kls(policy: Policy, path: Path, data: MetaBatch) -> list[Tensor]:
+    """KL(π_φk,old ‖ π_φk) on the states of D_k, for each inner step; φ_old is `data.path`."""
+    kls = []
+    for old, new, support in zip(data.path[:-1], path[:-1], data.support, strict=True):
+        before: Any = policy(old, support.inputs)
+        kls.append(masked_mean(before.kl(policy(new, support.inputs)), support.mask))
+    return kls
+
+
+class Proximal(NamedTuple):
+    """What is carried from one update to the next."""
+
+    live: Live
+    coefficients: tuple[float, ...]  # η_k
+
+
+COEFFICIENT_RANGE = 1024.0
+"""The factor by which adaptation may take a penalty's weight up or down from where it began."""
+
+
+class ProximalStep:
+    """Epochs of an optimiser on the clipped surrogate, with a KL penalty per inner step.
+
+    Args:
+        optimiser: makes the steps; its schedule advances once per update.
+        config: epochs and penalty.
+        steps: K.
+    """
+
+    def __init__(self, optimiser: Optimiser, config: ProMP.Settings, steps: int) -> None:
+        self.optimiser, self.config, self.steps = optimiser, config, steps
+
+    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Proximal:
+        coefficients = (self.config.kl_coefficient,) * self.steps
+        if saved is not None:
+            coefficients = tuple(saved["kl_coefficients"])
+        return Proximal(self.optimiser.init(meta, saved), coefficients)
+
+    def saved(self, state: Proximal) -> dict[str, Any]:
+        return {
+            **self.optimiser.saved(state.live),
+            "kl_coefficients": list(state.coefficients),
+        }
+
+    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+        """Descend for the configured epochs.
+
+        A gradient that is not finite ends them, and `outcome` says so: what stood before the
+        epoch stays. The state is used up: go on with the one returned.
+        """
+        live, coefficients = state.outer
+        ref = reference(objective, state.meta, batch)
+        batch = batch._replace(path=ref.path)
+        objective = penalised(objective, coefficients)
+        meta, norms, outcome = state.meta, [], "accepted"
+        for _ in range(self.config.epochs):
+            _, gradient = meta_gradient(objective, meta, batch)
+            if not torch.isfinite(gradient).all():
+                outcome = "gradient not finite"
+                break
+            norms.append(gradient.norm().item())
+            meta = self.optimiser.descend(live, meta, gradient)
+        losses, kls = evaluate(objective, meta, batch, ref)
+        inner_kls = sampling_kls(objective, meta, batch)
+        metrics: Metrics = {
+            "outcome": outcome,
+            "loss": mean_over_tasks(losses).item(),
+            "kl": mean_over_tasks(kls).item(),
+            "kl/per_task": kls.tolist(),
+            "kl/inner": inner_kls,
+            "kl_coefficients": list(coefficients),
+            "gradient_norm": norms[0] if norms else float("nan"),
+            "epochs": len(norms),
+            "learning_rate": live.learning_rate,
+        }
+        if not norms:
+            return state._replace(meta=meta, outer=Proximal(live, coefficients)), metrics
+        live.advance()
+        if self.config.adaptive_kl:
+            pairs = zip(coefficients, inner_kls, strict=True)
+            coefficients = tuple(self.adapted(c, kl) for c, kl in pairs)
+        return state._replace(meta=meta, outer=Proximal(live, coefficients)), metrics
+
+    def adapted(self, coefficient: float, kl: float) -> float:
+        """A coefficient after a step that moved by `kl`: PPO's rule (Schulman et al. 2017, 4).
+
+        It stays within a factor of `COEFFICIENT_RANGE` of where it began, so that it finds back
+        after a long time on one side of the target.
+        """
+        if kl > 1.5 * self.config.kl_target:
+            coefficient *= 2
+        elif kl < self.config.kl_target / 1.5:
+            coefficient /= 2
+        start = self.config.kl_coefficient
+        return min(max(coefficient, start / COEFFICIENT_RANGE), start * COEFFICIENT_RANGE)
+
+
+def penalised(objective: Objective, coefficients: Sequence[float]) -> Objective:
+    """An objective with the KL penalty added."""
+    loss, penalty = objective.outer_loss, kl_penalty(objective.policy, coefficients)
+    return objective._replace(outer_loss=lambda path, data: loss(path, data) + penalty(path, data))
+
+
+@torch.no_grad()
+def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[float]:
+    """KL(π_φk,old ‖ π_φk), the mean over tasks, for each inner step; φ_old is `batch.path`."""
+
+    def one(data: MetaBatch) -> list[torch.Tensor]:
+        path = adapt(objective.inner, meta, data.support)
+        return step_kls(objective.policy, path, data)
+
+    return [mean_over_tasks(kl).item() for kl in over_tasks(one, objective.chunk_size)(batch)]
