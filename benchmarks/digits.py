@@ -62,7 +62,7 @@ def from_scratch(
     config: TrainConfig, experiment: Experiment, batch: MetaBatch, rate: float, seed: int
 ) -> np.ndarray:
     """Accuracy per task [N] of fresh weights trained on the support set by Adam."""
-    policy = experiment.algorithm.objective.policy
+    policy = experiment.algorithm.policy
     slope = grad(cross_entropy(policy))
 
     def train(params: Params, data: MetaBatch) -> torch.Tensor:

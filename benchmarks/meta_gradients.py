@@ -28,9 +28,8 @@ import torch
 from tqdm import tqdm
 
 from rlmaml import checkpoint
-from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
-from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.types import Meta
 from runners import plots
@@ -56,22 +55,21 @@ def _no_baseline(config: TrainConfig) -> TrainConfig:
 
 
 def _e_maml(config: TrainConfig, copies: int) -> TrainConfig:
-    return replace(
-        _inner(config, surrogate="log-likelihood"),
-        objective=ObjectiveConfig("e-maml", task_copies=copies),
-        outer_advantages=replace(config.outer_advantages, normalise=False),
-    )
+    config = config.with_algorithm("e-maml")
+    return replace(config, method=replace(config.method, task_copies=copies))
 
 
 def _promp(config: TrainConfig) -> TrainConfig:
-    return replace(
-        _inner(config, surrogate="lvc"), objective=ObjectiveConfig("promp"), outer="optimiser"
-    )
+    return _inner(config, surrogate="lvc").with_algorithm("promp")
+
+
+def _first_order(config: TrainConfig) -> TrainConfig:
+    return _inner(config, surrogate="log-likelihood").with_algorithm("fo-maml")
 
 
 COMBINATIONS = {
     REFERENCE: lambda config: _inner(config, surrogate="log-likelihood"),
-    "first-order": lambda config: _inner(config, adjoint="first-order", surrogate="log-likelihood"),
+    "first-order": _first_order,
     "lvc, adapted": lambda config: _inner(config, surrogate="lvc"),
     "dice, adapted": lambda config: _inner(config, surrogate="dice"),
     "dice without fitted baseline, adapted": _no_baseline,
@@ -125,7 +123,8 @@ def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarra
     for i in tqdm(range(batches)):
         batch = meta_batch(experiment, config, meta, i)
         # ProMP's first epoch: ratios of 1 and a KL of 0 leave the plain gradient.
-        found.append(meta_gradient(algorithm.objective, meta, algorithm.prepare(batch))[1])
+        objective = algorithm.objective(algorithm.restore(meta))
+        found.append(meta_gradient(objective, meta, algorithm.prepare(batch))[1])
     experiment.close()
     return torch.stack(found).numpy()
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import losses, models, tree
-from rlmaml.adjoints import unrolled
+from rlmaml.adjoints import first_order, unrolled
 from rlmaml.inner import adapt, gradient_descent
-from rlmaml.objective import Objective, over_tasks
+from rlmaml.objective import Objective, at_end, over_tasks
 from rlmaml.types import Episodes, MetaBatch, Params
 
 
@@ -30,6 +30,20 @@ class Quadratic(NamedTuple):
 def quadratic_loss(params: Params, task: Quadratic) -> Tensor:
     shift = params["x"] - task.centre
     return 0.5 * shift @ task.curvature @ shift
+
+
+ADJOINTS = {"unrolled": unrolled, "first-order": first_order}
+
+
+def plus(objective: Objective, term) -> Objective:
+    """An objective with a term of the path added."""
+    loss = objective.outer_loss
+    return objective._replace(outer_loss=lambda path, data: loss(path, data) + term(path, data))
+
+
+def end_loss(objective: Objective):
+    """The outer loss as a function of the adapted parameters and the query data alone."""
+    return lambda params, query: objective.outer_loss((params,), MetaBatch((), query))
 
 
 def quadratics(count: int, size: int, seed: int = 0) -> Quadratic:
@@ -100,7 +114,7 @@ def random_batch(
     policy = models.functional(module)
     meta = {"params": models.parameters(module)}
     inner = gradient_descent(losses.log_likelihood(policy), alpha)
-    objective = Objective(inner, unrolled, losses.likelihood_ratio(policy), policy)
+    objective = Objective(inner, unrolled, at_end(losses.likelihood_ratio(policy)), policy)
     stacked = over_tasks(policy)
     params, support = tree.repeat(meta["params"], tasks), []
     size = {"tasks": tasks, "episodes": episodes, "horizon": horizon, "observation_size": 3}
@@ -118,7 +132,7 @@ def mean_outer_loss(objective, meta, batch):
     found = []
     for i in range(len(batch.query.targets)):
         data = one(batch, i)
-        found.append(objective.loss(adapt(objective.inner, meta, data.support)[-1], data.query))
+        found.append(objective.outer_loss(adapt(objective.inner, meta, data.support), data))
     return torch.stack(found).mean()
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from rlmaml import losses
 from rlmaml.method import Method, MethodSettings, Plan, Setup
-from rlmaml.objective import over_tasks
+from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
-from rlmaml.types import Episodes, MetaBatch, Path
+from rlmaml.types import Episodes, MetaBatch, Path, Policy
 
 
 class EMAML(Method):
@@ -84,19 +84,24 @@ class EMAML(Method):
         )
 
     def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
-        return super().outer_loss(path, data) + self.score_term(path, data)
+        return super().outer_loss(path, data) + score_term(self.policy)(path, data)
 
-    def score_term(self, path: Path, data: MetaBatch) -> Tensor:
-        """-c Σ_k Σ_{τ in D_k} log p(τ; φ_k): the inner data's score times their credit.
 
-        A sum over the episodes, not a mean: it is the score of the whole data set, through which
-        the expectation over data sets is differentiated.
-        """
-        log_ratio = losses.log_trajectory_ratio(self.policy)
+def score_term(policy: Policy) -> OuterLoss:
+    """-c Σ_k Σ_{τ in D_k} log p(τ; φ_k): the inner data's score times their credit.
+
+    A sum over the episodes, not a mean: it is the score of the whole data set, through which
+    the expectation over data sets is differentiated.
+    """
+    log_ratio = losses.log_trajectory_ratio(policy)
+
+    def term(path: Path, data: MetaBatch) -> Tensor:
         score = data.query.mask.new_zeros(())
         for params, support in zip(path[:-1], data.support, strict=True):
             score = score + log_ratio(params, support)
         return -data.credit * score
+
+    return term
 
 
 def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, fisher_product, meta_gradient, reference
+from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, reference
 from rlmaml.types import Examples, MetaBatch, Referenced
 from tests.problems import mean_outer_loss, one
 
@@ -70,7 +70,7 @@ def problem(batch_norm, shots, queries):
     )
     inputs = Referenced(query_x, x) if batch_norm == "support" else query_x
     batch = MetaBatch((Examples(x, shots),), Examples(inputs, queries))
-    objective = Objective(gradient_descent(loss, ALPHA), unrolled, loss, policy)
+    objective = Objective(gradient_descent(loss, ALPHA), unrolled, at_end(loss), policy)
     return objective, {"params": models.parameters(model)}, batch
 
 

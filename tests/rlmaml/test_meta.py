@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree, trpo
-from rlmaml.adjoints import ADJOINTS, first_order
-from rlmaml.algorithms.maml import InnerConfig
+from rlmaml.adjoints import first_order
 from rlmaml.distributions import Gaussian
 from rlmaml.inner import adapt, gradient_descent
+from rlmaml.method import InnerConfig
 from rlmaml.objective import (
     Objective,
+    at_end,
     evaluate,
     fisher_product,
     meta_gradient,
@@ -20,7 +21,7 @@ from rlmaml.objective import (
 )
 from rlmaml.returns import masked_mean
 from rlmaml.types import MetaBatch
-from tests.problems import one, quadratic_loss, quadratics, random_batch
+from tests.problems import ADJOINTS, end_loss, one, quadratic_loss, quadratics, random_batch
 
 ALPHA = 0.3
 
@@ -46,7 +47,11 @@ def test_meta_gradient_against_the_closed_form(steps, chunk_size, adjoint):
     tasks = quadratics(4, 5)
     meta = {"params": {"x": torch.randn(5, dtype=torch.float64)}}
     objective = Objective(
-        gradient_descent(quadratic_loss, ALPHA), ADJOINTS[adjoint], quadratic_loss, None, chunk_size
+        gradient_descent(quadratic_loss, ALPHA),
+        ADJOINTS[adjoint],
+        at_end(quadratic_loss),
+        None,
+        chunk_size,
     )
     found, gradient = meta_gradient(objective, meta, MetaBatch((tasks,) * steps, tasks))
     power = torch.linalg.matrix_power(
@@ -88,7 +93,7 @@ def test_first_order_leaves_out_exactly_the_inner_curvature():
             lambda v, d=data: losses.log_likelihood(objective.policy)(unravel(v), d.support[0])
         )(theta)
         adapted = adapt(objective.inner, meta, data.support)[-1]
-        v, _ = tree.ravel(torch.func.grad(objective.loss)(adapted, data.query))
+        v, _ = tree.ravel(torch.func.grad(end_loss(objective))(adapted, data.query))
         expected += v / 5
         full = full + 0.4 * hessian @ v / 5
     torch.testing.assert_close(first, expected)

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from rlmaml import losses, tree
-from rlmaml.adjoints import ADJOINTS, unrolled
+from rlmaml.adjoints import first_order, unrolled
+from rlmaml.algorithms.e_maml import credit, score_term
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, meta_gradient, over_tasks
-from rlmaml.outer import credit, score_term
+from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
 from rlmaml.returns import normalise
 from rlmaml.sampling import AdvantageConfig, estimate_advantages
-from tests.problems import one
+from tests.problems import end_loss, one, plus
 from tests.tabular import (
     adapted_return,
     every_batch,
@@ -202,14 +202,14 @@ def setting(problem, surrogate="log-likelihood", *, score=False, alpha=ALPHA):
     """An objective in the units of J: sums over episodes, no discount, no normalisation."""
     policy, meta, every = problem
     loss = losses.SURROGATES[surrogate](policy, reduction="episodes")
-    objective = Objective(
-        gradient_descent(loss, alpha),
-        unrolled,
-        losses.likelihood_ratio(policy, reduction="episodes"),
-        policy,
-        path_term=score_term(policy) if score else None,
-    )
-    return objective, meta, every
+    outer = at_end(losses.likelihood_ratio(policy, reduction="episodes"))
+    objective = Objective(gradient_descent(loss, alpha), unrolled, outer, policy)
+    return plus(objective, score_term(policy)) if score else objective, meta, every
+
+
+def unscored(problem):
+    """The same objective without the score term."""
+    return setting(problem)[0]
 
 
 def outer_returns(batch):
@@ -236,7 +236,7 @@ def test_e_maml_is_the_gradient_of_the_adapted_return(problem, n):
     truth = gradient_of(value, meta)
     assert distance(expected_score_gradient(objective, meta, every, n=n), truth) < EXACT
     # Without the score term it is not.
-    without = objective._replace(path_term=None)
+    without = unscored(problem)
     assert distance(expected_score_gradient(without, meta, every, n=n), truth) > 0.02
 
 
@@ -280,7 +280,7 @@ def test_e_maml_with_two_inner_steps(problem, n):
     def first_only(path, data):
         return score_term(objective.policy)(path[:2], data._replace(support=data.support[:1]))
 
-    partly = objective._replace(path_term=first_only)
+    partly = plus(unscored(problem), first_only)
     assert distance(expected_score_gradient(partly, meta, every, n=n, steps=2), truth) > 0.01
 
 
@@ -387,8 +387,8 @@ def test_separate_hessian_data(problem, name, n):
     surrogate = losses.SURROGATES[name]
     hessians = derivatives(surrogate, policy, meta["params"], every)[1]
     jacobian = torch.eye(hessians.shape[-1]) + ALPHA * torch.einsum("m,mij->ij", p, hessians)
-    first_order = objective._replace(adjoint=ADJOINTS["first-order"])
-    assert distance(found, jacobian @ expected(first_order, meta, every, n)) < EXACT
+    short = objective._replace(adjoint=first_order)
+    assert distance(found, jacobian @ expected(short, meta, every, n)) < EXACT
     # On the data of the step itself the two factors are correlated.
     assert distance(expected(objective, meta, every, n), found) > 0.01
 
@@ -410,7 +410,7 @@ def test_separate_hessian_data_with_two_steps(problem):
         for support in data.support:
             adapted = inner.step(meta, unravel(path[-1]), support, 0)
             path.append(tree.ravel(adapted)[0])
-        v = torch.func.grad(lambda w, d=data: objective.loss(unravel(w), d.query))(path[-1])
+        v = torch.func.grad(lambda w, d=data: end_loss(objective)(unravel(w), d.query))(path[-1])
         for w, hessian_data in zip(path[1::-1], data.hessian[::-1], strict=True):
             hessian = torch.func.hessian(lambda w, d=hessian_data: loss(unravel(w), d))(w)
             v = v - ALPHA * hessian @ v
@@ -440,7 +440,7 @@ def test_a_credit_of_mean_zero_is_no_credit(problem):
     advantages = over_tasks(normalise)(batch.query.advantages, batch.query.mask)
     batch = batch._replace(credit=advantages.mean((1, 2)))
     found = -expected_gradient(objective, meta, batch, weights)
-    without = -expected_gradient(objective._replace(path_term=None), meta, batch, weights)
+    without = -expected_gradient(unscored(problem), meta, batch, weights)
     torch.testing.assert_close(found, without)
     value = adapted_return(objective.policy, objective.inner, every, 2)
     assert distance(found, gradient_of(value, meta)) > 0.02
@@ -456,7 +456,7 @@ def test_a_baseline_from_the_same_tasks_outer_episodes_takes_the_term_away(probl
     for mine, other in ((0, 1), (1, 0)):
         moved = batch._replace(credit=returns[:, mine] - returns[:, other])
         found.append(-expected_gradient(objective, meta, moved, weights))
-    without = -expected_gradient(objective._replace(path_term=None), meta, batch, weights)
+    without = -expected_gradient(unscored(problem), meta, batch, weights)
     torch.testing.assert_close(sum(found) / 2, without)
     value = adapted_return(objective.policy, objective.inner, every, 2)
     assert distance(sum(found) / 2, gradient_of(value, meta)) > 0.02

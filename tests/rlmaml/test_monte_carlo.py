@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -19,12 +19,11 @@ import pytest
 import torch
 
 import envs  # noqa: F401  registers the environments
-from rlmaml import tree
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml import algorithms, tree
+from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.collect import collect
+from rlmaml.method import InnerConfig, Method
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.optimisers import Optimiser
-from rlmaml.outer import ObjectiveConfig
 from rlmaml.returns import reduce
 from rlmaml.sampling import AdvantageConfig, RolloutSampler, estimate_advantages
 from rlmaml.tasks import vectorise
@@ -52,25 +51,26 @@ UNSCALED = AdvantageConfig(discount=0.9, gae_lambda=0.8, normalise=False)
 
 
 class Case(NamedTuple):
+    method: str
     inner: InnerConfig
-    objective: ObjectiveConfig
+    settings: Any
+    reduction: str
     support: AdvantageConfig
     query: AdvantageConfig
 
 
 def case(
     surrogate="log-likelihood",
-    objective="adapted",
+    name="maml",
     *,
     support=USUAL,
     query=USUAL,
     reduction="steps",
-    copies=1,
+    own=None,
     **inner,
 ) -> Case:
     settings = InnerConfig(step_size=ALPHA, surrogate=surrogate, reduction=reduction, **inner)
-    aim = ObjectiveConfig(objective, reduction=reduction, task_copies=copies)
-    return Case(settings, aim, support, query)
+    return Case(name, settings, own, reduction, support, query)
 
 
 SUMS = {"support": RAW, "query": RAW, "reduction": "episodes"}
@@ -79,21 +79,21 @@ CASES = {
     "lvc": case("lvc"),
     "dice": case("dice"),
     "dice, no control variate": case("dice", support=RAW),
-    "first-order": case(adjoint="first-order"),
+    "first-order": case(name="fo-maml"),
     "two steps": case("dice", steps=2, support=UNSCALED),
     "separate hessian": case("dice", hessian="separate"),
-    "e-maml": case(objective="e-maml", query=UNSCALED),
-    "e-maml, copies": case(objective="e-maml", query=UNSCALED, copies=2),
-    "e-maml, two steps": case(objective="e-maml", query=RAW, steps=2),
+    "e-maml": case(name="e-maml", query=UNSCALED),
+    "e-maml, copies": case(name="e-maml", query=UNSCALED, own=EMAML.Settings(2)),
+    "e-maml, two steps": case(name="e-maml", query=RAW, steps=2),
     "promp": case("lvc", "promp"),
-    "e-maml, unbiased": case(objective="e-maml", **SUMS),
+    "e-maml, unbiased": case(name="e-maml", **SUMS),
     "separate hessian, unbiased": case("dice", hessian="separate", **SUMS),
 }
 
 
-def algorithm(case: Case, policy) -> MAML:
-    step = Optimiser() if case.objective.name == "promp" else None
-    return MAML(policy, case.inner, step, objective=case.objective)
+def algorithm(case: Case, policy) -> Method:
+    kind = algorithms.method(case.method)
+    return kind(policy, case.inner, settings=case.settings, outer_reduction=case.reduction)
 
 
 def expectation(case: Case, policy, meta, chosen) -> torch.Tensor:
@@ -107,15 +107,16 @@ def expectation(case: Case, policy, meta, chosen) -> torch.Tensor:
         n=EPISODES,
         steps=case.inner.steps,
         outer=EPISODES,
-        own_hessian=method.own_hessian,
+        own_hessian=method.plan.own_hessian,
         estimate=partial(estimate_advantages, config=case.support),
         outer_estimate=partial(estimate_advantages, config=case.query),
     )
     assert weights.sum().item() == pytest.approx(1)
-    if case.objective.name == "e-maml":
-        mean = partial(reduce, reduction=case.objective.reduction)
+    if case.method == "e-maml":
+        mean = partial(reduce, reduction=case.reduction)
         batch = batch._replace(credit=over_tasks(mean)(batch.query.rewards, batch.query.mask))
-    return expected_gradient(method.objective._replace(chunk_size=8192), meta, batch, weights)
+    objective = method.objective(method.restore(meta))._replace(chunk_size=8192)
+    return expected_gradient(objective, meta, batch, weights)
 
 
 def samples(case: Case, policy, meta, tasks, env) -> torch.Tensor:
@@ -138,9 +139,10 @@ def samples(case: Case, policy, meta, tasks, env) -> torch.Tensor:
             tasks,
             steps=case.inner.steps,
             key=(0, i, 0),
-            own_hessian=method.own_hessian,
+            own_hessian=method.plan.own_hessian,
         )
-        found.append(meta_gradient(method.objective, meta, method.prepare(batch))[1])
+        objective = method.objective(method.restore(meta))
+        found.append(meta_gradient(objective, meta, method.prepare(batch))[1])
     return torch.stack(found)
 
 
@@ -208,7 +210,7 @@ def test_what_is_unbiased_has_the_gradient_of_the_return_itself(setting):
     assert_agrees(setting.drawn(name), truth)
 
     hessian = torch.func.hessian(lambda v: expected_return(policy, unravel(v)["params"], every))
-    first_order = setting.expectation(case(adjoint="first-order", **SUMS))
+    first_order = setting.expectation(case(name="fo-maml", **SUMS))
     truth = first_order + ALPHA * hessian(theta) @ first_order
     assert_agrees(setting.drawn("separate hessian, unbiased"), truth)
 
@@ -224,8 +226,8 @@ def test_the_wrong_expectation_is_told_apart(setting):
     [
         case("lvc"),
         case("dice", reduction="episodes"),
-        case(objective="e-maml", query=UNSCALED),
-        case(objective="e-maml", **SUMS),
+        case(name="e-maml", query=UNSCALED),
+        case(name="e-maml", **SUMS),
     ],
     ids=["lvc", "dice", "e-maml", "e-maml, unbiased"],
 )

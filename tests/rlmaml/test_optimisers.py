@@ -9,7 +9,7 @@ import torch
 from rlmaml import Optimiser, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, meta_gradient
+from rlmaml.objective import Objective, at_end, meta_gradient
 from rlmaml.types import MetaBatch, State
 from tests.problems import quadratic_loss, quadratics
 
@@ -21,7 +21,7 @@ def problem(scale=1.0):
     def loss(params, task):
         return quadratic_loss(params, task)
 
-    objective = Objective(gradient_descent(loss, 0.1), unrolled, loss, None)
+    objective = Objective(gradient_descent(loss, 0.1), unrolled, at_end(loss), None)
     meta = {"params": {"x": torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)}}
     return objective, meta, MetaBatch((tasks,), tasks)
 

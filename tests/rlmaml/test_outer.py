@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.algorithms import method
+from rlmaml.algorithms.e_maml import EMAML
+from rlmaml.algorithms.fo_maml import FOMAML
+from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.promp import ProMP
 from rlmaml.collect import collect
+from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.optimisers import Optimiser
-from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.trpo import TrustRegion
@@ -96,7 +100,7 @@ def test_the_score_term_adds_the_credits_times_the_scores():
     """Task by task in a loop, with ragged episodes, against the meta-gradient without it."""
     objective, meta, batch = random_batch(2)
     settings = InnerConfig(steps=2, step_size=0.4, surrogate="log-likelihood")
-    algorithm = MAML(objective.policy, settings, objective=ObjectiveConfig("e-maml"))
+    algorithm = EMAML(objective.policy, settings)
     batch = algorithm.prepare(batch)
     rewards, mask = batch.query.rewards, batch.query.mask
     returns = rewards.sum((1, 2)) / mask.sum((1, 2))
@@ -116,16 +120,19 @@ def test_the_score_term_adds_the_credits_times_the_scores():
             return logs
 
         total = total - credit * torch.func.grad(score)(theta) / 5
-    torch.testing.assert_close(meta_gradient(algorithm.objective, meta, batch)[1], total)
+    torch.testing.assert_close(
+        meta_gradient(algorithm.objective(algorithm.restore(meta)), meta, batch)[1], total
+    )
 
 
 def test_chunks_do_not_change_the_score_term():
     objective, meta, batch = random_batch(1)
     settings = InnerConfig(surrogate="log-likelihood")
-    algorithm = MAML(objective.policy, settings, objective=ObjectiveConfig("e-maml"))
+    algorithm = EMAML(objective.policy, settings)
     batch = algorithm.prepare(batch)
-    whole = meta_gradient(algorithm.objective, meta, batch)
-    parts = meta_gradient(algorithm.objective._replace(chunk_size=2), meta, batch)
+    scored = algorithm.objective(algorithm.restore(meta))
+    whole = meta_gradient(scored, meta, batch)
+    parts = meta_gradient(scored._replace(chunk_size=2), meta, batch)
     torch.testing.assert_close(parts, whole)
 
 
@@ -134,22 +141,22 @@ def test_chunks_do_not_change_the_score_term():
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(
-    ("inner", "objective", "outer"),
+    ("inner", "name", "outer"),
     [
-        (InnerConfig(steps=2, surrogate="dice", hessian="separate"), "adapted", Optimiser()),
+        (InnerConfig(steps=2, surrogate="dice", hessian="separate"), "maml", Optimiser()),
         (InnerConfig(steps=2, surrogate="log-likelihood"), "e-maml", TrustRegion()),
         (InnerConfig(steps=2), "promp", Optimiser()),
     ],
     ids=["dice", "e-maml", "promp"],
 )
-def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
+def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
     env, policy = vectorise(TargetEnv, 12), models.functional(module)
-    advantages = AdvantageConfig(normalise=objective != "e-maml")
+    advantages = AdvantageConfig(normalise=name != "e-maml")
     sampler = RolloutSampler(env, policy, episodes=4, horizon=2, advantages=advantages)
-    algorithm = MAML(policy, inner, outer, objective=ObjectiveConfig(objective), chunk_size=2)
+    algorithm = method(name)(policy, inner, outer, chunk_size=2)
     state = algorithm.init(tree.to(models.parameters(module), device))
-    how = {"steps": 2, "key": (0, 0, 0), "own_hessian": algorithm.own_hessian}
+    how = {"steps": 2, "key": (0, 0, 0), "own_hessian": algorithm.plan.own_hessian}
     tasks = np.array([[-1.0], [0.5], [1.0]])
     batch = collect(sampler, algorithm.inner, state.meta, tasks, **how)
     new, metrics = algorithm.update(state, batch)
@@ -162,7 +169,7 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
 
 
 @pytest.mark.parametrize(
-    ("inner", "objective", "outer", "words"),
+    ("inner", "name", "outer", "words"),
     [
         ({"surrogate": "lvc"}, "e-maml", None, "count that a second time.*log-likelihood"),
         ({"surrogate": "dice"}, "e-maml", None, "inner.surrogate dice.*count that a second time"),
@@ -185,24 +192,17 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, objective, outer):
             "dice corrects for by products.*too noisy. Take inner.surrogate lvc",
         ),
         ({"surrogate": "lvc"}, "promp", TrustRegion(), "Take outer optimiser"),
-        ({"surrogate": "lvc"}, "promp", None, "Take outer optimiser"),
     ],
 )
-def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, objective, outer, words):
+def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, name, outer, words):
     with pytest.raises(ValueError, match=words):
-        MAML(None, InnerConfig(**inner), outer, objective=ObjectiveConfig(objective))
+        method(name)(None, InnerConfig(**inner), outer)
 
 
-@pytest.mark.parametrize(("objective", "outer"), [("adapted", None), ("promp", Optimiser())])
-def test_copies_of_tasks_are_e_mamls(objective, outer):
-    with pytest.raises(ValueError, match=f"{objective} would see fewer tasks for nothing"):
-        MAML(None, outer=outer, objective=ObjectiveConfig(objective, task_copies=2))
-
-
-def test_losses_of_ones_own_go_with_the_plain_objective_only():
-    settings = InnerConfig(surrogate="log-likelihood")
-    with pytest.raises(ValueError, match="leave out inner_loss and outer_loss"):
-        MAML(None, settings, objective=ObjectiveConfig("e-maml"), inner_loss=losses.dice)
+def test_losses_of_ones_own_go_with_the_plain_surrogate_only():
+    for kind in (EMAML, ProMP):
+        with pytest.raises(ValueError, match="labelled examples"):
+            kind(None, inner_loss=losses.mse, outer_loss=losses.mse, outer=Optimiser())
     with pytest.raises(ValueError, match="leave one of them out"):
         MAML(None, InnerConfig(reduction="episodes"), inner_loss=losses.mse)
 
@@ -220,12 +220,13 @@ def test_losses_of_ones_own_go_with_the_plain_objective_only():
 )
 def test_bad_settings_are_named(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=re.escape(f"objective.{name} must be")):
-        ObjectiveConfig(**{name: value})
+    kind = EMAML if name == "task_copies" else ProMP
+    with pytest.raises(ValueError, match=re.escape(f"method.{name} must be")):
+        kind.Settings(**{name: value})
 
 
 def test_more_settings_that_say_nothing_together_are_refused():
-    with pytest.raises(ValueError, match="first-order leaves out"):
-        InnerConfig(hessian="separate", adjoint="first-order")
+    with pytest.raises(ValueError, match="FOMAML: its update leaves out"):
+        FOMAML(None, InnerConfig(hessian="separate"))
     with pytest.raises(ValueError, match="baseline linear, or bootstrap False"):
         AdvantageConfig(baseline="none", bootstrap=True)

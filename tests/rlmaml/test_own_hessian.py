@@ -10,7 +10,7 @@ from rlmaml import ExampleSampler, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.collect import collect
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, fisher_product, meta_gradient, reference
+from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, reference
 from rlmaml.random import generator
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
@@ -30,7 +30,9 @@ def test_on_quadratics_in_closed_form(steps):
     alpha = 0.3
     support, hessian, query = (quadratics(4, 5, seed=seed) for seed in (1, 2, 3))
     x = torch.randn(5, dtype=torch.float64)
-    objective = Objective(gradient_descent(quadratic_loss, alpha), unrolled, quadratic_loss, None)
+    objective = Objective(
+        gradient_descent(quadratic_loss, alpha), unrolled, at_end(quadratic_loss), None
+    )
     batch = MetaBatch((support,) * steps, query, (hessian,) * steps)
     _, found = meta_gradient(objective, {"params": {"x": x}}, batch)
     total = torch.zeros(5, dtype=torch.float64)
@@ -88,7 +90,7 @@ def test_collect_brings_them_when_asked():
 def test_too_few_examples_are_explained():
     examples = family("Digits")
     ExampleSampler(examples, shots=60, queries=20)
-    with pytest.raises(ValueError, match=r"takes twice its 60 shots.*120 shots"):
+    with pytest.raises(ValueError, match=r"takes 2 times its 60 shots.*120 shots"):
         ExampleSampler(examples, shots=60, queries=100, own_hessian=True)
 
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from rlmaml import models, tree
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.promp import ProMP, ProximalStep, penalised, sampling_kls
 from rlmaml.collect import collect
+from rlmaml.method import InnerConfig
 from rlmaml.objective import evaluate, meta_gradient, reference
 from rlmaml.optimisers import Optimiser
-from rlmaml.outer import ObjectiveConfig, kl_penalty
-from rlmaml.promp import ProximalStep, sampling_kls
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from tests.problems import TargetEnv, one, random_batch
@@ -19,11 +19,11 @@ from tests.problems import TargetEnv, one, random_batch
 def promp_problem(steps=1, **settings):
     """ProMP's algorithm, and a batch that its own inner steps collected."""
     objective, meta, batch = random_batch(steps)
-    algorithm = MAML(
+    algorithm = ProMP(
         objective.policy,
         InnerConfig(steps=steps, step_size=0.4, surrogate="lvc"),
         Optimiser("SGD", learning_rate=0.5),
-        objective=ObjectiveConfig("promp", **({"kl_coefficient": 0.2} | settings)),
+        ProMP.Settings(**({"kl_coefficient": 0.2} | settings)),
     )
     return algorithm, meta, batch
 
@@ -36,7 +36,7 @@ def flat(meta):
 def test_one_epoch_of_promp_is_a_step_down_lvcs_meta_gradient(steps):
     """At the parameters that sampled every ratio is 1, and the KL penalty flat."""
     algorithm, meta, batch = promp_problem(steps, epochs=1)
-    plain = MAML(algorithm.objective.policy, algorithm.settings, Optimiser("SGD", 0.5))
+    plain = MAML(algorithm.policy, algorithm.config, Optimiser("SGD", 0.5))
     found, metrics = algorithm.update(algorithm.restore(meta), batch)
     expected, _ = plain.update(plain.restore(meta), batch)
     torch.testing.assert_close(flat(found.meta), flat(expected.meta), rtol=1e-12, atol=1e-14)
@@ -48,21 +48,20 @@ def test_one_epoch_of_promp_is_a_step_down_lvcs_meta_gradient(steps):
 def test_later_epochs_by_finite_differences(steps):
     """Away from the parameters that sampled: clipping, penalty and adaptation together."""
     algorithm, meta, batch = promp_problem(steps)
-    ref = reference(algorithm.objective, meta, batch)
+    objective = algorithm.objective(algorithm.restore(meta))
+    ref = reference(objective, meta, batch)
     batch = batch._replace(path=ref.path)
-    penalised = algorithm.objective._replace(
-        path_term=kl_penalty(algorithm.objective.policy, (0.2, 0.7)[:steps])
-    )
+    objective = penalised(objective, (0.2, 0.7)[:steps])
     theta, unravel = tree.ravel(meta)
     theta = theta + 0.3 * torch.randn_like(theta)
-    kls = sampling_kls(penalised, unravel(theta), batch)
+    kls = sampling_kls(objective, unravel(theta), batch)
     assert len(kls) == steps
     assert min(kls) > 0.01
-    _, gradient = meta_gradient(penalised, unravel(theta), batch)
+    _, gradient = meta_gradient(objective, unravel(theta), batch)
     for _ in range(5):
         direction, h = torch.randn_like(theta), 1e-6
         up, down = (
-            evaluate(penalised, unravel(theta + s * h * direction), batch, ref)[0].mean()
+            evaluate(objective, unravel(theta + s * h * direction), batch, ref)[0].mean()
             for s in (1, -1)
         )
         slope = (up - down).item() / (2 * h)
@@ -71,14 +70,14 @@ def test_later_epochs_by_finite_differences(steps):
 
 def test_promp_against_a_loop_of_its_own():
     """Two inner steps, three epochs, clipping at work, unequal penalties; plain autograd."""
-    config = ObjectiveConfig("promp", epochs=3, clip=0.05, adaptive_kl=False)
+    config = ProMP.Settings(epochs=3, clip=0.05, adaptive_kl=False)
     objective, meta, batch = random_batch(2, tasks=3)
     policy, alpha, rate, etas = objective.policy, 0.4, 0.5, (0.3, 2.0)
-    algorithm = MAML(
+    algorithm = ProMP(
         policy,
         InnerConfig(steps=2, step_size=alpha, surrogate="lvc"),
         Optimiser("SGD", learning_rate=rate),
-        objective=config,
+        config,
     )
     state = algorithm.restore(meta)
     state = state._replace(outer=state.outer._replace(coefficients=etas))
@@ -136,7 +135,7 @@ def test_every_penalty_is_adapted_to_the_kl_of_its_own_step():
     first, second = metrics["kl/inner"]
     assert first < second
     limit = (first + second) / 2  # the second is too far, the first is not
-    config = ObjectiveConfig("promp", kl_coefficient=0.2, kl_target=limit / 1.5)
+    config = ProMP.Settings(kl_coefficient=0.2, kl_target=limit / 1.5)
     algorithm.outer = ProximalStep(Optimiser("SGD", 0.5), config, steps=2)
     state, _ = algorithm.update(algorithm.restore(meta), batch)
     assert state.outer.coefficients == (0.2, 0.4)
@@ -144,12 +143,12 @@ def test_every_penalty_is_adapted_to_the_kl_of_its_own_step():
 
 @pytest.mark.parametrize(("kl", "factor"), [(0.0151, 2), (0.0149, 1), (0.0067, 1), (0.0066, 0.5)])
 def test_the_penalty_is_adapted_to_its_target(kl, factor):
-    step = ProximalStep(Optimiser(), ObjectiveConfig("promp", kl_target=0.01), steps=1)
+    step = ProximalStep(Optimiser(), ProMP.Settings(kl_target=0.01), steps=1)
     assert step.adapted(6e-4, kl) == pytest.approx(6e-4 * factor)
 
 
 def test_a_penalty_stays_where_it_can_come_back_from():
-    step = ProximalStep(Optimiser(), ObjectiveConfig("promp", kl_coefficient=0.5), steps=1)
+    step = ProximalStep(Optimiser(), ProMP.Settings(kl_coefficient=0.5), steps=1)
     for kl, bound in ((0.0, 0.5 / 1024), (9.0, 0.5 * 1024)):
         coefficient = 0.5
         for _ in range(30):
@@ -199,11 +198,10 @@ def test_promp_learns_to_adapt_to_the_target():
     env, policy = vectorise(TargetEnv, 200), models.functional(module)
     advantages = AdvantageConfig()
     sampler = RolloutSampler(env, policy, episodes=20, horizon=2, advantages=advantages)
-    algorithm = MAML(
+    algorithm = ProMP(
         policy,
         InnerConfig(step_size=0.3, surrogate="lvc"),
         Optimiser(learning_rate=0.003),
-        objective=ObjectiveConfig("promp"),
     )
     state, gaps = algorithm.init(models.parameters(module)), []
     for i in range(30):

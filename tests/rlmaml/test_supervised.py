@@ -9,13 +9,15 @@ from torch.func import functional_call
 
 import envs  # noqa: F401  registers the worlds
 from rlmaml import ExampleSampler, Optimiser, losses, models, tree, trpo
-from rlmaml.adjoints import ADJOINTS, first_order, unrolled
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.adjoints import first_order, unrolled
+from rlmaml.algorithms.maml import MAML
 from rlmaml.collect import collect
 from rlmaml.inner import adapt, gradient_descent
+from rlmaml.method import InnerConfig
 from rlmaml.objective import (
     Objective,
     along_path,
+    at_end,
     evaluate,
     fisher_product,
     meta_gradient,
@@ -26,7 +28,7 @@ from rlmaml.random import generator
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from rlmaml.types import Episodes, Examples, MetaBatch
-from tests.problems import mean_outer_loss, one
+from tests.problems import ADJOINTS, end_loss, mean_outer_loss, one
 
 KINDS = ("regression", "classification")
 ALPHA = 0.3
@@ -47,7 +49,7 @@ def problem(kind, *, tasks=4, shots=5, queries=7, steps=2, seed=0, adjoint=unrol
         return Examples(x, torch.randint(2, (tasks, count)))
 
     batch = MetaBatch((examples(shots),) * steps, examples(queries))
-    objective = Objective(gradient_descent(loss, ALPHA), adjoint, loss, policy)
+    objective = Objective(gradient_descent(loss, ALPHA), adjoint, at_end(loss), policy)
     return objective, {"params": models.parameters(module)}, batch
 
 
@@ -112,7 +114,7 @@ def test_first_order_is_exact_where_the_hessian_vanishes():
     gradients = {}
     for name, loss in (("flat", correlation), ("curved", squared)):
         for adjoint in (unrolled, first_order):
-            flat = Objective(gradient_descent(loss, ALPHA), adjoint, squared, policy)
+            flat = Objective(gradient_descent(loss, ALPHA), adjoint, at_end(squared), policy)
             gradients[name, adjoint] = meta_gradient(flat, meta, batch)[1]
     assert torch.allclose(gradients["flat", unrolled], gradients["flat", first_order], rtol=1e-12)
     assert not torch.allclose(gradients["curved", unrolled], gradients["curved", first_order])
@@ -144,11 +146,11 @@ def test_supervised_losses_are_policy_gradient_losses(kind):
     surrogate = losses.log_likelihood(objective.policy)
     scale, constant = (0.5, np.log(2 * np.pi)) if kind == "regression" else (1.0, 0.0)
     episodes = as_episodes(data)  # two outputs: 2 · ½ log 2π
-    expected = scale * objective.loss(meta["params"], data) + constant
+    expected = scale * end_loss(objective)(meta["params"], data) + constant
     assert torch.isclose(surrogate(meta["params"], episodes), expected, rtol=1e-12)
     ours, theirs = (
         tree.ravel(torch.func.grad(loss)(meta["params"], x))[0]
-        for loss, x in ((objective.loss, data), (surrogate, episodes))
+        for loss, x in ((end_loss(objective), data), (surrogate, episodes))
     )
     assert torch.allclose(scale * ours, theirs, rtol=1e-12)
 
@@ -191,11 +193,13 @@ def test_trust_region_works_unchanged(kind, fraction):
 def test_along_path_is_the_loss_after_each_step():
     objective, meta, batch = problem("classification", steps=3)
     share = losses.accuracy(objective.policy)
-    found = along_path(objective, meta, batch, {"loss": objective.loss, "accuracy": share})
+    found = along_path(
+        objective.inner, meta, batch, {"loss": end_loss(objective), "accuracy": share}
+    )
     for i in range(4):
         data = one(batch, i)
         for k, params in enumerate(adapt(objective.inner, meta, data.support)):
-            assert torch.isclose(found["loss"][i, k], objective.loss(params, data.query))
+            assert torch.isclose(found["loss"][i, k], end_loss(objective)(params, data.query))
             predicted = objective.policy(params, data.query.inputs).logits.argmax(-1)
             assert found["accuracy"][i, k] == (predicted == data.query.targets).float().mean()
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rlmaml import tree, trpo
-from rlmaml.algorithms.maml import MAML, InnerConfig
+from rlmaml.algorithms.maml import MAML
+from rlmaml.method import InnerConfig
 from rlmaml.objective import evaluate, fisher_product, meta_gradient, reference
 from tests.problems import random_batch
 

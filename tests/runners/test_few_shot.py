@@ -122,7 +122,7 @@ def test_accuracy_does_not_depend_on_the_other_queries_with_support_statistics(i
     experiment = build(config)
     tasks = experiment.sample_tasks(2, generator(0, 0, Phase.EVALUATION_TASKS), split="test")
     data = experiment.sampler(None, tasks, (0, 0, 0), "query")
-    policy = experiment.algorithm.objective.policy
+    policy = experiment.algorithm.policy
     for i in range(2):
         query = tree.map(lambda leaf, i=i: leaf[i], data)
         few = query.inputs._replace(inputs=query.inputs.inputs[:3])

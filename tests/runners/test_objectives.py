@@ -1,6 +1,7 @@
 """Surrogates and outer objectives on the command line."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +16,8 @@ from runners.runfolder import RunFolder
 from tests.runners.test_cli import assert_same_run, learned, run, tiny
 
 PAPER = ("--inner.surrogate", "log-likelihood")
-E_MAML = ("--objective.name", "e-maml", "--outer-advantages.normalise", "False", *PAPER)
-PROMP = ("--objective.name", "promp", "--outer", "optimiser")
+E_MAML = ("--algorithm", "e-maml")
+PROMP = ("--algorithm", "promp")
 
 
 @pytest.mark.parametrize(
@@ -26,8 +27,8 @@ PROMP = ("--objective.name", "promp", "--outer", "optimiser")
         ("--inner.surrogate", "dice", "--inner-advantages.baseline", "none"),
         ("--inner.hessian", "separate", "--inner.steps", "2"),
         E_MAML,
-        (*E_MAML, "--objective.task-copies", "2"),
-        (*PROMP, "--optimiser.clip-norm", "1", "--objective.kl-coefficient", "1"),
+        (*E_MAML, "--method.task-copies", "2"),
+        (*PROMP, "--optimiser.clip-norm", "1", "--method.kl-coefficient", "1"),
     ],
     ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
 )
@@ -42,7 +43,7 @@ def test_resuming_equals_never_having_stopped(tmp_path, options):
 
 
 def test_promp_is_logged_and_carries_its_penalty_on(tmp_path):
-    more = ("--inner.steps", "2", "--objective.epochs", "3")
+    more = ("--inner.steps", "2", "--method.epochs", "3")
     folder = tiny(tmp_path / "run", *PROMP, *more, preset="navigation")
     lines = folder.read_metrics()
     assert all(line["epochs"] == 3 for line in lines)
@@ -76,7 +77,7 @@ def test_each_task_is_drawn_as_often_as_asked(tmp_path, monkeypatch):
         return real(sampler, inner, meta, tasks, **how)
 
     monkeypatch.setattr(train, "collect", collect)
-    copies = ("--objective.task-copies", "3", "--tasks", "6", "--iterations", "1")
+    copies = ("--method.task-copies", "3", "--tasks", "6", "--iterations", "1")
     tiny(tmp_path / "run", *E_MAML, *copies, preset="navigation")
     (tasks,) = seen
     assert len(tasks) == 6
@@ -88,7 +89,9 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
     folder = tiny(tmp_path / "run", *PAPER, "--iterations", "2", preset="navigation")
     path = folder.path / "config.json"
     stored = json.loads(path.read_text())
-    del stored["config"]["objective"]
+    for name in ("algorithm", "method", "outer_reduction"):
+        del stored["config"][name]
+    stored["config"]["inner"]["adjoint"] = "unrolled"
     for name in ("surrogate", "reduction", "hessian"):
         del stored["config"]["inner"][name]
     for group in ("inner_advantages", "outer_advantages"):
@@ -104,7 +107,7 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
     [
         (
             "navigation",
-            f"--objective.name e-maml {' '.join(PAPER)}",
+            f"{' '.join(E_MAML)} --outer-advantages.normalise True",
             "take outer_advantages.normalise False",
         ),
         (
@@ -115,20 +118,22 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
         ("navigation", f"{' '.join(E_MAML)} --tasks 1", "at least 2, got 1"),
         (
             "navigation",
-            f"{' '.join(E_MAML)} --objective.task-copies 3",
-            "multiple of objective.task_copies, got 20 and",
+            f"{' '.join(E_MAML)} --method.task-copies 3",
+            "multiple of method.task_copies, got 20 and",
         ),
-        ("navigation", "--objective.task-copies 2", "fewer tasks for nothing"),
-        ("navigation", "--objective.name promp", "Take outer optimiser"),
+        ("navigation", "--method.task-copies 2", "method.task-copies"),
+        ("navigation", "--algorithm promp --outer trust-region", "Take outer optimiser"),
         (
             "navigation",
-            f"--objective.name promp --outer optimiser {' '.join(PAPER)}",
+            f"--algorithm promp {' '.join(PAPER)}",
             "Take inner.surrogate lvc",
         ),
-        ("navigation", "--inner.hessian separate --inner.adjoint first-order", "leaves out"),
+        ("navigation", "--algorithm fo-maml --inner.hessian separate", "leaves out"),
         ("sinusoid", "--inner.surrogate dice", "for data episodes"),
         ("sinusoid", "--inner.reduction episodes", "for data episodes"),
-        ("sinusoid", "--objective.name e-maml", "for data episodes"),
+        ("sinusoid", "--algorithm e-maml", "for episodes"),
+        ("sinusoid", "--algorithm pytest:raises", "not a method"),
+        ("sinusoid", "--algorithm nothing", "no method 'nothing'"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_and_code_2(
@@ -143,10 +148,9 @@ def test_what_does_not_go_together_is_one_line_and_code_2(
 
 
 def test_settings_survive_json():
-    changed = PRESETS["navigation"][1].to_dict()
-    changed["objective"] |= {"name": "promp", "clip": 0.2}
-    changed["inner"]["surrogate"] = "lvc"
-    changed["outer"] = "optimiser"
-    config = TrainConfig.from_dict(changed)
+    config = PRESETS["navigation"][1].with_algorithm("promp")
+    config = replace(config, method=replace(config.method, clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
-    assert config.objective.clip == 0.2
+    assert config.outer == "optimiser"
+    with pytest.raises(ValueError, match="settings of another method"):
+        replace(config, algorithm="maml")

@@ -1,0 +1,62 @@
+"""Reptile (Nichol, Achiam and Schulman 2018, algorithm 2).
+
+    φ_{k+1} = φ_k - α ∇L_i(φ_k, D_i^k) from φ_0 = θ,    θ ← θ + ε mean_i (φ_K - θ)
+
+Every inner step has a minibatch D^k of its own; there is no outer loss and no derivative through
+the adaptation. θ - φ_K is the gradient of ½‖θ - φ_K‖² with φ_K held fixed, so any optimiser makes
+the outer step; with SGD its learning rate is ε. For K = 1 this is α ∇L: training on all tasks
+jointly. From K = 2 on there is in it what FO-MAML has: the second step is α times FO-MAML's
+gradient with D^1 as its outer data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.inner import adapt
+from rlmaml.method import Method, Plan
+from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
+
+
+class Reptile(Method):
+    """Move θ towards what tasks adapt it to. Arguments as of `Method`."""
+
+    needs_optimiser = "its update is no gradient of an outer loss, so no line search can judge it."
+    no_own_hessian = "it differentiates no inner step."
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        usual = super().usual(config)
+        if config.data == "examples":  # ε falls to 0 in a straight line, as published
+            usual |= {
+                "inner.steps": max(config.inner.steps, 5),
+                "optimiser.name": "SGD",
+                "optimiser.learning_rate": 1.0,
+                "optimiser.schedule": "LinearLR",
+                "optimiser.schedule_kwargs": {
+                    "start_factor": 1.0,
+                    "end_factor": 0.0,
+                    "total_iters": config.iterations,
+                },
+            }
+        return usual
+
+    @property
+    def plan(self) -> Plan:
+        return super().plan._replace(fresh_support=True)
+
+    @staticmethod
+    def adjoint(
+        inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple = ()
+    ) -> Path:
+        """φ_0 as a function of θ, and φ_1 .. φ_K as constants."""
+        fixed = adapt(inner, tree.map(lambda leaf: leaf.detach(), meta), support)
+        return (inner.start(meta), *fixed[1:])
+
+    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+        """½‖θ - φ_K‖², whose gradient is the direction of the update."""
+        start, end = (tree.ravel(params)[0] for params in (path[0], path[-1]))
+        return (start - end).square().sum() / 2
