@@ -14,6 +14,7 @@ def conjugate_gradient(
     *,
     iterations: int = 10,
     tolerance: float = 1e-10,
+    early: bool = True,
 ) -> tuple[Tensor, int]:
     """Solve A x = b for a symmetric positive definite A known only by its products.
 
@@ -24,7 +25,9 @@ def conjugate_gradient(
         product: v [P] -> A v [P].
         b: [P].
         iterations: the most products to spend; P are enough in exact arithmetic.
-        tolerance: stop once the squared residual falls below this times ‖b‖².
+        tolerance: stop once the squared residual is no more than this times ‖b‖².
+        early: stop by leaving the loop. Under `vmap` a loop cannot depend on the data: without
+            `early` all iterations are spent, and those after the stop change nothing.
 
     Returns:
         x [P] and the number of products spent. Where A turns out not to be positive along a
@@ -35,15 +38,17 @@ def conjugate_gradient(
     squared = residual @ residual
     floor = tolerance * squared
     for spent in range(iterations):
-        if not squared > floor:
+        if early and not squared > floor:
             return x, spent
         image = product(direction)
         curvature = direction @ image
-        if not curvature > 0:
+        going = (squared > floor) & (curvature > 0)
+        if early and not going:
             return x, spent + 1
-        step = squared / curvature
+        step = torch.where(going, squared / curvature, 0)
         x = x + step * direction
         residual = residual - step * image
         previous, squared = squared, residual @ residual
-        direction = residual + (squared / previous) * direction
+        # Having stopped, the direction stays too: a new one could start it again.
+        direction = torch.where(going, residual + (squared / previous) * direction, direction)
     return x, iterations

@@ -158,12 +158,6 @@ class TrainConfig:
                 f"method holds the settings of another method than {self.algorithm}: choose one "
                 "with `with_algorithm`."
             )
-        if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
-            raise ValueError(
-                "inner.surrogate, inner.reduction and outer_reduction are for data episodes: "
-                "labelled examples do not depend on the parameters, so there is one gradient, and "
-                "their loss is given."
-            )
         kind.check(
             Setup(
                 self.method,
@@ -174,6 +168,12 @@ class TrainConfig:
                 self.outer_advantages.normalise,
             )
         )
+        if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
+            raise ValueError(
+                "inner.surrogate, inner.reduction and outer_reduction are for data episodes: "
+                "labelled examples do not depend on the parameters, so there is one gradient, and "
+                "their loss is given."
+            )
 
     @property
     def method_class(self) -> type[Method]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import statistics
@@ -75,10 +76,8 @@ def _start_watching(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux; elsewhere the peak so far stands
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):  # Linux; elsewhere the peak so far stands
+        Path("/proc/self/clear_refs").write_text("5")
     return _peak()
 
 

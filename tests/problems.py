@@ -193,3 +193,34 @@ class CorridorEnv(gymnasium.Env):
         self.cell += 2 * int(action) - 1
         ended = self.cell in (0, 4)
         return self.cell, float(ended and (self.cell == 4) == bool(self.task)), ended, False, {}
+
+
+class Cosine(NamedTuple):
+    """One task (or, stacked, N of them) that is not quadratic: L(x) = a Σ_j (1 - cos(x_j - c_j)).
+
+    Its gradient and its Hessian are Lipschitz with the same constant a.
+    """
+
+    scale: Tensor  # scalar a
+    centre: Tensor  # [P]
+
+
+def cosine_loss(params: Params, task: Cosine) -> Tensor:
+    return task.scale * (1 - (params["x"] - task.centre).cos()).sum()
+
+
+def cosine_gradient(x: Tensor, task: Cosine) -> Tensor:
+    """[P]."""
+    return task.scale * (x - task.centre).sin()
+
+
+def cosine_hessian(x: Tensor, task: Cosine) -> Tensor:
+    """The diagonal [P]; the rest is zero."""
+    return task.scale * (x - task.centre).cos()
+
+
+def cosines(count: int, size: int, seed: int = 0) -> Cosine:
+    """`count` tasks stacked, a in (.5, 1.5) and c standard normal, float64."""
+    rng = torch.Generator().manual_seed(seed)
+    scale = 0.5 + torch.rand(count, generator=rng, dtype=torch.float64)
+    return Cosine(scale, torch.randn(count, size, generator=rng, dtype=torch.float64))

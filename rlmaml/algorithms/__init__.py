@@ -9,6 +9,8 @@ from rlmaml.method import Method
 TABLE: dict[str, str] = {
     "maml": "rlmaml.algorithms.maml:MAML",
     "fo-maml": "rlmaml.algorithms.fo_maml:FOMAML",
+    "hf-maml": "rlmaml.algorithms.hf_maml:HFMAML",
+    "imaml": "rlmaml.algorithms.imaml:IMAML",
     "reptile": "rlmaml.algorithms.reptile:Reptile",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",

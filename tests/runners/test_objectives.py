@@ -115,7 +115,11 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
             f"{' '.join(E_MAML)} --inner.surrogate dice",
             "count that a second time. Take inner.surrogate log-likelihood",
         ),
-        ("navigation", f"{' '.join(E_MAML)} --tasks 1", "at least 2, got 1"),
+        (
+            "navigation",
+            f"{' '.join(E_MAML)} --tasks 1",
+            "least 2 and a multiple of method.task_copies, got 1",
+        ),
         (
             "navigation",
             f"{' '.join(E_MAML)} --method.task-copies 3",

@@ -1,0 +1,56 @@
+"""HF-MAML (Fallah, Mokhtari and Ozdaglar 2020, algorithm 2): no second derivatives.
+
+    v = ∇L_i(φ_i, D'_i),    δ = h / ‖v‖
+    θ ← θ - β mean_i { v - α [∇L_i(θ + δv, D_i^h) - ∇L_i(θ - δv, D_i^h)] / 2δ }
+
+MAML whose Hessian-vector product is a difference of two gradients, for about FO-MAML's memory. D^h
+is the support set D, or with `inner.hessian separate`, as in the paper, a set of its own. The
+differences want a smooth network (tanh, elu): where examples switch a ReLU on or off the gradient
+jumps, and the product is noisy. A trust region's curvature takes the exact Jacobian.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlmaml.adjoints import hessian_free, unrolled
+from rlmaml.method import Method, MethodSettings
+
+
+class HFMAML(Method):
+    """Hessian-free MAML. Arguments as of `Method`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        shift: float | None = None
+        """h, how far from the parameters gradients are taken. None: (ε (1 + ‖φ‖))^⅓, ε the
+        precision of a float, where rounding and truncation are about equal for a smooth network."""
+        hessian_lipschitz: float | None = None
+        """ρ of the inner loss, for the published h = 1/6ρα, in place of shift."""
+
+        def __post_init__(self) -> None:
+            for name in ("shift", "hessian_lipschitz"):
+                value = getattr(self, name)
+                if value is not None and not value > 0:
+                    raise ValueError(f"method.{name} must be positive or None, got {value}.")
+            if self.shift is not None and self.hessian_lipschitz is not None:
+                raise ValueError(
+                    "method.shift and method.hessian_lipschitz each determine h: give one of them."
+                )
+
+    curvature = staticmethod(unrolled)
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        return {"policy.activation": "tanh"}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.adjoint = hessian_free(
+            self.inner_loss,
+            self.config.step_size,
+            self.config.later_step_size,
+            shift=self.settings.shift,
+            hessian_lipschitz=self.settings.hessian_lipschitz,
+        )

@@ -1,0 +1,84 @@
+"""iMAML (Rajeswaran, Finn, Kakade and Levine 2019, algorithms 1 and 2): implicit gradients.
+
+    φ*_i = argmin over φ of  L_i(φ, D_i) + λ/2 ‖φ - θ‖²
+    θ ← θ - β mean_i (I + ∇²L_i(φ*_i, D_i)/λ)⁻¹ ∇L_i(φ*_i, D'_i)
+
+The minimiser is sought by gradient steps, φ_{k+1} = φ_k - α [∇L_i(φ_k) + λ (φ_k - θ)], and the
+inverse is applied by conjugate gradient. The derivative depends on where adaptation ends and not on
+the way there, so memory does not grow with its steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlmaml import tree
+from rlmaml.adjoints import implicit
+from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.types import Data, Meta, Params
+
+
+class IMAML(Method):
+    """MAML with implicit gradients. Arguments as of `Method`.
+
+    From examples `inner.steps` are the gradient steps of the solver, all on the same support set.
+    From episodes a step has episodes of its own, and is `solver_steps` gradient steps on them.
+    """
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        strength: float = 2.0
+        """λ, how strongly adapted parameters are held to the meta-learned ones. With episodes it
+        must exceed the negative curvature of the inner surrogate."""
+        cg_iterations: int = 5
+        """Conjugate-gradient iterations of the implicit gradient, a Hessian product each."""
+        solver_steps: int = 1
+        """Gradient steps that make an inner step, on the same data."""
+
+        def __post_init__(self) -> None:
+            for name, least in (("strength", 0), ("cg_iterations", 0), ("solver_steps", 0)):
+                if not getattr(self, name) > least:
+                    raise ValueError(f"method.{name} must be positive, got {getattr(self, name)}.")
+
+    needs_optimiser = (
+        "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
+        "region's curvature needs one and its transpose."
+    )
+    no_own_hessian = "the minimiser moves by the Hessian of the data that it is the minimiser of."
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        if setup.inner.later_step_size is not None:
+            raise ValueError(
+                "inner.later_step_size is not used by IMAML, whose steps solve one problem: leave "
+                "it out."
+            )
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        usual = super().usual(config)
+        if config.data == "examples":
+            usual["inner.steps"] = max(config.inner.steps, 10)
+        else:
+            usual |= {"method.solver_steps": 5, "method.strength": 5.0}
+        return usual
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.adjoint = implicit(
+            self.inner_loss, self.settings.strength, iterations=self.settings.cg_iterations
+        )
+
+    def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
+        """φ - α [∇L(φ) + λ (φ - θ)], as often as the solver is to."""
+        theta, size, strength = self.start(meta), self.config.step_size, self.settings.strength
+        for _ in range(self.settings.solver_steps):
+            gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+            params = tree.map(
+                lambda p, g, t: p - size * (g + strength * (p - t)), params, gradient, theta
+            )
+        return params
