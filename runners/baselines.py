@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from rlmaml import algorithms, checkpoint
@@ -49,7 +50,15 @@ def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Pla
         UsageError: one was trained with other settings, or this family cannot have it.
     """
     config = baseline_config(folder.read_config(), name)
-    place = RunFolder(folder.path / "baselines" / name)
+    return prepared(RunFolder(folder.path / "baselines" / name), config, device=device)
+
+
+def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None) -> Plan:
+    """A run that is to be in a place, or is there already, found possible before time is spent.
+
+    Raises:
+        UsageError: the run there was trained with other settings, or these cannot be had.
+    """
     exists = place.path.exists() and any(place.path.iterdir())
     if exists:
         found = place.read_config()
@@ -70,8 +79,11 @@ def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Pla
     return planned
 
 
-def trained(planned: Plan, *, quiet: bool = False) -> RunFolder:
-    """The finished baseline: trained now, gone on with if it was interrupted, or as it is.
+def trained(planned: Plan, *, init: Path | None = None, quiet: bool = False) -> RunFolder:
+    """The finished run: trained now, gone on with if it was interrupted, or as it is.
+
+    Args:
+        init: what a new one starts from, as of `train.train`.
 
     Raises:
         SystemExit: stopped by a signal, after saving.
@@ -80,7 +92,7 @@ def trained(planned: Plan, *, quiet: bool = False) -> RunFolder:
         return planned.place
     if planned.exists:
         return train.resume(planned.place, planned.config, quiet=quiet)
-    return train.train(planned.config, planned.place.path, quiet=quiet)
+    return train.train(planned.config, planned.place.path, init=init, quiet=quiet)
 
 
 def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | render | report | export | list."""
+"""The command line: rlmaml train | evaluate | compare | render | report | export | list."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rlmaml import algorithms
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.options import (
+    CompareOptions,
     EvaluateOptions,
     ExportOptions,
     RenderOptions,
@@ -29,6 +30,7 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml evaluate DIR [options]               adapt to held-out tasks; tables and plots
   rlmaml evaluate DIR [DIR ...] --against random pretrained oracle
                                               the same beside baselines, over several seeds
+  rlmaml compare PRESET [options]             train every method on it; one table
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
   rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = {
         "train": _train,
         "evaluate": _evaluate,
+        "compare": _compare,
         "render": _render,
         "report": _report,
         "export": _export,
@@ -171,6 +174,25 @@ def _evaluate(words: list[str]) -> None:
     if result["fits"]:
         plots.fits(result, folder.plots / "fits.png", result["preset"])
     print(f"Written: {folder.evaluation}, evaluation.csv, {folder.plots}/*.png")
+
+
+def _compare(words: list[str]) -> None:
+    name = None if not words or words[0].startswith("-") else words[0]
+    options = parse(CompareOptions, None, words[1:] if name else words, "compare")
+    config = _default_config(name, None)
+    changed = {"iterations": options.iterations, "device": options.device}
+    changed = {option: value for option, value in changed.items() if value is not None}
+    from runners import methods
+    from runners.errors import check_least
+
+    check_least(1, seeds=len(options.seeds), iterations=changed.get("iterations", 1))
+    result = methods.compare(
+        dataclasses.replace(config, **changed),
+        options.out or Path("runs") / f"compare-{config.preset}",
+        names=options.algorithms,
+        **_without(options, "algorithms", "iterations", "device", "out"),
+    )
+    print(methods.table(result))
 
 
 def _render(words: list[str]) -> None:

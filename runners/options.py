@@ -72,6 +72,28 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
+class CompareOptions:
+    """Train every method on one problem, on as much data each, and put them in one table."""
+
+    algorithms: tuple[str, ...] = ()
+    """Methods, by name or MODULE:CLASS; all that apply if not given."""
+    iterations: int | None = None
+    """Meta-iterations of the preset's own method, which set the budget; as in the preset if not
+    given."""
+    seeds: tuple[int, ...] = (0,)
+    """Train each method once per seed."""
+    tasks: int | None = None
+    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
+    out: Path | None = None
+    """Folder of all runs; runs/compare-PRESET if not given. What is trained there is kept, and an
+    interrupted comparison goes on."""
+    device: str | None = None
+    """Where learning runs; as in the preset if not given."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """Make a video of a task before adaptation and after it, side by side."""
 

@@ -1,0 +1,173 @@
+"""Methods beside one another: the same problem and the same budget of data for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlmaml import algorithms
+from runners import baselines, cost, wording
+from runners.build import build
+from runners.config import TrainConfig
+from runners.errors import UsageError
+from runners.evaluate import evaluate
+from runners.runfolder import RunFolder, versions, write_csv, write_json
+
+STEPS = {"episodes": (0, 1, 2, 3), "examples": (0, 1, 5, 10)}
+"""Inner steps whose scores are tabulated, by the kind of data."""
+
+
+def compare(
+    config: TrainConfig,
+    out: Path,
+    *,
+    names: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0,),
+    tasks: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train, evaluate and time every method, and write `methods.json` and `methods.csv`.
+
+    A method is trained with the settings that it usually has there (`Method.usual`), for as many
+    meta-iterations as have the same number of examples (or episodes) as `config.iterations` of the
+    usual method. One that starts from another's run gives half of them to that. What is trained is
+    kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.
+
+    Args:
+        config: the problem, with the usual method.
+        out: the folder of all runs.
+        names: methods; all of the table that apply if empty.
+        seeds: of the trainings.
+        tasks: held-out tasks; as of `rlmaml evaluate` if None.
+        quiet: show no progress.
+
+    Returns:
+        What `methods.json` holds: `metric`, `steps`, and for each of `methods` the mean and 95 %
+        interval after those steps, iterations, cost and settings; `refused`: reasons by method.
+
+    Raises:
+        UsageError: an unknown method, or runs there that were made with other settings.
+    """
+    chosen, refused = {}, {}
+    for name in names or algorithms.TABLE:
+        try:
+            chosen[name] = config.with_algorithm(name)
+        except ValueError as problem:
+            if name in names:
+                raise UsageError(str(problem)) from problem
+            refused[name] = str(problem)
+    budget = config.iterations * data_per_task(config)
+    rows: dict[str, Any] = {}
+    for name, its in chosen.items():
+        iterations = max(1, round(budget / data_per_task(its)))
+        # Again, because schedules are made for a number of iterations.
+        its = dataclasses.replace(config, iterations=iterations).with_algorithm(name)
+        rows[name] = _row(its, out / name.replace(":", "-"), seeds, tasks, quiet)
+        print(f"{name}: {_cells(rows[name], rows[name]['metric'])}", file=sys.stderr, flush=True)
+    first = next(iter(rows.values()))
+    result = {
+        "preset": config.preset,
+        "metric": first["metric"],
+        "steps": first["steps"],
+        "tasks": first["tasks"],
+        "seeds": list(seeds),
+        "data_per_task_and_iteration": data_per_task(config),
+        "iterations": config.iterations,
+        "methods": rows,
+        "refused": refused,
+        "versions": versions(),
+    }
+    write_json(out / "methods.json", result)
+    header = ("method", "steps", "mean", "ci95")
+    write_csv(
+        out / "methods.csv",
+        header,
+        (
+            (name, step, mean, ci)
+            for name, row in rows.items()
+            for step, mean, ci in zip(row["steps"], row["mean"], row["ci95"], strict=True)
+        ),
+    )
+    return result
+
+
+def data_per_task(config: TrainConfig) -> int:
+    """Examples (or episodes) of one task in a meta-iteration."""
+    experiment = build(config)
+    plan = experiment.algorithm.plan
+    experiment.close()
+    if config.data == "episodes":
+        return config.episodes * (plan.steps * (1 + plan.own_hessian) + 1)
+    sets = plan.steps if plan.fresh_support else min(plan.steps, 1)
+    return config.examples.shots * (sets + plan.own_hessian) + config.examples.queries
+
+
+def _row(
+    config: TrainConfig, place: Path, seeds: tuple[int, ...], tasks: int | None, quiet: bool
+) -> dict[str, Any]:
+    """One method: trained and evaluated for every seed, timed for the first."""
+    steps = STEPS[config.data]
+    results, scores, seconds = [], [], []
+    starts_from = config.method_class.starts_from
+    if starts_from:
+        config = dataclasses.replace(config, iterations=max(1, config.iterations // 2))
+    for seed in seeds:
+        folder = RunFolder(place / f"seed-{seed}")
+        its = dataclasses.replace(config, seed=seed)
+        init = None
+        if starts_from:
+            before = its.with_algorithm(starts_from)
+            init = RunFolder(place / f"seed-{seed}-{starts_from}")
+            baselines.trained(baselines.prepared(init, before), quiet=quiet)
+        baselines.trained(baselines.prepared(folder, its), init=init and init.path, quiet=quiet)
+        result = evaluate(folder, tasks=tasks, steps=max(steps), quiet=quiet)
+        results.append(result)
+        metric = result["metric"]
+        scores.append([task[metric] for task in result["per_task"]])
+        seconds.append(folder.read_metrics()[-1]["seconds"])
+    per_task = np.array(scores)[:, :, list(steps)]  # [seeds, tasks, steps]
+    varying: Any = per_task.mean(1) if len(seeds) > 1 else per_task[0]  # seeds, or else tasks
+    spread = varying.std(0, ddof=1) if len(varying) > 1 else np.zeros(len(steps))
+    return {
+        "metric": results[0]["metric"],
+        "steps": list(steps),
+        "tasks": results[0]["tasks"],
+        "mean": per_task.mean((0, 1)).tolist(),
+        "ci95": (1.96 * spread / np.sqrt(len(varying))).tolist(),
+        "per_seed": per_task.mean(1).tolist(),
+        "iterations": config.iterations,
+        "training_seconds": seconds,
+        "inner_steps": config.inner.steps,
+        **cost.in_own_process(config),
+        "config": config.to_dict(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as text, a line per method, and the reasons of those that do not apply."""
+    metric, names = result["metric"], [*result["methods"], "method"]
+    width = max(map(len, names)) + 2
+    spread = "seeds" if len(result["seeds"]) > 1 else "tasks"
+    head = "".join(f"{wording.steps(k):>18}" for k in result["steps"])
+    lines = [
+        f"{metric} on {result['tasks']} held-out tasks of {result['preset']}; ± 95 % over {spread}",
+        f"{'method':<{width}}{head}{'iterations':>12}{'it/s':>9}{'peak MB':>9}",
+    ]
+    for name, row in result["methods"].items():
+        lines.append(f"{name:<{width}}{_cells(row, metric)}")
+    lines += [f"{name}: does not apply. {why}" for name, why in result["refused"].items()]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], metric: str) -> str:
+    decimals = wording.digits(metric, row["mean"])
+    scores = "".join(
+        f"{f'{mean:.{decimals}f} ± {ci:.{decimals}f}' if np.isfinite(mean) else 'diverged':>18}"
+        for mean, ci in zip(row["mean"], row["ci95"], strict=True)
+    )
+    rate, peak = row["iterations_per_second"], row["peak_memory_mb"]
+    return f"{scores}{row['iterations']:>12}{rate:>9.3g}{peak:>9.0f}"
