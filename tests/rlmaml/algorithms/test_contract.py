@@ -1,0 +1,182 @@
+"""What every method of the table has to hold to, from labelled examples and from episodes."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import rlmaml
+from envs.regression import SinusoidTasks
+from rlmaml import algorithms, losses, models, tree
+from rlmaml.collect import collect
+from rlmaml.examples import ExampleSampler
+from rlmaml.inner import adapt
+from rlmaml.method import InnerConfig, Method, Setup
+from rlmaml.objective import meta_gradient, over_tasks
+from rlmaml.optimisers import Optimiser
+from rlmaml.sampling import AdvantageConfig, RolloutSampler
+from rlmaml.tasks import vectorise
+from rlmaml.trpo import TrustRegion
+from tests.problems import TargetEnv
+
+NAMES = list(algorithms.TABLE)
+ROOT = Path(rlmaml.__file__).parent.parent
+
+
+class Problem:
+    """A method, its state, and a way to collect for it."""
+
+    def __init__(self, name, data, outer, tasks=4, chunk_size=None):
+        self.kind, self.tasks = algorithms.method(name), tasks
+        examples = data == "examples"
+        surrogate = "lvc"
+        for surrogate in ("lvc",) if examples else ("lvc", "log-likelihood"):
+            inner = InnerConfig(steps=2, step_size=0.05, surrogate=surrogate)
+            settings = self.kind.Settings()
+            try:
+                self.kind.check(Setup(settings, inner, outer, not examples, tasks, False))
+                break
+            except ValueError as problem:
+                refused = str(problem)
+        else:
+            pytest.skip(refused)  # with the reason, which the method's own tests are about
+        network = models.PolicyConfig(hidden=(6,), activation="tanh")
+        torch.manual_seed(0)
+        module = (models.RegressionMLP if examples else models.GaussianMLP)(1, 1, network)
+        self.module = module.double()
+        how = {"inner_loss": losses.mse, "outer_loss": losses.mse} if examples else {}
+        policy = models.functional(self.module)
+        self.method = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
+        plan = self.method.plan
+        if examples:
+            family = SinusoidTasks()
+            fresh = plan.steps if plan.fresh_support else 0
+            self.sampler = ExampleSampler(
+                family, shots=5, queries=6, fresh_support=fresh, dtype=torch.float64
+            )
+            self.points = family.sample(tasks, np.random.default_rng(0))
+        else:
+            env = vectorise(TargetEnv, tasks * 10)
+            self.module.float()
+            self.sampler = RolloutSampler(
+                env,
+                self.method.policy,
+                episodes=10,
+                horizon=2,
+                advantages=AdvantageConfig(normalise=False),
+            )
+            self.points = env.sample_tasks(tasks, np.random.default_rng(0))
+        self.state = self.method.init(models.parameters(self.module))
+
+    def batch(self, state, iteration=0, steps=None):
+        steps = self.method.plan.steps if steps is None else steps
+        return collect(
+            self.sampler,
+            self.method.inner,
+            state.meta,
+            self.points,
+            steps=steps,
+            key=(0, iteration, 0),
+        )
+
+
+OUTER = {"optimiser": Optimiser(learning_rate=0.01), "trust-region": TrustRegion()}
+EVERY = [
+    pytest.param(name, data, OUTER[outer], id=f"{name}-{data}-{outer}")
+    for name in NAMES
+    for data in ("examples", "episodes")
+    for outer in OUTER
+]
+
+
+@pytest.mark.parametrize(("name", "data", "outer"), EVERY)
+def test_it_updates_and_goes_on_from_what_it_saved_to_the_bit(name, data, outer):
+    problem = Problem(name, data, outer)
+    method, state = problem.method, problem.state
+    for i in range(2):
+        before = state.meta
+        state, metrics = method.update(state, problem.batch(state, i))
+        assert metrics["outcome"] == "accepted"
+    assert state.iteration == 2
+    assert not torch.equal(*(tree.ravel(meta)[0] for meta in (before, state.meta)))
+    assert all(leaf.isfinite().all() for leaf in tree.leaves(state.meta))
+    again = method.restore(tree.map(torch.clone, state.meta), method.saved(state))
+    batch = problem.batch(state, 2)
+    (a, x), (b, y) = (method.update(s, batch) for s in (again, state))
+    assert torch.equal(tree.ravel(a.meta)[0], tree.ravel(b.meta)[0])
+    assert x == y
+
+
+@pytest.mark.parametrize(("name", "data", "outer"), EVERY)
+def test_it_adapts_further_than_it_was_trained_to_and_becomes_a_network(name, data, outer):
+    problem = Problem(name, data, outer)
+    batch = problem.batch(problem.state, steps=4)
+    meta, method = problem.state.meta, problem.method
+    path = over_tasks(lambda d: adapt(method.inner, meta, d.support))(batch)
+    assert len(path) == 5
+    one = tree.map(lambda leaf: leaf[0], (path, batch.query))
+    inputs = one[1].inputs
+    for params in one[0]:
+        said = method.policy(params, inputs)
+        network = method.network(params)
+        if network is not None:
+            same = models.functional(problem.module)(network, inputs)
+            torch.testing.assert_close(same.mean, said.mean)
+            assert {n: v.shape for n, v in network.items()} == {
+                n: v.shape for n, v in models.parameters(problem.module).items()
+            }
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("data", ["examples", "episodes"])
+def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
+    problem = Problem(name, data, OUTER["optimiser"])
+    batch = problem.method.prepare(problem.batch(problem.state))
+    if data == "episodes" and not batch.path:
+        batch = batch._replace(path=())
+    objective = problem.method.objective(problem.state)
+    whole = meta_gradient(objective, problem.state.meta, batch)
+    for size in (1, 3):
+        parts = meta_gradient(objective._replace(chunk_size=size), problem.state.meta, batch)
+        exact = (
+            {"rtol": 1e-9, "atol": 1e-12} if data == "examples" else {"rtol": 1e-4, "atol": 1e-6}
+        )
+        torch.testing.assert_close(parts, whole, **exact)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_file_begins_with_what_it_is(name):
+    kind = algorithms.method(name)
+    text = (ROOT / (kind.__module__.replace(".", "/") + ".py")).read_text()
+    title, equation = text.split('"""')[1].split("\n\n")[:2]
+    assert re.search(r"\d{4}", title), "the source has a year"
+    assert equation.startswith("    "), "an equation comes next"
+    for field in fields(kind.Settings):
+        assert re.search(rf'{field.name}: .*\n +"""[A-Zα-ω]', text), f"{field.name} is documented"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_but_its_file_and_the_table_knows_it(name):
+    """Neither its class nor its module nor its name on the command line."""
+    kind = algorithms.method(name)
+    module = kind.__module__.rpartition(".")[2]
+    words = [rf"\b{kind.__name__}\b", rf"algorithms\.{module}\b", rf"[\"']{re.escape(name)}[\"']"]
+    own = {ROOT / "rlmaml" / "algorithms" / f"{module}.py", ROOT / "rlmaml/algorithms/__init__.py"}
+    usual = {ROOT / "rlmaml" / "__init__.py"}  # the usual method is what `import rlmaml` offers
+    for package in ("rlmaml", "envs", "runners"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if path in own or (name == NAMES[0] and path in usual):
+                continue
+            code = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.S)
+            found = [word for word in words if re.search(word, code)]
+            starts = f'starts_from = "{name}"' in code  # said by a method, and checked when it runs
+            assert not found or starts, f"{path} knows {name}"
+
+
+def test_a_method_of_ones_own_is_found_by_its_place():
+    assert algorithms.method("rlmaml.method:Method") is Method
+    with pytest.raises(ValueError, match="Cannot import the method 'nowhere:Method'"):
+        algorithms.method("nowhere:Method")
