@@ -83,7 +83,7 @@ class Problem:
         )
 
 
-OUTER = {"optimiser": Optimiser(learning_rate=0.01), "trust-region": TrustRegion()}
+OUTER = {"optimiser": Optimiser(learning_rate=0.01), "trust-region": TrustRegion(max_kl=0.001)}
 EVERY = [
     pytest.param(name, data, OUTER[outer], id=f"{name}-{data}-{outer}")
     for name in NAMES
@@ -135,16 +135,12 @@ def test_it_adapts_further_than_it_was_trained_to_and_becomes_a_network(name, da
 def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
     problem = Problem(name, data, OUTER["optimiser"])
     batch = problem.method.prepare(problem.batch(problem.state))
-    if data == "episodes" and not batch.path:
-        batch = batch._replace(path=())
     objective = problem.method.objective(problem.state)
     whole = meta_gradient(objective, problem.state.meta, batch)
     for size in (1, 3):
         parts = meta_gradient(objective._replace(chunk_size=size), problem.state.meta, batch)
-        exact = (
-            {"rtol": 1e-9, "atol": 1e-12} if data == "examples" else {"rtol": 1e-4, "atol": 1e-6}
-        )
-        torch.testing.assert_close(parts, whole, **exact)
+        rtol, atol = (1e-9, 1e-12) if data == "examples" else (1e-4, 1e-6)
+        torch.testing.assert_close(parts, whole, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +151,7 @@ def test_its_file_begins_with_what_it_is(name):
     assert re.search(r"\d{4}", title), "the source has a year"
     assert equation.startswith("    "), "an equation comes next"
     for field in fields(kind.Settings):
-        assert re.search(rf'{field.name}: .*\n +"""[A-Zα-ω]', text), f"{field.name} is documented"
+        assert re.search(rf'{field.name}: .*\n +"""\S', text), f"{field.name} is documented"
 
 
 @pytest.mark.parametrize("name", NAMES)
