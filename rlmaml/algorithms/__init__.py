@@ -9,6 +9,9 @@ from rlmaml.method import Method
 TABLE: dict[str, str] = {
     "maml": "rlmaml.algorithms.maml:MAML",
     "fo-maml": "rlmaml.algorithms.fo_maml:FOMAML",
+    "meta-sgd": "rlmaml.algorithms.meta_sgd:MetaSGD",
+    "maml++": "rlmaml.algorithms.maml_plus_plus:MAMLPlusPlus",
+    "alpha-maml": "rlmaml.algorithms.alpha_maml:AlphaMAML",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",
 }
