@@ -33,9 +33,9 @@ class AlphaMAML(Method):
 
     @dataclass(frozen=True)
     class Settings(MethodSettings):
-        alpha_rate: float = 1e-6
+        alpha_rate: float = 1e-5
         """α̂, how fast the inner step size moves; 0 holds it."""
-        beta_rate: float = 1e-7
+        beta_rate: float = 1e-6
         """β̂, how fast the outer learning rate moves; 0 holds it."""
 
         def __post_init__(self) -> None:
@@ -62,6 +62,15 @@ class AlphaMAML(Method):
                 "AlphaMAML needs an optimiser whose step is proportional to its learning rate, "
                 f"and that of {outer.name} is not: take Adam or SGD, for example."
             )
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        """What moves α and β by about a hundredth in an update at the start: a rate has the units
+        of α² (or β²) over those of a loss, and losses are of the order of 1."""
+        return super().usual(config) | {
+            "method.alpha_rate": 0.1 * config.inner.step_size**2,
+            "method.beta_rate": config.optimiser.learning_rate**2,
+        }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -1,11 +1,13 @@
 """MAML++: MAML with every part off, each part alone against what it should be."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
+from rlmaml import ConvClassifier, ConvConfig, load, losses, models, tree
 from rlmaml.adjoints import first_order
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.maml_plus_plus import MAMLPlusPlus, step_weights
@@ -15,6 +17,8 @@ from rlmaml.objective import meta_gradient
 from rlmaml.optimisers import Optimiser
 from rlmaml.trpo import TrustRegion
 from rlmaml.types import Examples, MetaBatch
+from runners.presets import PRESETS
+from runners.train import train
 from tests.problems import one, quadratic_loss
 from tests.rlmaml.algorithms.step_sizes import (
     ALPHA,
@@ -296,3 +300,19 @@ def test_refusals():
         on_quadratics(MAMLPlusPlus, cosine, outer=Optimiser(learning_rate=1e-6))
     with pytest.raises(ValueError, match="per_step_norm needs a model with batch norm"):
         on_quadratics(MAMLPlusPlus, Settings(per_step_norm=True))
+
+
+def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tmp_path):
+    config = PRESETS["sinusoid"][1].with_algorithm("maml++")
+    config = dataclasses.replace(config, iterations=2, tasks=2, inner=InnerConfig(2, 0.05))
+    settings = dataclasses.replace(config.method, cosine_iterations=2)
+    train(dataclasses.replace(config, method=settings), tmp_path / "run", quiet=True)
+    learner = load(tmp_path / "run")
+    assert learner.meta["rates"]["mean.0.bias"].shape == (2,)
+    x = np.linspace(-5, 5, 10)[:, None]
+    found = [learner.adapt(x, np.sin(x), steps=k)(x) for k in (1, 2, 5)]
+    assert np.isfinite(found).all()
+    errors = [((y - np.sin(x)) ** 2).mean() for y in found]
+    assert errors[0] > errors[1] > errors[2]
+    with pytest.raises(ValueError, match="step sizes that MAMLPlusPlus has learned"):
+        learner.adapt(x, np.sin(x), step_size=0.1)
