@@ -30,7 +30,8 @@ def test_equal_rates_are_maml(make):
 def test_against_the_closed_form_on_quadratics():
     """With φ - c = (I - diag(α) A)(θ - c): the gradients of θ and of α."""
     method, state, batch = on_quadratics(MetaSGD)
-    state = shifted(state)
+    state = shifted(state, -1.0)
+    assert (state.meta["rates"]["x"] < 0).any()  # no sign is imposed
     alpha, x = state.meta["rates"]["x"], state.meta["params"]["x"]
     gradient = meta_gradient(method.objective(state), state.meta, batch)[1]
     for_x, for_alpha = torch.zeros_like(x), torch.zeros_like(x)
