@@ -166,7 +166,9 @@ class Learner:
             normaliser.load_state_dict(stored)
         observations, actions = copies.single_observation_space, copies.single_action_space
         module = models.policy_for(encoder(observations)[1], actions, self._network)
-        method = self._kind(models.functional(module), inner, settings=self._settings)
+        method = self._kind(
+            models.functional(module), self._as_trained(inner), settings=self._settings
+        )
         self._check_shapes(module, method)
         sampler = RolloutSampler(
             copies,
@@ -215,7 +217,7 @@ class Learner:
         loss = losses.cross_entropy if classes else losses.mse
         method = self._kind(
             models.functional(module),
-            inner,
+            self._as_trained(inner),
             settings=self._settings,
             inner_loss=loss,
             outer_loss=loss,
@@ -226,6 +228,10 @@ class Learner:
         by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
         module = _acting(method, _finite(adapted, inner), module)
         return Predictor(module, inputs if by_support else None)
+
+    def _as_trained(self, inner: InnerConfig) -> InnerConfig:
+        """With the K of training, which shapes what some methods learn for each step."""
+        return replace(inner, steps=self._inner.steps)
 
     def _outputs(self) -> gymnasium.spaces.Discrete | gymnasium.spaces.Box:
         """The space of the targets, of the last layer's size; that layer's name says its kind."""

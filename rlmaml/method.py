@@ -179,6 +179,11 @@ class Method:
                 f"{name} takes no trust region: {cls.needs_optimiser} Take outer optimiser (in "
                 "Python, outer=Optimiser())."
             )
+        if setup.inner.later_step_size is not None and cls.learns_step_sizes:
+            raise ValueError(
+                f"inner.later_step_size {setup.inner.later_step_size} does not go with {name}, "
+                "which learns its step sizes from inner.step_size on: leave it out."
+            )
         if setup.inner.hessian == "separate" and cls.no_own_hessian:
             raise ValueError(
                 f"inner.hessian separate does not go with {name}: {cls.no_own_hessian} Take "

@@ -9,6 +9,7 @@ parameters and input (no running statistics, no dropout), because the library ca
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, cast
@@ -250,6 +251,12 @@ def _length(shape: tuple[int, ...] | None) -> int:
             "your own module."
         )
     return shape[0]
+
+
+def norm_parameters(params: Params) -> list[str]:
+    """The names of scales and shifts of normalisation: of modules called norm, bn2 or the like."""
+    pattern = r"(.*[._])?(batch_?)?(norm|bn)_?\d*\.(weight|bias)"
+    return [name for name in params if re.fullmatch(pattern, name, re.IGNORECASE)]
 
 
 def functional(model: nn.Module) -> Policy:

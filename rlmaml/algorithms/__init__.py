@@ -12,6 +12,9 @@ TABLE: dict[str, str] = {
     "hf-maml": "rlmaml.algorithms.hf_maml:HFMAML",
     "imaml": "rlmaml.algorithms.imaml:IMAML",
     "reptile": "rlmaml.algorithms.reptile:Reptile",
+    "meta-sgd": "rlmaml.algorithms.meta_sgd:MetaSGD",
+    "maml++": "rlmaml.algorithms.maml_plus_plus:MAMLPlusPlus",
+    "alpha-maml": "rlmaml.algorithms.alpha_maml:AlphaMAML",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",
 }

@@ -1,0 +1,161 @@
+"""Alpha-MAML (Behl, Baydin and Torr 2019, algorithm 2): both learning rates by hypergradients.
+
+    α ← α - α̂ ∂F/∂α                      for K = 1: + α̂ mean_i ⟨∇L_i(φ_i, D'_i), ∇L_i(θ, D_i)⟩
+    β ← β - β̂ ∂F/∂β = β + β̂ ⟨g, u'⟩      u' = (θ' - θ) / β', the direction of the last outer step
+    θ ← θ - β u                          u = g with SGD
+
+F is the meta-objective at θ, g its gradient, θ' and β' those before the last outer step. F depends
+on α through the adaptation and on β through that step (Baydin et al. 2018), so each gradient costs
+an inner product. For SGD u' is the last gradient, as in the paper; another optimiser's u' is what
+it made of it.
+Both stay positive, and one noisy batch does not undo them: no update takes either up or down by
+more than a factor of 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.optimisers import Live, Optimiser
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
+
+
+class AlphaMAML(Method):
+    """MAML that tunes its learning rates. Arguments as of `Method`; the outer step is an
+    `Optimiser`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        alpha_rate: float = 1e-5
+        """α̂, how fast the inner step size moves; 0 holds it."""
+        beta_rate: float = 1e-6
+        """β̂, how fast the outer learning rate moves; 0 holds it."""
+
+        def __post_init__(self) -> None:
+            for name in ("alpha_rate", "beta_rate"):
+                if not getattr(self, name) >= 0:
+                    raise ValueError(
+                        f"method.{name} must be zero or positive, got {getattr(self, name)}."
+                    )
+
+    needs_optimiser = "it has no learning rate to tune."
+    learns_step_sizes = True
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        outer: Any = setup.outer
+        if outer.schedule is not None:
+            raise ValueError(
+                f"optimiser.schedule {outer.schedule} would set the learning rate that "
+                "AlphaMAML tunes: leave it out."
+            )
+        if outer.name in NOT_PROPORTIONAL:
+            raise ValueError(
+                "AlphaMAML needs an optimiser whose step is proportional to its learning rate, "
+                f"and that of {outer.name} is not: take Adam or SGD, for example."
+            )
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        """What moves α and β by about a hundredth in an update at the start: a rate has the units
+        of α² (or β²) over those of a loss, and losses are of the order of 1."""
+        return super().usual(config) | {
+            "method.alpha_rate": 0.1 * config.inner.step_size**2,
+            "method.beta_rate": config.optimiser.learning_rate**2,
+        }
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.outer = HypergradientStep(self.outer, self.settings)
+
+    def begin(self, params: Params) -> Meta:
+        size = next(iter(params.values())).new_tensor(self.config.step_size)
+        return {"params": params, "rates": {"alpha": size}}
+
+    def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
+        gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+        return tree.map(lambda p, g: p - meta["rates"]["alpha"] * g, params, gradient)
+
+
+NOT_PROPORTIONAL = ("ASGD", "Adafactor", "Rprop")
+"""Optimisers of torch whose steps are not their learning rate times what does not depend on it."""
+
+
+class Tuned(NamedTuple):
+    """What is carried from one update to the next."""
+
+    live: Live
+    beta: float
+    direction: Tensor  # u' [P], zero before the first step
+
+
+class HypergradientStep:
+    """A step of an optimiser on θ, and of gradient descent on α and β.
+
+    Args:
+        optimiser: makes the step on θ; β begins at its learning rate.
+        config: α̂ and β̂.
+    """
+
+    def __init__(self, optimiser: Optimiser, config: AlphaMAML.Settings) -> None:
+        self.optimiser, self.config = optimiser, config
+
+    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Tuned:
+        live = self.optimiser.init({"params": meta["params"]}, saved)
+        if saved is not None:
+            device = live.params[0].device
+            return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
+        theta, _ = tree.ravel(meta["params"])
+        return Tuned(live, self.optimiser.learning_rate, torch.zeros_like(theta))
+
+    def saved(self, state: Tuned) -> dict[str, Any]:
+        kept = self.optimiser.saved(state.live)
+        return {**kept, "beta": state.beta, "direction": state.direction.clone()}
+
+    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+        """Move α, β, and θ by the new β.
+
+        A gradient that is not finite changes nothing, and `outcome` says so. The state is used
+        up: go on with the one returned.
+        """
+        live, beta, direction = state.outer
+        losses, gradient = meta_gradient(objective, state.meta, batch)
+        parts = tree.ravel(state.meta)[1](gradient)
+        gradient, slope = tree.ravel(parts["params"])[0], parts["rates"]["alpha"]
+        norm = gradient.norm()
+        alpha = state.meta["rates"]["alpha"]
+        metrics: Metrics = {
+            "outcome": "accepted",
+            "loss": mean_over_tasks(losses).item(),
+            "gradient_norm": norm.item(),
+            "alpha": alpha.item(),
+            "alpha/gradient": slope.item(),
+            "beta": beta,
+            "beta/gradient": 0.0,
+        }
+        if not torch.isfinite(norm + slope):
+            return state, metrics | {"outcome": "gradient not finite"}
+        beta_slope = -(gradient @ direction).item()
+        beta = descended(beta, beta_slope, self.config.beta_rate)
+        before = {"params": state.meta["params"]}
+        for group in live.optimiser.param_groups:
+            group["lr"] = beta
+        after = self.optimiser.descend(live, before, gradient)
+        direction = (tree.ravel(before)[0] - tree.ravel(after)[0]) / beta
+        size = descended(alpha.item(), slope.item(), self.config.alpha_rate)
+        meta = after | {"rates": {"alpha": torch.full_like(alpha, size)}}
+        metrics |= {"beta": beta, "beta/gradient": beta_slope}
+        return state._replace(meta=meta, outer=Tuned(live, beta, direction)), metrics
+
+
+def descended(value: float, slope: float, rate: float) -> float:
+    """value - rate · slope, within a factor of 2 of value."""
+    return min(max(value - rate * slope, value / 2), value * 2)

@@ -1,0 +1,53 @@
+"""Meta-SGD (Li, Zhou, Chen and Li 2017, section 3, algorithms 1 and 2): a step size per parameter.
+
+    φ_{k+1} = φ_k - α ∘ ∇L_i(φ_k, D_k),    min over θ and α of  Σ_i L_i(φ_i, D'_i)
+
+α has the shape of θ and is learned with it, so it gives the direction of a step as well as its
+length. No sign is imposed, as in the paper. The outer step takes both together: an optimiser, or a
+trust region, in whose curvature dφ/dα stands beside dφ/dθ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlmaml import tree
+from rlmaml.method import Method, MethodSettings
+from rlmaml.types import Data, Meta, Params
+
+
+class MetaSGD(Method):
+    """MAML with a learned step size for every parameter. Arguments as of `Method`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        spread: float = 0.0
+        """The step sizes begin between inner.step_size times 1 - spread and 1 + spread, drawn
+        uniformly; the paper's range, .005 to .1, is a step_size of .0525 with a spread of .905."""
+        seed: int = 0
+        """Draws them."""
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.spread < 1:
+                raise ValueError(
+                    f"method.spread must be at least 0 and below 1, got {self.spread}."
+                )
+
+    learns_step_sizes = True
+
+    def begin(self, params: Params) -> Meta:
+        rng = torch.Generator().manual_seed(self.settings.seed)
+        low, width = 1 - self.settings.spread, 2 * self.settings.spread
+
+        def rates(value: torch.Tensor) -> torch.Tensor:
+            factor = low + width * torch.rand(value.shape, generator=rng, dtype=torch.float64)
+            return (self.config.step_size * factor).to(value)
+
+        return {"params": params, "rates": tree.map(rates, params)}
+
+    def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
+        gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+        return tree.map(lambda p, r, g: p - r * g, params, meta["rates"], gradient)
