@@ -11,6 +11,10 @@ TABLE: dict[str, str] = {
     "fo-maml": "rlmaml.algorithms.fo_maml:FOMAML",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",
+    "anil": "rlmaml.algorithms.anil:ANIL",
+    "cavia": "rlmaml.algorithms.cavia:CAVIA",
+    "pretraining": "rlmaml.algorithms.pretraining:Pretraining",
+    "meta-transfer": "rlmaml.algorithms.meta_transfer:MetaTransfer",
 }
 """Where each method is; the first is the usual one. Files are read when they are asked for."""
 
