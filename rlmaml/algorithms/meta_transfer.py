@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,12 @@ class MetaTransfer(Method):
         layer, and of a Gaussian policy its log_std too. The others are the trunk."""
 
     starts_from = "pretraining"
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        if config.preset == "sinusoid":  # a head alone takes longer steps, and more of them
+            return {"inner.steps": 5, "inner.step_size": 0.05}
+        return {}
 
     def begin(self, params: Params) -> Meta:
         """{"params": trunk and head, "scale": [out] of weights, "shift": of biases}."""
