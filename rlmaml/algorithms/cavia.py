@@ -47,12 +47,11 @@ class CAVIA(Method):
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
-        # Sinusoids, images and directions: as Zintgraf et al. 2019 have them.
-        if config.data == "episodes":
-            return {"inner.step_size": 1.0}
+        # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
+        size = 5.0 if config.preset == "digits" else 1.0
         if config.preset in ("digits", "images"):
-            return {"method.contexts": 100, "inner.steps": 2, "inner.step_size": 0.1}
-        return {"inner.step_size": 1.0}
+            return {"method.contexts": 100, "inner.steps": 2, "inner.step_size": size}
+        return {"inner.step_size": size}
 
     def begin(self, params: Params) -> Meta:
         """{"params": ..., "context": V of each parameter that c shifts, [*shape, C]}.
