@@ -177,6 +177,28 @@ class FewShotTasks(ClassTasks):
         return {split: tuple(members.tolist()) for split, members in self._splits.items()}
 
     @property
+    def class_count(self) -> int:
+        """Classes to tell apart in training; one that is turned counts as four."""
+        return len(self._splits["train"]) * (4 if self._rotations else 1)
+
+    def class_labels(self, tasks: ArrayLike) -> NDArray[np.int64]:
+        """The number, below `class_count`, of each class of training tasks, `[n, way]`.
+
+        Raises:
+            ValueError: a class is not one of training.
+        """
+        members, chosen = self._splits["train"], np.asarray(tasks)
+        order = np.full(len(self._counts), -1)
+        order[members] = np.arange(len(members))
+        places = order[chosen[..., 0]]
+        if (places < 0).any():
+            raise ValueError(
+                f"class {chosen[..., 0][places < 0][0]} is not of the train split; only classes "
+                "of training have labels of their own"
+            )
+        return places * (4 if self._rotations else 1) + chosen[..., 1]
+
+    @property
     def fingerprint(self) -> str:
         """A digest of which classes are in which split and how many images each has.
 

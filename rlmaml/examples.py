@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, flatdim
+from gymnasium.spaces import Box, Discrete, flatdim
 from torch import Tensor
 
 from rlmaml.random import Key, generator
@@ -71,6 +71,47 @@ class TaskInputs:
 
         (x, y), (query_x, query_y) = sets
         return (show(x), y), (show(query_x), query_y)
+
+
+class ClassLabels:
+    """A family of classifications whose classes have one label each, the same in all tasks.
+
+    Where a task numbers its classes at random, a model of all tasks together has nothing to learn
+    from their labels, but it has from these. Tasks of held-out classes keep their own labels, which
+    are the first of the outputs.
+
+    Args:
+        family: with `class_count`, how many classes there are in training, and
+            `class_labels(tasks)`, the label [n, way] of each class of training tasks [n, ...].
+        relabel: whether tasks are those of training; otherwise only the outputs are.
+
+    Raises:
+        ValueError: the family does not know its classes.
+    """
+
+    def __init__(self, family: Any, relabel: bool = True) -> None:
+        if not (hasattr(family, "class_count") and isinstance(family.outputs, Discrete)):
+            raise ValueError(
+                "Training on classes under labels of their own (method.classes) needs tasks made "
+                f"of classes, but {type(family).__name__} has no `class_count` and "
+                "`class_labels(tasks)`: leave it out."
+            )
+        self._family, self._relabel = family, relabel
+        self.inputs = family.inputs
+        self.outputs = Discrete(max(int(family.class_count), int(family.outputs.n)))
+        self.sample = family.sample
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._family, name)
+
+    def episode(
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
+    ) -> tuple[Labelled, Labelled]:
+        (x, y), (query_x, query_y) = self._family.episode(tasks, shots, queries, rng)
+        if self._relabel:
+            labels = self._family.class_labels(tasks)
+            y, query_y = (np.take_along_axis(labels, own, 1) for own in (y, query_y))
+        return (x, y), (query_x, query_y)
 
 
 class ExampleSampler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from rlmaml.types import Data, InnerLoop, Meta, Params, Path
 
 
 def gradient_descent(
-    loss: Callable[[Params, Data], Tensor], step_size: float, later_step_size: float | None = None
+    loss: Callable[[Params, Data], Tensor],
+    step_size: float,
+    later_step_size: float | None = None,
+    adapts: Callable[[Params], Iterable[str]] = iter,
 ) -> InnerLoop:
     """φ_{k+1} = φ_k - α ∇L(φ_k, D_k), from φ_0 = θ (Finn et al. 2017, equation 1).
 
@@ -21,6 +24,8 @@ def gradient_descent(
         loss: (params, one task's data) -> scalar.
         step_size: α, positive.
         later_step_size: α of the steps after the first; None is the same.
+        adapts: which parameters are stepped on, by name; the gradient is taken for those alone, the
+            others stay. All of them if not given.
     """
     sizes = step_size, step_size if later_step_size is None else later_step_size
     if not min(sizes) > 0:
@@ -30,9 +35,10 @@ def gradient_descent(
         return meta["params"]
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
-        gradient: Any = torch.func.grad(loss)(params, data)
+        part = {name: params[name] for name in adapts(params)}
+        gradient: Any = torch.func.grad(lambda part: loss({**params, **part}, data))(part)
         size = sizes[min(k, 1)]
-        return tree.map(lambda p, g: p - size * g, params, gradient)
+        return {**params, **tree.map(lambda p, g: p - size * g, part, gradient)}
 
     return InnerLoop(start, step)
 

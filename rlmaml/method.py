@@ -8,7 +8,7 @@ evaluation, the trust region) sees `Method` alone and knows none by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     own_hessian: bool = False  # as many data again for the derivative of every inner step
     fresh_support: bool = False  # examples of its own for every inner step, as episodes have
     task_copies: int = 1  # how often each task is drawn
+    class_labels: bool = False  # training classes have labels of their own, the same in all tasks
 
 
 class Method:
@@ -224,6 +225,19 @@ class Method:
         """The meta-parameters to begin with, given the network's initial parameters."""
         return {"params": params}
 
+    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+        """The meta-parameters to begin with where a run of this or another method left `loaded`.
+
+        Args:
+            loaded: that run's meta-parameters.
+            built: those of `begin`.
+
+        Returns:
+            What is in both from `loaded`, the rest from `built`. Whether shapes are those of
+            `built` is not checked here.
+        """
+        return built | {group: part for group, part in loaded.items() if group in built}
+
     @property
     def plan(self) -> Plan:
         """What is to be collected."""
@@ -233,10 +247,14 @@ class Method:
         """φ_0."""
         return meta["params"]
 
+    def adapts(self, params: Params) -> Iterable[str]:
+        """The names of the parameters that `step` moves."""
+        return params
+
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
         """φ_{k+1} from φ_k = params, on one task's data."""
         descent = gradient_descent(
-            self.inner_loss, self.config.step_size, self.config.later_step_size
+            self.inner_loss, self.config.step_size, self.config.later_step_size, self.adapts
         )
         return descent.step(meta, params, data, k)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.examples import ExampleSampler
+from rlmaml.examples import ClassLabels, ExampleSampler
 from rlmaml.method import Method
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
@@ -62,7 +62,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     if config.data == "examples":
-        return _supervised(config, device)
+        return _supervised(config, device, training=tasks is None)
     env = make_env(config, (tasks or config.tasks) * config.episodes, threads)
     observations = encoder(env.single_observation_space)[1]
     model = _seeded(
@@ -84,17 +84,25 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     )
 
 
-def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
+def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Experiment:
     family = make_family(config)
-    model = _seeded(
-        config,
-        lambda: models.predictor_for(
-            family.inputs.shape, family.outputs, config.policy, config.conv
-        ),
-    )
     classification = isinstance(family.outputs, gymnasium.spaces.Discrete)
     loss = losses.cross_entropy if classification else losses.mse
-    algorithm = _method(config, models.functional(model), inner_loss=loss, outer_loss=loss)
+
+    def made() -> tuple[torch.nn.Module, Method]:
+        shape, outputs = family.inputs.shape, family.outputs
+        model = _seeded(
+            config, lambda: models.predictor_for(shape, outputs, config.policy, config.conv)
+        )
+        return model, _method(config, models.functional(model), inner_loss=loss, outer_loss=loss)
+
+    model, algorithm = made()
+    if algorithm.plan.class_labels:
+        try:
+            family = ClassLabels(family, relabel=training)
+        except ValueError as problem:
+            raise UsageError(str(problem)) from problem
+        model, algorithm = made()
     conv = isinstance(model, models.ConvClassifier)
     try:
         sampler = ExampleSampler(

@@ -7,6 +7,7 @@ from pathlib import Path
 import rlmaml
 from rlmaml import Learner, checkpoint, tree
 from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml.method import Method
 from rlmaml.types import Meta, State
 from runners.build import Experiment
 from runners.errors import UsageError
@@ -66,15 +67,14 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     }
 
 
-def taken_over(loaded: Meta, built: Meta, path: Path) -> Meta:
+def taken_over(method: Method, loaded: Meta, built: Meta, path: Path) -> Meta:
     """The meta-parameters to begin with, what a run of this or another method has of them taken
     over (`--init`).
 
     Raises:
         UsageError: shapes do not agree.
     """
-    shared = {group: part for group, part in loaded.items() if group in built}
-    return built | matching(shared, {group: built[group] for group in shared}, path)
+    return matching(method.take_over(loaded, built), built, path)
 
 
 def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:

@@ -54,11 +54,14 @@ def train(
     folder = RunFolder(out)
     folder.check_free()
     _rehearse(config)
+    if init is None:
+        _check_start(config)
     experiment = build(config)
     state = _begin(experiment)
     if init is not None:
         start = read_checkpoint(init)
-        state = experiment.algorithm.restore(taken_over(start.meta, state.meta, init))
+        method = experiment.algorithm
+        state = method.restore(taken_over(method, start.meta, state.meta, init))
         restore_normaliser(experiment, start, init)
     validator = Validator(config) if config.validation_tasks else None
     folder.create(config, init=init)
@@ -111,9 +114,25 @@ def _rehearse(config: TrainConfig) -> None:
         raise UsageError(str(problem)) from problem
 
 
+def _check_start(config: TrainConfig) -> None:
+    """Whether the method can start from scratch; a run of no iterations can."""
+    first = config.method_class.starts_from
+    if first and config.iterations:
+        command = f"rlmaml train {config.preset} --algorithm"
+        raise UsageError(
+            f"{config.algorithm} starts from a run of {first}. Train one ({command} {first} "
+            f"--out DIR), then start from it ({command} {config.algorithm} --init DIR)."
+        )
+
+
 def _begin(experiment: Experiment) -> State:
+    method = experiment.algorithm
     try:
-        return experiment.algorithm.init(experiment.params)
+        meta = method.begin(experiment.params)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from problem
+    try:
+        return method.restore(meta)
     except ValueError as problem:  # Muon, for one, takes matrices alone
         raise UsageError(f"The outer step does not take these parameters: {problem}") from problem
 

@@ -17,6 +17,10 @@ TABLE: dict[str, str] = {
     "alpha-maml": "rlmaml.algorithms.alpha_maml:AlphaMAML",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",
+    "anil": "rlmaml.algorithms.anil:ANIL",
+    "cavia": "rlmaml.algorithms.cavia:CAVIA",
+    "pretraining": "rlmaml.algorithms.pretraining:Pretraining",
+    "meta-transfer": "rlmaml.algorithms.meta_transfer:MetaTransfer",
 }
 """Where each method is; the first is the usual one. Files are read when they are asked for."""
 

@@ -1,0 +1,118 @@
+"""CAVIA, fast context adaptation (Zintgraf et al. 2019, section 3, algorithms 1 and 2).
+
+    c_i = 0 - α ∇_c L_i(f(x, c; θ), D_i)|_{c=0},    min over θ of  Σ_i L_i(f(x, c_i; θ), D'_i)
+
+Only context parameters c adapt, from 0. They are inputs to the network beside x (section 3.1,
+equation 5): its first layer computes W x + V c + b, so that what a task changes is its bias, and V
+is meta-learned. In a convolutional network they scale and shift features (section 3.3, FiLM): here
+the batch norm of the last block but one, the third of four, γ + V_γ c and β + V_β c.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from rlmaml import models
+from rlmaml.distributions import Distribution
+from rlmaml.method import Method, MethodSettings
+from rlmaml.random import generator
+from rlmaml.types import Meta, Params, Policy
+
+CONTEXT, ENTRY = "context", "context@"
+"""The name of c among adapted parameters, and what V's have before that of what they shift."""
+
+
+class CAVIA(Method):
+    """MAML whose inner steps move context parameters alone. Arguments as of `Method`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        contexts: int = 5
+        """How many context parameters there are."""
+        shifts: tuple[str, ...] = ()
+        """Names of the parameters that the context shifts; empty is the first layer's bias, or the
+        scale and bias of a batch norm (the last but one)."""
+
+        def __post_init__(self) -> None:
+            if self.contexts < 1:
+                raise ValueError(f"method.contexts must be at least 1, got {self.contexts}.")
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
+        size = 5.0 if config.preset == "digits" else 1.0
+        if config.preset in ("digits", "images"):
+            return {"method.contexts": 100, "inner.steps": 2, "inner.step_size": size}
+        return {"inner.step_size": size}
+
+    def begin(self, params: Params) -> Meta:
+        """{"params": ..., "context": V of each parameter that c shifts, [*shape, C]}.
+
+        V is drawn as a first layer's weights are (Glorot and Bengio 2010), by the initial
+        parameters, so that a run's seed decides it.
+        """
+        names = self.settings.shifts or entry(params)
+        count = self.settings.contexts
+        drawn = b"".join(value.detach().cpu().numpy().tobytes() for value in params.values())
+        rng = generator(crc32(drawn), 0)
+        context = {}
+        for name in names:
+            if name not in params:
+                raise ValueError(
+                    f"method.shifts names {name!r}, which is no parameter: use {', '.join(params)}."
+                )
+            like = params[name]
+            bound = math.sqrt(6 / (count + like.numel()))
+            weights = torch.from_numpy(rng.uniform(-bound, bound, (*like.shape, count)))
+            context[name] = weights.to(like)
+        return {"params": params, "context": context}
+
+    def start(self, meta: Meta) -> Params:
+        """φ_0: the network's parameters, c = 0, and V."""
+        entries = {ENTRY + name: weights for name, weights in meta["context"].items()}
+        zero = next(iter(entries.values())).new_zeros(self.settings.contexts)
+        return {**meta["params"], CONTEXT: zero, **entries}
+
+    def adapts(self, params: Params) -> Iterable[str]:
+        return (CONTEXT,)
+
+    def network(self, params: Params) -> Params:
+        """The network with V c in it."""
+        plain = {name: value for name, value in params.items() if not name.startswith(CONTEXT)}
+        shifts: dict[str, Tensor] = {
+            name: plain[name] + params[ENTRY + name] @ params[CONTEXT]
+            for name in plain
+            if ENTRY + name in params
+        }
+        return {**plain, **shifts}
+
+    def wrap(self, policy: Policy) -> Policy:
+        def in_context(params: Params, inputs: Any) -> Distribution:
+            return policy(self.network(params), inputs)
+
+        return in_context
+
+
+def entry(params: Iterable[str]) -> tuple[str, ...]:
+    """The names of what the context shifts: a batch norm's two, or the first layer's bias.
+
+    Raises:
+        ValueError: the names do not tell.
+    """
+    norms = sorted(
+        (int(found[2]), found[1])
+        for name in params
+        if (found := re.fullmatch(r"(.*?(\d+)\.norm)\.weight", name))
+    )
+    if norms:
+        norm = norms[max(len(norms) - 2, 0)][1]
+        return f"{norm}.weight", f"{norm}.bias"
+    return (f"{models.layers(params)[0]}.bias",)

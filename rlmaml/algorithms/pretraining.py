@@ -1,0 +1,58 @@
+"""Pre-training: one model for all tasks, then fine-tuning (transfer learning).
+
+    θ = argmin Σ_i L_i(θ, D'_i);    on a new task  φ_{k+1} = φ_k - α ∇L(φ_k, D),  φ_0 = θ
+
+What MAML is compared with (Finn, Abbeel and Levine 2017, section 5.1, "pretrained on all tasks").
+Training takes no inner steps; `inner` is how a new task is fine-tuned to. Where the labels of a
+class differ from task to task there is nothing to learn jointly: `classes` trains on the classes
+themselves, each under a label of its own, and fine-tunes with a new head, as in the transfer
+baseline of Chen et al. 2019 (section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlmaml import models
+from rlmaml.method import Method, MethodSettings, Plan, Setup
+from rlmaml.types import Data, Meta, Params
+
+
+class Pretraining(Method):
+    """Joint training, and gradient steps only in evaluation. Arguments as of `Method`."""
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        classes: bool = False
+        """Train on the training classes themselves (classification), each under its own label in
+        all tasks; the first step on a new task then begins with a head of zeros."""
+
+    no_own_hessian = "it does not differentiate its inner steps."
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        if setup.episodes and setup.settings.classes:
+            raise ValueError(
+                "method.classes trains on labelled classes, but the run learns from episodes: "
+                "leave it out, or take data examples."
+            )
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        if config.preset in ("digits", "images"):
+            return {"method.classes": True}
+        return {}
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(steps=0, class_labels=self.settings.classes)
+
+    def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
+        if self.settings.classes and k == 0:  # the head is that of other classes
+            new = {name: torch.zeros_like(params[name]) for name in models.head(params)}
+            params = {**params, **new}
+        return super().step(meta, params, data, k)
