@@ -14,6 +14,7 @@ TABLE: dict[str, str] = {
     "reptile": "rlmaml.algorithms.reptile:Reptile",
     "e-maml": "rlmaml.algorithms.e_maml:EMAML",
     "promp": "rlmaml.algorithms.promp:ProMP",
+    "bayesian-maml": "rlmaml.algorithms.bayesian_maml:BayesianMAML",
 }
 """Where each method is; the first is the usual one. Files are read when they are asked for."""
 
