@@ -104,7 +104,14 @@ class BayesianMAML(Method):
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
-        changed: dict[str, Any] = {}
+        # Half of M times the rate of one network: a particle and all its neighbours weigh about 2.
+        changed: dict[str, Any] = {
+            "inner.step_size": config.inner.step_size * cls.Settings.particles / 2
+        }
+        if config.data == "episodes":  # a share of them that every particle has a part in
+            least = cls.Settings.particles / config.episodes
+            fraction = max(config.trust_region.fisher_fraction, least)
+            changed["trust_region.fisher_fraction"] = fraction
         return changed
 
     def wrap(self, policy: Policy) -> Policy:
@@ -200,8 +207,10 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
         repulsion: τ.
     """
     centred = tree.map(lambda leaf: (leaf - leaf.mean(0)).flatten(1), particles)
-    k, bandwidth = kernel(centred)
-    pull = 2 * repulsion / bandwidth  # ∇_{φ_j} k = 2/h (φ_m - φ_j) k
+    distances = squared_distances(centred)
+    h = bandwidth(distances)
+    k = (-distances / h).exp()
+    pull = 2 * repulsion / h  # ∇_{φ_j} k = 2/h (φ_m - φ_j) k
 
     def direction(leaf: Tensor, g: Tensor, x: Tensor) -> Tensor:
         moved = k @ (g.flatten(1) + pull * x) - pull * k.sum(1, keepdim=True) * x
@@ -210,26 +219,27 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
     return tree.map(direction, particles, gradient, centred)
 
 
-def kernel(centred: Params) -> tuple[Tensor, Tensor]:
-    """k [M, M] and its bandwidth h = med² / log M, at which the median pair has k = 1/M.
-
-    (Liu and Wang 2016, section 5.) med² is the median squared distance of different particles and
-    taken for a constant. One particle has k = 1.
-
-    Args:
-        centred: leaves [M, P], of mean zero so that little cancels in products of them.
-    """
+def squared_distances(centred: Params) -> Tensor:
+    """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
     gram: Any = sum(x @ x.mT for x in tree.leaves(centred))
-    count, squares = len(gram), gram.diagonal()
+    squares = gram.diagonal()
     distances = (squares[:, None] + squares - 2 * gram).clamp(min=0)
-    distances = distances * (1 - torch.eye(count, dtype=gram.dtype, device=gram.device))
+    return distances * (1 - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+
+
+def bandwidth(distances: Tensor) -> Tensor:
+    """h = med² / log M, at which the median pair has k = 1/M (Liu and Wang 2016, section 5).
+
+    med² is the median squared distance of different particles, taken for a constant. One particle
+    has no pairs, and its kernel is 1 whatever h.
+    """
+    count = len(distances)
     if count == 1:
-        return (-distances).exp(), gram.new_ones(())
-    rows, columns = torch.triu_indices(count, count, 1, device=gram.device)
+        return distances.new_ones(())
+    rows, columns = torch.triu_indices(count, count, 1, device=distances.device)
     pairs = distances[rows, columns].detach().sort().values
     median = (pairs[(len(pairs) - 1) // 2] + pairs[len(pairs) // 2]) / 2
-    bandwidth = (median / math.log(count)).clamp(min=torch.finfo(gram.dtype).eps)
-    return (-distances / bandwidth).exp(), bandwidth
+    return (median / math.log(count)).clamp(min=torch.finfo(median.dtype).eps)
 
 
 def dealt(rows: Tensor, count: int) -> Tensor:
