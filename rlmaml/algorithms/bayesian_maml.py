@@ -100,19 +100,20 @@ class BayesianMAML(Method):
             _check_rows(count, setup.per_task, "episodes")
             if isinstance(setup.outer, TrustRegion):
                 used = max(1, round(setup.outer.fisher_fraction * setup.per_task))
-                _check_rows(count, used, "the episodes of trust_region.fisher_fraction")
+                what = "the episodes of trust_region.fisher_fraction (1 is all of them)"
+                _check_rows(count, used, what)
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
-        # Half of M times the rate of one network: a particle and all its neighbours weigh about 2.
-        changed: dict[str, Any] = {
-            "inner.step_size": config.inner.step_size * cls.Settings.particles / 2
-        }
+        # M/2 times the rate of one network: a particle and all its neighbours weigh about 2.
+        count, usual = cls.Settings.particles, super().usual(config)
+        usual["inner.step_size"] = config.inner.step_size * count / 2
         if config.data == "episodes":  # a share of them that every particle has a part in
-            least = cls.Settings.particles / config.episodes
-            fraction = max(config.trust_region.fisher_fraction, least)
-            changed["trust_region.fisher_fraction"] = fraction
-        return changed
+            used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count
+            usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
+        elif config.chunk_size is not None:  # as many networks at once
+            usual["chunk_size"] = max(1, config.chunk_size // count)
+        return usual
 
     def wrap(self, policy: Policy) -> Policy:
         def together(params: Params, inputs: Any) -> Distribution:
@@ -161,11 +162,11 @@ class BayesianMAML(Method):
 
     def move(self, params: Params, sets: tuple[Data, ...], k: int) -> Params:
         """An SVGD step on the union of some data sets of one task."""
+        sizes = [len(tree.leaves(data)[0]) for data in sets]
         if self.episodes:
             for data in sets:
                 _check_rows(self.count, len(data.mask), "the episodes of an inner step")
             sets = tree.map(lambda leaf: dealt(leaf, self.count), sets)
-        sizes = [len(tree.leaves(data)[0]) for data in sets]
 
         def energy(particle: Params, sets: tuple[Data, ...]) -> Tensor:
             """-log p of one particle."""

@@ -532,7 +532,11 @@ def run(tmp_path, preset, *words):
         ("sinusoid", {"method.loss": "chaser", "outer": "trust-region"}, "no trust region"),
         ("navigation", {"method.loss": "chaser"}, "no trust region"),
         ("navigation", {"episodes": 21}, "episodes must be a multiple of method.particles, 5"),
-        ("navigation", {"trust_region.fisher_fraction": 0.1}, "fisher_fraction must be a multiple"),
+        (
+            "navigation",
+            {"trust_region.fisher_fraction": 0.1},
+            "fisher_fraction .* must be a multiple",
+        ),
         (
             "navigation",
             {"method.loss": "chaser", "outer": "optimiser", "inner.surrogate": "log-likelihood"},
@@ -568,3 +572,12 @@ def test_an_evaluation_may_have_other_numbers_of_episodes(tmp_path):
     assert len(runs.evaluate(folder, episodes=4, **options)["mean"]) == 5
     with pytest.raises(UsageError, match="episodes must be a multiple"):
         runs.evaluate(folder, episodes=5, **options)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_goes_with_the_usual_settings(preset):
+    config = PRESETS[preset][1]
+    usual = config.with_algorithm("bayesian-maml")  # or it is refused
+    assert usual.inner.step_size == pytest.approx(2.5 * config.inner.step_size)
+    shorter = dataclasses.replace(config, episodes=15).with_algorithm("bayesian-maml")
+    assert shorter.trust_region.fisher_fraction <= 1
