@@ -113,6 +113,8 @@ class BayesianMAML(Method):
             usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
         elif config.chunk_size is not None:  # as many networks at once
             usual["chunk_size"] = max(1, config.chunk_size // count)
+        if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
+            usual |= {"method.loss": "chaser", "outer": "optimiser"}
         return usual
 
     def wrap(self, policy: Policy) -> Policy:
@@ -195,7 +197,7 @@ class BayesianMAML(Method):
         known = (*data.support[-1:], data.query)
         for s in range(self.settings.leader_steps):
             leader = self.move(leader, known, len(data.support) + s)
-        squares = tree.map(lambda p, t: (p - t.detach()).square().sum(), path[-1], leader)
+        squares = tree.map(lambda p, t: (p - t).square().sum(), path[-1], leader)
         return torch.stack(tree.leaves(squares)).sum()
 
 

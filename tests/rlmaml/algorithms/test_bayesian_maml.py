@@ -529,7 +529,8 @@ def run(tmp_path, preset, *words):
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [
-        ("sinusoid", {"method.loss": "chaser", "outer": "trust-region"}, "no trust region"),
+        ("sinusoid", {"outer": "trust-region"}, "no trust region"),
+        ("digits", {"method.loss": "chaser", "outer": "trust-region"}, "no trust region"),
         ("navigation", {"method.loss": "chaser"}, "no trust region"),
         ("navigation", {"episodes": 21}, "episodes must be a multiple of method.particles, 5"),
         (
