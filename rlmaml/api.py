@@ -239,7 +239,7 @@ class Learner:
             name for name in self.meta["params"] if re.fullmatch(r"(mean|logits)\b.*bias", name)
         ]
         last = max(layers, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
-        size = len(self.meta["params"][last])
+        size = self.meta["params"][last].shape[-1]  # a method may stack several networks
         if last.startswith("logits"):
             return gymnasium.spaces.Discrete(size)
         return gymnasium.spaces.Box(-np.inf, np.inf, (size,))

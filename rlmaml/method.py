@@ -85,6 +85,7 @@ class Setup(NamedTuple):
     episodes: bool = True  # learn from rewards, or else from labelled examples
     tasks: int | None = None  # N, where it is known
     normalised: bool | None = None  # whether outer advantages are
+    per_task: int | None = None  # B episodes of a task, where it is known
 
 
 class Plan(NamedTuple):
@@ -115,6 +116,7 @@ class Method:
     Attributes:
         policy: (adapted parameters φ, inputs) -> distribution.
         inner: the inner loop.
+        episodes: whether it learns from rewards, or else from labelled examples.
 
     Raises:
         ValueError: settings that do not go together.
@@ -148,7 +150,8 @@ class Method:
         self.settings: Any = self.Settings() if settings is None else settings
         self.config = inner or InnerConfig()
         self.outer: Any = outer or (Optimiser() if self.needs_optimiser else TrustRegion())
-        self.check(Setup(self.settings, self.config, self.outer, inner_loss is None))
+        self.episodes = inner_loss is None
+        self.check(Setup(self.settings, self.config, self.outer, self.episodes))
         if inner_loss is not None and self.config.chooses_loss:
             raise ValueError(
                 "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "

@@ -166,6 +166,7 @@ class TrainConfig:
                 self.data == "episodes",
                 self.tasks,
                 self.outer_advantages.normalise,
+                self.episodes,
             )
         )
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):

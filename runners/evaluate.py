@@ -245,6 +245,8 @@ def _changed(
             config,
             episodes=episodes,
             examples=dataclasses.replace(config.examples, queries=queries),
+            # An evaluation takes no curvature, of which a method may want a part of the episodes.
+            trust_region=dataclasses.replace(config.trust_region, fisher_fraction=1.0),
         )
         inner = config.inner
         if step_size is not None:  # of all steps

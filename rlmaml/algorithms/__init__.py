@@ -21,6 +21,7 @@ TABLE: dict[str, str] = {
     "cavia": "rlmaml.algorithms.cavia:CAVIA",
     "pretraining": "rlmaml.algorithms.pretraining:Pretraining",
     "meta-transfer": "rlmaml.algorithms.meta_transfer:MetaTransfer",
+    "bayesian-maml": "rlmaml.algorithms.bayesian_maml:BayesianMAML",
 }
 """Where each method is; the first is the usual one. Files are read when they are asked for."""
 

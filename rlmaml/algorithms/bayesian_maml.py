@@ -1,0 +1,267 @@
+"""Bayesian MAML (Kim et al. 2018, algorithms 1 and 2): M networks, particles of a posterior.
+
+    φ_m ← φ_m + ε/M Σ_j [ k(φ_j, φ_m) ∇log p(φ_j) + τ ∇_{φ_j} k(φ_j, φ_m) ],   k = exp(-‖·‖² / h)
+    log p(φ) = -L(φ, D) - λ/2 ‖φ‖²
+
+The inner step is Stein variational gradient descent (SVGD; Liu and Wang 2016, algorithm 1): the
+particles share their gradients and repel one another. Each particle's start is meta-learned.
+The outer loss is the paper's chaser loss (its equation 8 and algorithm 2; sg stops the gradient),
+
+    Σ_m ‖φ_m^K - sg(φ_m^{K+s})‖²,
+
+where a leader goes on from the end φ^K for s steps that learn from the query data too; or it is the
+query loss of what the particles predict together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlmaml import tree
+from rlmaml.distributions import Categorical, Distribution, Gaussian
+from rlmaml.method import InnerConfig, Method, MethodSettings, Setup
+from rlmaml.optimisers import Optimiser
+from rlmaml.random import generator
+from rlmaml.trpo import TrustRegion
+from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
+
+
+class BayesianMAML(Method):
+    """MAML of M particles. Arguments as of `Method`; φ_k and "params" have leaves [M, *shape].
+
+    Of labelled examples every particle sees all, and what is predicted is the particles' mixture:
+    of a regression a Gaussian of the mixture's mean and variance, of a classification the mean
+    probabilities. Of episodes each particle plays its own: row i of the inputs, an episode, is
+    acted by particle i mod M and no other particle's gradient sees it, so that B must be a multiple
+    of M. (Alone in an environment, it is the first particle that acts.)
+    """
+
+    @dataclass(frozen=True)
+    class Settings(MethodSettings):
+        particles: int = 5
+        """Networks M. A step moves them by the M-th part of the sum of their gradients, weighted by
+        nearness (itself 1, the median pair 1/M): rates are up to M times those of one network."""
+        loss: Literal["query", "chaser"] = "query"
+        """The outer loss: the query loss of the particles' mixture, or the distance of each
+        particle to where some more steps, on the query data as well, would take it."""
+        leader_steps: int = 1
+        """Steps s that the leader of the chaser loss is ahead."""
+        prior: float = 0.0
+        """Precision λ of a Gaussian prior around zero, in units of the mean loss; 0 is flat."""
+        repulsion: float = 0.1
+        """Weight τ of the particles' repulsion. SVGD then draws from p^(1/τ), and L is a mean:
+        1/B is the posterior of B examples if L is their negative log-likelihood; squared errors
+        want 2σ²/B with noise σ. Of episodes it is the temperature of the return."""
+
+        def __post_init__(self) -> None:
+            for name, ok, want in (
+                ("particles", self.particles >= 1, "at least 1"),
+                ("leader_steps", self.leader_steps >= 1, "at least 1"),
+                ("prior", self.prior >= 0, "zero or positive"),
+                ("repulsion", self.repulsion >= 0, "zero or positive"),
+            ):
+                if not ok:
+                    raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
+
+    def __init__(
+        self,
+        policy: Policy,
+        inner: InnerConfig | None = None,
+        outer: TrustRegion | Optimiser | None = None,
+        settings: Any = None,
+        **options: Any,
+    ) -> None:
+        if outer is None and settings is not None and settings.loss == "chaser":
+            outer = Optimiser()
+        super().__init__(policy, inner, outer, settings, **options)
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        super().check(setup)
+        chaser = setup.settings.loss == "chaser"
+        if chaser and isinstance(setup.outer, TrustRegion):
+            raise ValueError(
+                "The chaser loss takes no trust region: it is a distance between parameters, no "
+                "surrogate of the return that a step in the policies' KL could improve. Take outer "
+                "optimiser (in Python, outer=Optimiser()) or method.loss query."
+            )
+        if chaser and setup.episodes and setup.inner.surrogate == "log-likelihood":
+            raise ValueError(
+                "The leader goes on from the parameters that sampled, which inner.surrogate "
+                "log-likelihood does not correct for. Take inner.surrogate lvc or dice."
+            )
+        if setup.episodes and setup.per_task is not None:
+            count = setup.settings.particles
+            _check_rows(count, setup.per_task, "episodes")
+            if isinstance(setup.outer, TrustRegion):
+                used = max(1, round(setup.outer.fisher_fraction * setup.per_task))
+                what = "the episodes of trust_region.fisher_fraction (1 is all of them)"
+                _check_rows(count, used, what)
+
+    @classmethod
+    def usual(cls, config: Any) -> dict[str, Any]:
+        # M/2 times the rate of one network: a particle and all its neighbours weigh about 2.
+        count, usual = cls.Settings.particles, super().usual(config)
+        usual["inner.step_size"] = config.inner.step_size * count / 2
+        if config.data == "episodes":  # a share of them that every particle has a part in
+            used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count
+            usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
+        elif config.chunk_size is not None:  # as many networks at once
+            usual["chunk_size"] = max(1, config.chunk_size // count)
+        if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
+            usual |= {"method.loss": "chaser", "outer": "optimiser"}
+        return usual
+
+    def wrap(self, policy: Policy) -> Policy:
+        def together(params: Params, inputs: Any) -> Distribution:
+            count = len(next(iter(params.values())))  # not the setting: a loss is of one particle
+            if count == 1:
+                return policy(self.particles(params)[0], inputs)
+            if not self.episodes:
+                return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
+            # Any number of rows can be acted on: what is missing from a multiple of M is made up.
+            padded = torch.arange(-(-len(inputs) // count) * count, device=inputs.device)
+            own = dealt(inputs[padded % len(inputs)], count)
+            acted: Any = torch.func.vmap(policy)(params, own)
+            return type(acted)(
+                *(field.transpose(0, 1).flatten(0, 1)[: len(inputs)] for field in acted)
+            )
+
+        return together
+
+    def particles(self, params: Params) -> list[Params]:
+        """The networks' own parameters, one set for each particle."""
+        count = len(next(iter(params.values())))
+        return [{name: leaf[m] for name, leaf in params.items()} for m in range(count)]
+
+    def network(self, params: Params) -> Params | None:
+        found = self.particles(params)
+        return found[0] if len(found) == 1 else None
+
+    def begin(self, params: Params) -> Meta:
+        """The first particle is the network as initialised, the others have the entries of each
+        tensor permuted: as likely a draw, where those were drawn independently (constants stay)."""
+        stacked = {}
+        for i, (name, leaf) in enumerate(params.items()):
+            orders = [generator(m, i).permutation(leaf.numel()) for m in range(1, self.count)]
+            flat = leaf.flatten()
+            others = [flat[torch.from_numpy(order).to(leaf.device)] for order in orders]
+            stacked[name] = torch.stack([flat, *others]).view(-1, *leaf.shape)
+        return {"params": stacked}
+
+    @property
+    def count(self) -> int:
+        """M."""
+        return self.settings.particles
+
+    def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
+        return self.move(params, (data,), k)
+
+    def move(self, params: Params, sets: tuple[Data, ...], k: int) -> Params:
+        """An SVGD step on the union of some data sets of one task."""
+        sizes = [len(tree.leaves(data)[0]) for data in sets]
+        if self.episodes:
+            for data in sets:
+                _check_rows(self.count, len(data.mask), "the episodes of an inner step")
+            sets = tree.map(lambda leaf: dealt(leaf, self.count), sets)
+
+        def energy(particle: Params, sets: tuple[Data, ...]) -> Tensor:
+            """-log p of one particle."""
+            alone = tree.map(lambda leaf: leaf[None], particle)
+            losses = (self.inner_loss(alone, data) for data in sets)
+            total: Any = sum(
+                (size / sum(sizes)) * loss for size, loss in zip(sizes, losses, strict=True)
+            )
+            if self.settings.prior:
+                norm: Any = sum(leaf.square().sum() for leaf in tree.leaves(particle))
+                total = total + 0.5 * self.settings.prior * norm
+            return total
+
+        gradient = torch.func.grad(energy)
+        own = 0 if self.episodes else None
+        down = torch.func.vmap(gradient, in_dims=(0, own))(params, sets)
+        later = self.config.later_step_size
+        size = self.config.step_size if k == 0 or later is None else later
+        direction = svgd(params, down, self.settings.repulsion)
+        return tree.map(lambda p, d: p - size * d, params, direction)
+
+    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+        if self.settings.loss == "query":
+            return super().outer_loss(path, data)
+        leader = tree.map(lambda leaf: leaf.detach(), path[-1])
+        known = (*data.support[-1:], data.query)
+        for s in range(self.settings.leader_steps):
+            leader = self.move(leader, known, len(data.support) + s)
+        squares = tree.map(lambda p, t: (p - t).square().sum(), path[-1], leader)
+        return torch.stack(tree.leaves(squares)).sum()
+
+
+def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
+    """Minus the SVGD direction, 1/M Σ_j [k(φ_j, φ_m) g_j - τ ∇_{φ_j} k(φ_j, φ_m)].
+
+    Args:
+        particles: φ, leaves [M, *shape].
+        gradient: g = -∇log p at each of them, alike.
+        repulsion: τ.
+    """
+    centred = tree.map(lambda leaf: (leaf - leaf.mean(0)).flatten(1), particles)
+    distances = squared_distances(centred)
+    h = bandwidth(distances)
+    k = (-distances / h).exp()
+    pull = 2 * repulsion / h  # ∇_{φ_j} k = 2/h (φ_m - φ_j) k
+
+    def direction(leaf: Tensor, g: Tensor, x: Tensor) -> Tensor:
+        moved = k @ (g.flatten(1) + pull * x) - pull * k.sum(1, keepdim=True) * x
+        return (moved / len(leaf)).view(leaf.shape)
+
+    return tree.map(direction, particles, gradient, centred)
+
+
+def squared_distances(centred: Params) -> Tensor:
+    """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
+    gram: Any = sum(x @ x.mT for x in tree.leaves(centred))
+    squares = gram.diagonal()
+    distances = (squares[:, None] + squares - 2 * gram).clamp(min=0)
+    return distances * (1 - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+
+
+def bandwidth(distances: Tensor) -> Tensor:
+    """h = med² / log M, at which the median pair has k = 1/M (Liu and Wang 2016, section 5).
+
+    med² is the median squared distance of different particles, taken for a constant. One particle
+    has no pairs, and its kernel is 1 whatever h.
+    """
+    count = len(distances)
+    if count == 1:
+        return distances.new_ones(())
+    rows, columns = torch.triu_indices(count, count, 1, device=distances.device)
+    pairs = distances[rows, columns].detach().sort().values
+    median = (pairs[(len(pairs) - 1) // 2] + pairs[len(pairs) // 2]) / 2
+    return (median / math.log(count)).clamp(min=torch.finfo(median.dtype).eps)
+
+
+def dealt(rows: Tensor, count: int) -> Tensor:
+    """Rows [G M, ...] as [M, G, ...]: row i is the next of i mod M."""
+    return rows.view(-1, count, *rows.shape[1:]).transpose(0, 1)
+
+
+def pooled(particles: Any) -> Distribution:
+    """The mixture of M distributions, fields [M, ...], or the Gaussian of its mean and variance."""
+    if isinstance(particles, Categorical):
+        log_p = particles.logits.log_softmax(-1)
+        return Categorical(log_p.logsumexp(0) - math.log(len(log_p)))
+    variance = (2 * particles.log_std).exp().mean(0) + particles.mean.var(0, correction=0)
+    return Gaussian(particles.mean.mean(0), 0.5 * variance.log())
+
+
+def _check_rows(particles: int, count: int, what: str) -> None:
+    if count % particles:
+        raise ValueError(
+            f"Each particle of BayesianMAML learns from episodes of its own, so {what} must be a "
+            f"multiple of method.particles, {particles}; got {count}."
+        )
