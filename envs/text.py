@@ -340,6 +340,7 @@ def _table(path: Path, delimiter: str, label: str, text: str) -> list[_Row]:
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     lines = _read(path).splitlines(keepends=True)
     reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    done = 0
     try:
         columns = list(reader.fieldnames or ())
         for name in (label, text):
@@ -350,7 +351,8 @@ def _table(path: Path, delimiter: str, label: str, text: str) -> list[_Row]:
                 )
         rows: list[_Row] = []
         for row in reader:
-            where = f"{path}, line {reader.line_num}"
+            done = reader.line_num
+            where = f"{path}, line {done}"
             if None in row:
                 raise TextError(
                     f"{where} has more fields than the {len(columns)} columns {columns}: put texts "
@@ -358,7 +360,7 @@ def _table(path: Path, delimiter: str, label: str, text: str) -> list[_Row]:
                 )
             rows.append((where, row[label], row[text]))
     except csv.Error as error:
-        raise TextError(f"{path}, line {reader.line_num}: {error}") from error
+        raise TextError(f"{path}, in the row after line {done}: {error}") from error
     return rows
 
 

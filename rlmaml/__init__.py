@@ -18,12 +18,14 @@ from rlmaml.optimisers import Optimiser
 from rlmaml.outer import ObjectiveConfig
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
+from rlmaml.text import BagOfEmbeddings, TextConfig, TextTransformer
 from rlmaml.trpo import TrustRegion
 
 __all__ = [
     "MAML",
     "AdaptedPolicy",
     "AdvantageConfig",
+    "BagOfEmbeddings",
     "CategoricalMLP",
     "ConvClassifier",
     "ConvConfig",
@@ -37,6 +39,8 @@ __all__ = [
     "Predictor",
     "RegressionMLP",
     "RolloutSampler",
+    "TextConfig",
+    "TextTransformer",
     "TrustRegion",
     "load",
     "vectorise",

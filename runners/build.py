@@ -16,6 +16,7 @@ from rlmaml.algorithms.maml import MAML
 from rlmaml.examples import ExampleSampler
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
+from rlmaml.text import token_count
 from rlmaml.types import Examples, Params
 from runners.config import TrainConfig
 from runners.errors import UsageError
@@ -96,7 +97,12 @@ def _supervised(config: TrainConfig, device: torch.device) -> Experiment:
     model = _seeded(
         config,
         lambda: models.predictor_for(
-            family.inputs.shape, family.outputs, config.policy, config.conv
+            family.inputs.shape,
+            family.outputs,
+            config.policy,
+            config.conv,
+            config.text,
+            token_count(family.inputs),
         ),
     )
     policy = models.functional(model)
