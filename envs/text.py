@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .classification import HeldOutClasses, split_classes
 from .examples import Examples
-from .tasks import Split
+from .tasks import Split, check_split
 
 PADDING, UNKNOWN = 0, 1
 """Token ids: of what is after the end of a text, and of words outside the vocabulary."""
@@ -110,6 +110,12 @@ class TextTasks(HeldOutClasses):
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         digest.update(self._tokens.astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def texts(self, split: Split) -> NDArray[np.int64]:
+        """All texts of the classes of a split, as token ids, `[M, length]`."""
+        members = self._splits[check_split(split)]
+        places = np.repeat(np.arange(len(self._counts)), self._counts)
+        return self._tokens[np.isin(places, members)]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Texts as token ids, `[B, length]`, for a predictor that learned from this family.

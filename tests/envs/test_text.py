@@ -54,6 +54,7 @@ def test_the_vocabulary_is_of_the_training_classes_alone():
     assert "z" not in TextTasks(classes, splits, way=2, length=2).vocabulary
     assert family.inputs.low.min() == 0
     assert family.inputs.high.max() == len(family.vocabulary) - 1
+    assert family.texts("test").tolist() == [[1, 1, 1, 0], [2, 0, 0, 0], [1, 5, 0, 0]]
     with pytest.raises(TypeError, match="list of texts"):
         family.encode("one text")
 
