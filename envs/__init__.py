@@ -6,8 +6,9 @@ light: MuJoCo and the environments are imported when the first one is made. The 
 `rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0`,
 `rlmaml/Navigation2D-v0`, `rlmaml/TabularMDP-v0`, `rlmaml/BernoulliBandit-v0` and
 `rlmaml/GaussianBandit-v0`, and with labelled examples `rlmaml/Sinusoid-v0`,
-`rlmaml/SinusoidFrequency-v0`, `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0` and
-`rlmaml/ImageFolder-v0`; docs/environments.md describes them.
+`rlmaml/SinusoidFrequency-v0`, `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0`,
+`rlmaml/ImageFolder-v0`, `rlmaml/Docstrings-v0` and `rlmaml/Text-v0`; docs/environments.md
+describes them.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def register() -> None:
         "LinearClassification-v0": _linear_classification,
         "Digits-v0": _digits,
         "ImageFolder-v0": _image_folder,
+        "Docstrings-v0": _docstrings,
+        "Text-v0": _text,
     }.items():
         # No batched one: an episode is one draw, and whoever wants many asks for `examples`.
         gymnasium.register(
@@ -159,6 +162,22 @@ def _image_folder(**parameters: Any) -> Any:
             "rlmaml/ImageFolder-v0 needs the folder that your images are in: pass root='...'"
         )
     return image_folder(**parameters)
+
+
+def _docstrings(**parameters: Any) -> Any:
+    from .docstrings import docstrings
+
+    return docstrings(**parameters)
+
+
+def _text(**parameters: Any) -> Any:
+    from .text import text_files
+
+    if "root" not in parameters:
+        raise ValueError(
+            "rlmaml/Text-v0 needs the folder or file that your texts are in: pass root='...'"
+        )
+    return text_files(**parameters)
 
 
 def _take(parameters: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -122,7 +122,141 @@ def _image_array(k: int, images: ArrayLike) -> NDArray[Any]:
     return array.astype(np.float32)
 
 
-class FewShotTasks(ClassTasks):
+class HeldOutClasses(ClassTasks):
+    """Tasks of `way` classes of a data set, whose classes belong to one split each.
+
+    Example i of class k has the index `counts[:k].sum() + i`. Subclasses call `_divide` first, and
+    say what a task is beside its classes, and what is read for the indices.
+    """
+
+    error: type[ValueError] = ValueError
+    """What is raised where classes or examples are too few."""
+    _noun = "example"
+
+    def _divide(
+        self,
+        names: Sequence[str],
+        counts: NDArray[np.int64],
+        splits: Mapping[str, Sequence[int]],
+        way: int,
+    ) -> None:
+        """Take over the classes, their sizes `[K]` and their splits.
+
+        Raises:
+            ValueError: splits that overlap, name a class there is not, or are too small.
+        """
+        if way < 2:
+            raise ValueError(f"way is {way}; a task has at least 2 classes")
+        self._names, self._counts = list(names), counts
+        self._splits = _check_splits(splits, len(counts), way)
+        self._starts = np.cumsum(counts) - counts
+        self._fewest = counts[np.concatenate(list(self._splits.values()))].min()
+        self.outputs = spaces.Discrete(way)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each class of the data, by its index."""
+        return list(self._names)
+
+    @property
+    def splits(self) -> dict[str, tuple[int, ...]]:
+        """The classes of each split."""
+        return {split: tuple(members.tolist()) for split, members in self._splits.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of which classes are in which split and how many examples each has.
+
+        A folder that gained a class is divided anew, and what was held out may be no more.
+        """
+        about = {
+            split: [(self._names[k], int(self._counts[k])) for k in members]
+            for split, members in self.splits.items()
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def class_count(self) -> int:
+        """Classes to tell apart in training."""
+        return len(self._splits["train"])
+
+    def class_labels(self, tasks: ArrayLike) -> NDArray[np.int64]:
+        """The number, below `class_count`, of each class of training tasks, `[n, way]`.
+
+        Raises:
+            ValueError: a class is not one of training.
+        """
+        members, chosen = self._splits["train"], np.asarray(tasks)
+        order = np.full(len(self._counts), -1)
+        order[members] = np.arange(len(members))
+        labels = order[chosen]
+        if (labels < 0).any():
+            raise ValueError(
+                f"class {chosen[labels < 0][0]} is not of the train split; only classes of "
+                "training have labels of their own"
+            )
+        return labels
+
+    def _sample_classes(self, n: int, rng: np.random.Generator, split: Split) -> NDArray[np.int64]:
+        """Distinct classes of the split in random order, `[n, way]`."""
+        members = self._splits[check_split(split)]
+        if not members.size:
+            raise self.error(
+                f"there are no {split} classes to sample tasks of; give that split at least "
+                f"way={self.way} classes"
+            )
+        return members[_distinct(np.full(n, len(members)), self.way, rng)]
+
+    def _check_distinct(self, classes: NDArray[Any]) -> None:
+        """Whether no class, `[N, way]`, is twice in one task."""
+        ordered = np.sort(classes, axis=1)
+        twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        if twice.any():
+            first = int(np.argmax(twice))
+            raise ValueError(
+                f"task {first} has the classes {classes[first].tolist()}, one of them more "
+                "than once; sample_tasks(n, rng) draws distinct ones"
+            )
+
+    def check_episode(self, shots: int, queries: int) -> None:
+        """Refuse an episode that cannot be drawn, before the first one is.
+
+        Raises:
+            ValueError: a number below 1, or a class with fewer examples than both together.
+        """
+        super().check_episode(shots, queries)
+        self._check_size(shots, queries)
+
+    def _check_size(self, shots: int, queries: int) -> None:
+        if shots + queries <= self._fewest:
+            return
+        members = np.sort(np.concatenate(list(self._splits.values())))
+        k = int(members[np.argmax(self._counts[members] < shots + queries)])
+        raise self.error(
+            f"{self._class(k)} has {self._counts[k]} {self._noun}(s), fewer than "
+            f"{shots} shots + {queries} queries = {shots + queries}; ask for fewer, or leave the "
+            "class out"
+        )
+
+    def _class(self, k: int) -> str:
+        """Class k, in an error message."""
+        return f"class {self._names[k]}"
+
+    def _any(self, classes: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64]:
+        """The index of an example of each of the classes, independent."""
+        return self._starts[classes] + rng.integers(self._counts[classes])
+
+    def _apart(
+        self, classes: NDArray[Any], count: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """`count` examples of each of a task's classes `[N, way]`, none twice: their indices,
+        `[N, count, way]`."""
+        picks = _distinct(self._counts[classes].ravel(), count, rng)
+        picks = picks.reshape(*classes.shape, count).transpose(0, 2, 1)
+        return picks + self._starts[classes][:, None, :]
+
+
+class FewShotTasks(HeldOutClasses):
     """N-way K-shot classification of images: tell `way` classes apart by a few images of each.
 
     A task is an integer array `[way, 2]`. Row c says what the task's class c is: the index of a
@@ -139,6 +273,8 @@ class FewShotTasks(ClassTasks):
             times as many classes. Those of other splits are never turned.
     """
 
+    _noun = "image"
+
     def __init__(
         self,
         classes: Sequence[ArrayLike] | Images,
@@ -147,68 +283,30 @@ class FewShotTasks(ClassTasks):
         rotations: bool = True,
     ) -> None:
         self._images = classes if isinstance(classes, Images) else _Arrays(classes)
-        counts, shape = self._images.counts, self._images.shape
-        if way < 2:
-            raise ValueError(f"way is {way}; a task has at least 2 classes")
+        self.error = self._images.error
+        shape = self._images.shape
         if rotations and shape[1] != shape[2]:
             raise ValueError(
                 f"images are {shape[1]} x {shape[2]} pixels; only square ones can be turned by "
                 "quarters, pass rotations=False"
             )
-        self._splits = _check_splits(splits, len(counts), way)
+        self._divide(self._images.names, self._images.counts, splits, way)
         self._rotations = rotations
-        self._counts = counts
-        self._starts = np.cumsum(counts) - counts
-        self._fewest = counts[np.concatenate(list(self._splits.values()))].min()
-        last = [len(counts) - 1, 3 if rotations else 0]
+        last = [len(self._counts) - 1, 3 if rotations else 0]
         self.space = spaces.Box(0, np.tile(last, (way, 1)), (way, 2), dtype=np.int64)
         self.default = np.stack([self._splits["train"][:way], np.zeros(way, np.int64)], axis=1)
         self.inputs = spaces.Box(0.0, 1.0, shape, dtype=np.float32)
-        self.outputs = spaces.Discrete(way)
-
-    @property
-    def names(self) -> list[str]:
-        """A name for each class of images, by its index."""
-        return list(self._images.names)
-
-    @property
-    def splits(self) -> dict[str, tuple[int, ...]]:
-        """The classes of each split."""
-        return {split: tuple(members.tolist()) for split, members in self._splits.items()}
 
     @property
     def class_count(self) -> int:
-        """Classes to tell apart in training; one that is turned counts as four."""
-        return len(self._splits["train"]) * (4 if self._rotations else 1)
+        """As of every family of classes; one that is turned counts as four."""
+        return super().class_count * (4 if self._rotations else 1)
 
     def class_labels(self, tasks: ArrayLike) -> NDArray[np.int64]:
-        """The number, below `class_count`, of each class of training tasks, `[n, way]`.
-
-        Raises:
-            ValueError: a class is not one of training.
-        """
-        members, chosen = self._splits["train"], np.asarray(tasks)
-        order = np.full(len(self._counts), -1)
-        order[members] = np.arange(len(members))
-        places = order[chosen[..., 0]]
-        if (places < 0).any():
-            raise ValueError(
-                f"class {chosen[..., 0][places < 0][0]} is not of the train split; only classes "
-                "of training have labels of their own"
-            )
-        return places * (4 if self._rotations else 1) + chosen[..., 1]
-
-    @property
-    def fingerprint(self) -> str:
-        """A digest of which classes are in which split and how many images each has.
-
-        A folder that gained a class is divided anew, and what was held out may be no more.
-        """
-        about = {
-            split: [(self._images.names[k], int(self._counts[k])) for k in members]
-            for split, members in self.splits.items()
-        }
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        """As of every family of classes, of tasks `[n, way, 2]`."""
+        chosen = np.asarray(tasks)
+        labels = super().class_labels(chosen[..., 0])
+        return labels * (4 if self._rotations else 1) + chosen[..., 1]
 
     def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
         """`n` tasks, `[n, way, 2]`: distinct classes of the split, in random order.
@@ -216,14 +314,8 @@ class FewShotTasks(ClassTasks):
         Raises:
             ValueError: the split has no classes, or is none.
         """
-        members = self._splits[check_split(split)]
-        if not members.size:
-            raise self._images.error(
-                f"there are no {split} classes to sample tasks of; give that split at least "
-                f"way={self.way} classes"
-            )
         tasks = np.zeros((n, self.way, 2), dtype=np.int64)
-        tasks[..., 0] = members[_distinct(np.full(n, len(members)), self.way, rng)]
+        tasks[..., 0] = self._sample_classes(n, rng, split)
         if self._rotations and split == "train":
             tasks[..., 1] = rng.integers(4, size=(n, self.way))
         return tasks
@@ -231,42 +323,17 @@ class FewShotTasks(ClassTasks):
     def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
         """As in `Tasks`, and no class of images twice in one task."""
         checked = super().check(tasks, count)
-        ordered = np.sort(checked[..., 0], axis=1)
-        twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-        if twice.any():
-            first = int(np.argmax(twice))
-            raise ValueError(
-                f"task {first} has the classes {checked[first, :, 0].tolist()}, one of them more "
-                "than once; sample_tasks(n, rng) draws distinct ones"
-            )
+        self._check_distinct(checked[..., 0])
         return checked
 
-    def check_episode(self, shots: int, queries: int) -> None:
-        """Refuse an episode that cannot be drawn, before the first one is.
-
-        Raises:
-            ValueError: a number below 1, or a class with fewer images than both together.
-        """
-        super().check_episode(shots, queries)
-        self._check_size(shots, queries)
-
-    def _check_size(self, shots: int, queries: int) -> None:
-        if shots + queries <= self._fewest:
-            return
-        members = np.sort(np.concatenate(list(self._splits.values())))
-        k = int(members[np.argmax(self._counts[members] < shots + queries)])
-        raise self._images.error(
-            f"{self._images.describe(k)} has {self._counts[k]} image(s), fewer than "
-            f"{shots} shots + {queries} queries = {shots + queries}; ask for fewer, or leave the "
-            "class out"
-        )
+    def _class(self, k: int) -> str:
+        return self._images.describe(k)
 
     def draw_inputs(
         self, tasks: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.float32]:
         chosen = tasks[np.arange(len(tasks))[:, None], labels]
-        classes, turns = chosen[..., 0], chosen[..., 1]
-        return self._take(self._starts[classes] + rng.integers(self._counts[classes]), turns)
+        return self._take(self._any(chosen[..., 0], rng), chosen[..., 1])
 
     def episode(
         self, tasks: NDArray[Any], shots: int, queries: int, rng: np.random.Generator
@@ -278,10 +345,8 @@ class FewShotTasks(ClassTasks):
         """
         self._check_size(shots, queries)
         n, count = len(tasks), shots + queries
-        classes, turns = tasks[..., 0], tasks[..., 1]
-        picks = _distinct(self._counts[classes].ravel(), count, rng).reshape(n, self.way, count)
-        indices = picks.transpose(0, 2, 1) + self._starts[classes][:, None, :]
-        turns = np.broadcast_to(turns[:, None, :], indices.shape)
+        indices = self._apart(tasks[..., 0], count, rng)
+        turns = np.broadcast_to(tasks[:, None, :, 1], indices.shape)
         inputs = self._take(indices.reshape(n, -1), turns.reshape(n, -1))
         labels = self.balanced(n, count)
         cut = shots * self.way

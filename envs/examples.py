@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from .single import TaskEnv
 from .tasks import Interval, Tasks
 
-Examples = tuple[NDArray[np.float32], NDArray[Any]]
-"""Inputs `[N, k, *inputs.shape]`, float32, and a target for each."""
+Examples = tuple[NDArray[Any], NDArray[Any]]
+"""Inputs `[N, k, *inputs.shape]`, float32, or int64 where they are token ids, and a target for
+each."""
 
 
 class ExampleTasks(Tasks):
@@ -30,7 +31,7 @@ class ExampleTasks(Tasks):
     """
 
     inputs: spaces.Box
-    """The space of one input, float32."""
+    """The space of one input: float32, or int64 for token ids, from 0 on."""
     outputs: spaces.Box | spaces.Discrete
     """The space of one target and of the output that should meet it.
 
@@ -45,7 +46,7 @@ class ExampleTasks(Tasks):
             tasks: points of `space`, `[N, *space.shape]`; not checked here, see `check`.
 
         Returns:
-            Inputs `[N, count, *inputs.shape]`, float32, and targets: float32
+            Inputs `[N, count, *inputs.shape]`, of the space's dtype, and targets: float32
             `[N, count, *outputs.shape]` for regression, int64 `[N, count]` for classes.
         """
 
@@ -104,7 +105,7 @@ class ClassTasks(ExampleTasks):
     @abstractmethod
     def draw_inputs(
         self, tasks: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         """An input of the class `labels[i, j]` of task i, independent, `[N, k, *inputs.shape]`.
 
         `labels` is `[N, k]`.
@@ -164,7 +165,7 @@ class ExampleEnv(TaskEnv):
         self._examples = examples
         self.observation_space = examples.inputs
         self.action_space = examples.outputs
-        self._input: NDArray[np.float32] | None = None
+        self._input: NDArray[Any] | None = None
         self._target: NDArray[Any] = np.zeros(0)
 
     @property
@@ -174,7 +175,7 @@ class ExampleEnv(TaskEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Draw the next example; `options={"task": ...}` is `set_task` first."""
         super().reset(seed=seed)
         self._take_options(options)
@@ -185,7 +186,7 @@ class ExampleEnv(TaskEnv):
 
     def step(
         self, action: ArrayLike
-    ) -> tuple[NDArray[np.float32], np.float64, bool, bool, dict[str, Any]]:
+    ) -> tuple[NDArray[Any], np.float64, bool, bool, dict[str, Any]]:
         """Answer with `action`, a point of `action_space` or beyond its bounds. Ends the episode.
 
         Raises:

@@ -19,12 +19,14 @@ from rlmaml.models import (
 from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
+from rlmaml.text import BagOfEmbeddings, TextConfig, TextTransformer
 from rlmaml.trpo import TrustRegion
 
 __all__ = [
     "MAML",
     "AdaptedPolicy",
     "AdvantageConfig",
+    "BagOfEmbeddings",
     "CategoricalMLP",
     "ConvClassifier",
     "ConvConfig",
@@ -38,6 +40,8 @@ __all__ = [
     "Predictor",
     "RegressionMLP",
     "RolloutSampler",
+    "TextConfig",
+    "TextTransformer",
     "TrustRegion",
     "load",
     "method",

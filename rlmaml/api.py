@@ -30,6 +30,7 @@ from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig, Normaliser, RolloutSampler, action_filter, encoder
 from rlmaml.tasks import TasksAsTheyAre, as_they_are
+from rlmaml.text import TextConfig
 from rlmaml.types import Episodes, Examples, Params, Policy, Referenced
 
 
@@ -201,8 +202,11 @@ class Learner:
         outputs = self._outputs()
         classes = isinstance(outputs, gymnasium.spaces.Discrete)
         conv = from_dict(ConvConfig, self.config["conv"])
-        module = models.predictor_for(x.shape[1:], outputs, self._network, conv)
-        inputs = _floats(x)
+        text = from_dict(TextConfig, self.config.get("text", {}))
+        module = models.predictor_for(
+            x.shape[1:], outputs, self._network, conv, text, self._num_tokens()
+        )
+        inputs = _inputs(x, self._num_tokens())
         if classes:
             if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= outputs.n:
                 raise ValueError(
@@ -227,7 +231,12 @@ class Learner:
         adapted = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
         by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
         module = _acting(method, _finite(adapted, inner), module)
-        return Predictor(module, inputs if by_support else None)
+        return Predictor(module, inputs if by_support else None, self._num_tokens())
+
+    def _num_tokens(self) -> int | None:
+        """How many token ids there are; None where inputs are no texts."""
+        embeddings = self.meta["params"].get("words.weight")
+        return None if embeddings is None else embeddings.shape[-2]  # a method may stack networks
 
     def _as_trained(self, inner: InnerConfig) -> InnerConfig:
         """With the K of training, which shapes what some methods learn for each step."""
@@ -347,17 +356,25 @@ class Predictor:
         module: the network, on the CPU.
     """
 
-    def __init__(self, module: nn.Module, reference: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        reference: Tensor | None = None,
+        num_tokens: int | None = None,
+    ) -> None:
         self.module = module.requires_grad_(False)
-        self._reference = reference
+        self._reference, self._num_tokens = reference, num_tokens
 
     @torch.no_grad()
     def distribution(self, inputs: ArrayLike) -> Distribution:
         """Over the targets, given inputs [M, *x]: a Gaussian around them, or a Categorical.
 
         A network with transductive batch norm sees the inputs of one call together.
+
+        Raises:
+            ValueError: the network is one of texts, and the inputs are no token ids.
         """
-        x = _floats(np.asarray(inputs))
+        x = _inputs(np.asarray(inputs), self._num_tokens)
         return self.module(x if self._reference is None else Referenced(x, self._reference))
 
     def predict(self, inputs: ArrayLike) -> NDArray[Any]:
@@ -401,6 +418,20 @@ def _finite(params: Params, inner: InnerConfig) -> Params:
             "finite: take a smaller step_size."
         )
     return params
+
+
+def _inputs(array: NDArray[Any], num_tokens: int | None) -> Tensor:
+    """What a network takes: floats, or token ids below `num_tokens`."""
+    if num_tokens is None:
+        return _floats(array)
+    known = array.dtype.kind in "iu" and (not array.size or array.min() >= 0)
+    if not known or (array.size and array.max() >= num_tokens):
+        raise ValueError(
+            f"The network reads texts as token ids, integers from 0 to {num_tokens - 1}; got "
+            f"{array.dtype} of shape {array.shape}, {array.ravel()[:5].tolist()} ... The family it "
+            "learned from makes them of texts: encode(texts)."
+        )
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
 
 
 def _floats(array: NDArray[Any]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlmaml.random import Key, generator
 from rlmaml.tasks import flat
+from rlmaml.text import token_count
 from rlmaml.types import Examples, Params, Referenced, Role
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -50,6 +51,11 @@ class TaskInputs:
             raise ValueError(
                 f"{type(family).__name__} has inputs of shape {family.inputs.shape}: a task can "
                 "be shown beside a vector alone."
+            )
+        if token_count(family.inputs) is not None:
+            raise ValueError(
+                f"{type(family).__name__} has token ids as inputs: a task can be shown beside a "
+                "vector alone."
             )
         self._family = family
         size = flatdim(family.space) + family.inputs.shape[0]

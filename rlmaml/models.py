@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rlmaml.distributions import Categorical, Distribution, Gaussian
+from rlmaml.text import BagOfEmbeddings, TextConfig, TextTransformer
 from rlmaml.types import Params, Policy, Referenced
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
@@ -225,18 +226,32 @@ def predictor_for(
     outputs: gymnasium.Space,
     config: PolicyConfig,
     conv: ConvConfig,
-) -> RegressionMLP | CategoricalMLP | ConvClassifier:
-    """The network for labelled examples: images [C, height, width] to classes, or vectors.
+    text: TextConfig | None = None,
+    num_tokens: int | None = None,
+) -> RegressionMLP | CategoricalMLP | ConvClassifier | BagOfEmbeddings | TextTransformer:
+    """The network for labelled examples: images [C, height, width] or texts to classes, or vectors.
 
     Args:
         input_shape: of one input.
         outputs: Discrete where targets are classes, otherwise a Box of them.
         config: of the network for vectors.
         conv: of that for images.
+        text: of that for texts.
+        num_tokens: where inputs are token ids, how many there are (`rlmaml.text.token_count`).
 
     Raises:
-        ValueError: the inputs are neither vectors nor images to be classified.
+        ValueError: the inputs are neither vectors nor images or texts to be classified.
     """
+    if num_tokens is not None:
+        if not isinstance(outputs, gymnasium.spaces.Discrete):
+            raise ValueError(
+                f"Token ids are for classification, but the outputs are {outputs}: make them a "
+                "Discrete, or the inputs floats."
+            )
+        text = text or TextConfig()
+        if text.model == "bag":
+            return BagOfEmbeddings(num_tokens, int(outputs.n), text)
+        return TextTransformer(num_tokens, _length(input_shape), int(outputs.n), text)
     if not isinstance(outputs, gymnasium.spaces.Discrete):
         return RegressionMLP(_length(input_shape), _length(outputs.shape), config)
     if len(input_shape) == 3:

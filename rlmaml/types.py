@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from rlmaml import tree
@@ -67,7 +68,9 @@ class Examples(NamedTuple):
     def mask(self) -> Tensor:
         """All ones, [B]: no example is padding. Of one task, not stacked."""
         inputs = self.inputs.inputs if isinstance(self.inputs, Referenced) else self.inputs
-        return inputs.new_ones(inputs.shape[:1])
+        # A mask weights losses; of token ids it would be integers.
+        dtype = inputs.dtype if inputs.is_floating_point() else torch.get_default_dtype()
+        return inputs.new_ones(inputs.shape[:1], dtype=dtype)
 
     def part(self, fraction: float) -> Examples:
         """The first of one task's examples, at least one. Classes take turns, so a multiple of

@@ -16,6 +16,7 @@ from rlmaml.examples import ClassLabels, ExampleSampler
 from rlmaml.method import Method
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import Normaliser, RolloutSampler, encoder
+from rlmaml.text import token_count
 from rlmaml.types import Examples, Params, Policy
 from runners.config import TrainConfig
 from runners.errors import UsageError
@@ -90,9 +91,12 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
     loss = losses.cross_entropy if classification else losses.mse
 
     def made() -> tuple[torch.nn.Module, Method]:
-        shape, outputs = family.inputs.shape, family.outputs
+        inputs, outputs = family.inputs, family.outputs
         model = _seeded(
-            config, lambda: models.predictor_for(shape, outputs, config.policy, config.conv)
+            config,
+            lambda: models.predictor_for(
+                inputs.shape, outputs, config.policy, config.conv, config.text, token_count(inputs)
+            ),
         )
         return model, _method(config, models.functional(model), inner_loss=loss, outer_loss=loss)
 

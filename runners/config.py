@@ -17,6 +17,7 @@ from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
 from rlmaml.returns import Reduction
 from rlmaml.sampling import AdvantageConfig
+from rlmaml.text import TextConfig
 from rlmaml.trpo import TrustRegion
 from runners.errors import UsageError
 
@@ -105,6 +106,8 @@ class TrainConfig:
     """The policy network, or the network of a regression or a classification of vectors."""
     conv: ConvConfig = field(default_factory=ConvConfig)
     """The network of a classification of images."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """The network of a classification of texts."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
     outer: Literal["trust-region", "optimiser"] = "trust-region"

@@ -8,6 +8,7 @@ from rlmaml.method import InnerConfig
 from rlmaml.models import ConvConfig, PolicyConfig
 from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig
+from rlmaml.text import TextConfig
 from rlmaml.trpo import TrustRegion
 from runners.config import EnvConfig, ExamplesConfig, TrainConfig
 
@@ -93,6 +94,23 @@ DIGITS = replace(
     threads=0,
     checkpoint_every=25,
     log_every=5,
+    validation_tasks=200,
+)
+
+DOCSTRINGS = replace(
+    SINUSOID,
+    preset="docstrings",
+    env=EnvConfig("rlmaml/Docstrings-v0"),
+    examples=ExamplesConfig(shots=5, queries=10),
+    iterations=400,
+    tasks=16,
+    text=TextConfig(),
+    inner=InnerConfig(steps=5, step_size=2.0),
+    optimiser=Optimiser("Adam", learning_rate=1e-2),
+    chunk_size=8,
+    threads=0,
+    checkpoint_every=50,
+    log_every=10,
     validation_tasks=200,
 )
 
@@ -202,6 +220,19 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             chunk_size=8,  # a task costs a tenth of a gigabyte at 28 x 28 pixels
             checkpoint_every=100,
             log_every=10,
+        ),
+    ),
+    "docstrings": (
+        "Classification: Python's docstrings by module, modules never seen, 5-way 5-shot",
+        DOCSTRINGS,
+    ),
+    "text": (
+        "Classification: texts of yours, in files, 5-way 5-shot (env.kwargs: root)",
+        replace(
+            DOCSTRINGS,
+            preset="text",
+            env=EnvConfig("rlmaml/Text-v0"),
+            checkpoint_every=100,
         ),
     ),
 }

@@ -86,9 +86,9 @@ def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
     stored = start.state.get("data")
     if stored is not None and stored != experiment.fingerprint:
         raise UsageError(
-            f"The classes of images, or how many images they have, are not those that {path} was "
-            "trained with: its test classes may be others now. Put the data back as they were, or "
-            "start a new run."
+            f"The classes, or their images or texts, are not those that {path} was trained with: "
+            "its test classes may be others now. Put the data back as they were (docstrings are "
+            "those of one version of Python), or start a new run."
         )
 
 

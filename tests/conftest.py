@@ -36,6 +36,22 @@ def image_folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def text_table(tmp_path_factory):
+    """A .csv of 36 classes of 16 texts; two words of each say which class it is, in any order."""
+    path = tmp_path_factory.mktemp("texts") / "texts.csv"
+    rng = np.random.default_rng(0)
+    own, filler = ([f"{kind}{i}" for i in range(24)] for kind in ("own", "filler"))
+    pairs = [(a, b) for i, a in enumerate(own) for b in own[:i]]
+    rows = ["label,text"]
+    for k, pair in enumerate(rng.permutation(pairs)[:36]):
+        for _ in range(16):
+            words = rng.permutation([*rng.choice(filler, 6), *pair])
+            rows.append(f"class-{k:02d},{' '.join(words)}")
+    path.write_text("\n".join(rows))
+    return path
+
+
 @pytest.fixture
 def opengl():
     """Skips where nothing can be drawn with OpenGL, with the reason."""

@@ -27,6 +27,8 @@ EXAMPLES = (
     "rlmaml/LinearClassification-v0",
     "rlmaml/Digits-v0",
     "rlmaml/ImageFolder-v0",
+    "rlmaml/Docstrings-v0",
+    "rlmaml/Text-v0",
 )
 
 
@@ -60,20 +62,26 @@ def env_ids() -> tuple[str, ...]:
 
 
 @pytest.fixture(params=(*BATCHED, *EXAMPLES))
-def make(request: pytest.FixtureRequest, image_root: Path) -> Callable[..., Any]:
+def make(request: pytest.FixtureRequest, image_root: Path, text_root: Path) -> Callable[..., Any]:
     """`gymnasium.make` of every registered id, which takes more parameters."""
-    return _made(request.param, image_root)
+    return _made(request.param, image_root, text_root)
 
 
 @pytest.fixture(params=EXAMPLES)
-def make_examples(request: pytest.FixtureRequest, image_root: Path) -> Callable[..., Any]:
+def make_examples(
+    request: pytest.FixtureRequest, image_root: Path, text_root: Path
+) -> Callable[..., Any]:
     """The same of those with labelled examples."""
-    return _made(request.param, image_root)
+    return _made(request.param, image_root, text_root)
 
 
-def _made(env_id: str, image_root: Path) -> Callable[..., Any]:
-    images = {"root": str(image_root), "way": 2} if "ImageFolder" in env_id else {}
-    return partial(gymnasium.make, env_id, **images)
+def _made(env_id: str, image_root: Path, text_root: Path) -> Callable[..., Any]:
+    parameters: dict[str, Any] = {
+        "rlmaml/ImageFolder-v0": {"root": str(image_root), "way": 2},
+        "rlmaml/Docstrings-v0": {"packages": ()},
+        "rlmaml/Text-v0": {"root": str(text_root), "way": 2},
+    }.get(env_id, {})
+    return partial(gymnasium.make, env_id, **parameters)
 
 
 @pytest.fixture(scope="session")
@@ -86,4 +94,13 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(3):
             pixels = rng.integers(256, size=(9, 9), dtype=np.uint8)
             Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def text_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 12 classes of 4 texts."""
+    root = tmp_path_factory.mktemp("texts") / "texts.csv"
+    rows = [f"{name},{name} text number {i}" for name in "abcdefghijkl" for i in range(4)]
+    root.write_text("label,text\n" + "\n".join(rows))
     return root

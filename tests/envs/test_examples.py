@@ -109,7 +109,8 @@ def test_an_episode_has_the_law_of_its_task(make_examples):
     (support, labels), (query, wanted) = family.episode(tasks, 1, 2, rng())
     assert support.shape == (6, way, *family.inputs.shape)
     assert query.shape == (6, 2 * way, *family.inputs.shape)
-    assert support.dtype == query.dtype == np.float32
+    assert support.dtype == query.dtype == family.inputs.dtype
+    assert support.dtype in (np.float32, np.int64)  # int64 where they are token ids
     assert labels.dtype == wanted.dtype == (np.int64 if classes else np.float32)
     assert labels.shape == (6, way, *family.outputs.shape)
     assert wanted.shape == (6, 2 * way, *family.outputs.shape)
@@ -243,6 +244,8 @@ def test_classes_need_a_family_of_classes():
         ExampleEnv(Mistaken())
 
 
-def test_the_image_folder_needs_its_root():
+def test_images_and_texts_need_their_root():
     with pytest.raises(ValueError, match="pass root="):
         gymnasium.make("rlmaml/ImageFolder-v0")
+    with pytest.raises(ValueError, match="pass root="):
+        gymnasium.make("rlmaml/Text-v0")

@@ -23,6 +23,7 @@ envs.register()
 assert "rlmaml/AntDir-v0" in gymnasium.registry
 heavy = {"mujoco", "torch", "envs.batched", "envs.locomotion", "envs.families", "envs.vector"}
 heavy |= {"envs.examples", "envs.classification", "envs.images", "PIL", "sklearn", "tqdm"}
+heavy |= {"envs.text", "envs.docstrings", "matplotlib"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = run(code, tmp_path)
@@ -33,7 +34,8 @@ def test_examples_import_no_more_than_they_need(tmp_path):
     code = """
 gymnasium.make("rlmaml/Sinusoid-v0").reset(seed=0)
 gymnasium.make("rlmaml/LinearClassification-v0").reset(seed=0)
-print(sorted({"mujoco", "torch", "PIL", "sklearn"} & set(sys.modules)))
+gymnasium.make("rlmaml/Docstrings-v0").reset(seed=0)
+print(sorted({"mujoco", "torch", "PIL", "sklearn", "matplotlib"} & set(sys.modules)))
 """
     done = run(code, tmp_path)
     assert done.stdout == "[]\n", done.stderr

@@ -249,6 +249,26 @@ def test_a_classifier_with_the_supports_batch_norm_sees_no_other_query(tmp_path)
     torch.testing.assert_close(alone, predictor.distribution(x).logits[:1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("model", ["bag", "transformer"])
+def test_texts_are_adapted_to(tmp_path, text_table, model):
+    kwargs = {"root": str(text_table), "way": 3, "length": 10}
+    options = ("--env.kwargs", json.dumps(kwargs), "--text.model", model, "--text.dimension", 8)
+    folder = supervised(tmp_path / "run", "text", *options)
+    family = gymnasium.make("rlmaml/Text-v0", **kwargs).unwrapped.examples
+    learner = rlmaml.load(folder.path)
+    x, y = family.encode(["own1 filler1", "own2", "own3 own4"]), np.array([0, 1, 2])
+    predictor = learner.adapt(x, y, steps=3)
+    assert predictor(family.encode(["own1", ""])).shape == (2,)
+    unadapted = learner.adapt(x, y, steps=0).distribution(x).log_prob(torch.from_numpy(y))
+    assert (predictor.distribution(x).log_prob(torch.from_numpy(y)) > unadapted).any()
+    with pytest.raises(ValueError, match=r"integers from 0 to .* got float64"):
+        learner.adapt(x.astype(float), y)
+    with pytest.raises(ValueError, match="encode"):
+        predictor(x + 1000)
+    with pytest.raises(ValueError, match="integers from 0"):
+        predictor(x - 1)
+
+
 def test_bad_examples_are_refused(tmp_path):
     learner = rlmaml.load(supervised(tmp_path / "run", "linear-classification").path)
     x = np.zeros((4, 2))

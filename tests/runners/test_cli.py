@@ -335,12 +335,12 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_every_preset_is_built_and_survives_json(name, image_folder):
+def test_every_preset_is_built_and_survives_json(name, image_folder, text_table):
     _, config = presets.PRESETS[name]
     assert config.preset == name
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    if name == "images":
-        env = EnvConfig(config.env.id, {"root": str(image_folder)})
+    if root := {"images": image_folder, "text": text_table}.get(name):
+        env = EnvConfig(config.env.id, {"root": str(root)})
         config = dataclasses.replace(config, env=env)
     experiment = build(dataclasses.replace(config, episodes=1), tasks=2)
     tasks = experiment.sample_tasks(2, generator(0))

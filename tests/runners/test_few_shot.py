@@ -150,6 +150,28 @@ def test_the_same_world_by_rewards(tmp_path, capsys):
     assert "return on 3 held-out tasks" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("model", ["bag", "transformer"])
+def test_texts_from_training_to_a_page(tmp_path, capsys, text_table, model):
+    options = ("--env.kwargs", json.dumps({"root": str(text_table), "way": 3, "length": 10}))
+    options += ("--text.model", model, "--text.dimension", "8", "--validation-tasks", "3")
+    folder = tiny("text", tmp_path / "run", *options)
+    # As though killed before it was written.
+    shutil.rmtree(folder.checkpoints / "000006")
+    run("train", "--resume", folder.path)
+    run("evaluate", folder.path, "--tasks", "4", "--steps", "2", "--against", "random")
+    assert "accuracy" in capsys.readouterr().out
+    run("report", folder.path)
+    assert (folder.path / "report.html").stat().st_size > 5000
+    other = tmp_path / "other.csv"
+    other.write_text(text_table.read_text().replace("own3", "own99"))
+    moved = json.loads((folder.path / "config.json").read_text())
+    moved["config"]["env"]["kwargs"]["root"] = str(other)
+    (folder.path / "config.json").write_text(json.dumps(moved))
+    with pytest.raises(SystemExit):
+        run("evaluate", folder.path, "--tasks", "4")
+    assert "are not those that" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("preset", "options", "message"),
     [
@@ -172,6 +194,10 @@ def test_the_same_world_by_rewards(tmp_path, capsys):
         ("digits", ["--conv.downsample", "pool", "--conv.blocks", "4"], "cannot be halved"),
         ("digits", ["--data", "episodes"], "vectors"),
         ("images", [], "root"),
+        ("text", [], "root"),
+        ("text", ["--env.kwargs", '{"root": "/nonexistent.csv"}'], "/nonexistent.csv is missing"),
+        ("docstrings", ["--examples.shots", "100"], "fewer than 100 shots"),
+        ("docstrings", ["--env.observe-task", "True"], "token ids"),
         ("images", ["--env.kwargs", '{"root": "/nonexistent"}'], "/nonexistent"),
     ],
 )
