@@ -116,9 +116,9 @@ class MAMLPlusPlus(Method):
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
-        settings for mini-ImageNet; first-order derivatives a tenth, less than the third there,
-        which on sinusoids costs more than it gives. An optimiser's steps are clipped: step sizes
-        that are still too long make gradients of a hundred times the usual length."""
+        settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
+        sinusoids more than they gave. An optimiser's gradients are clipped: step sizes that are
+        too long make single ones tens of times the usual length."""
         usual: dict[str, Any] = {
             "method.first_order_iterations": config.iterations // 10,
             "method.per_step_norm": config.preset in ("digits", "images"),

@@ -1,5 +1,7 @@
 """Alpha-MAML: the published updates, hypergradients by finite differences, its state."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from rlmaml.algorithms.alpha_maml import AlphaMAML, descended
 from rlmaml.objective import meta_gradient
 from rlmaml.optimisers import Optimiser
 from rlmaml.trpo import TrustRegion
+from runners.presets import PRESETS
 from tests.problems import one, quadratic_loss
 from tests.rlmaml.algorithms.step_sizes import (
     ALPHA,
@@ -187,3 +190,11 @@ def test_refusals():
     for wrong in ("alpha_rate", "beta_rate"):
         with pytest.raises(ValueError, match=f"method.{wrong} must be zero or positive, got -1"):
             AlphaMAML.Settings(**{wrong: -1})
+
+
+def test_every_preset_can_be_trained_with_it():
+    for _, config in PRESETS.values():
+        assert isinstance(config.with_algorithm("alpha-maml").method, AlphaMAML.Settings)
+    config = PRESETS["half-cheetah-dir"][1].with_algorithm("alpha-maml")
+    assert config.outer == "optimiser"
+    assert dataclasses.astuple(config.method) == pytest.approx((1e-3, 1e-6))

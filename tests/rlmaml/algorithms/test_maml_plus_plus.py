@@ -317,3 +317,12 @@ def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tm
     assert errors[0] > errors[1] > errors[2]
     with pytest.raises(ValueError, match="step sizes that MAMLPlusPlus has learned"):
         learner.adapt(x, np.sin(x), step_size=0.1)
+
+
+def test_every_preset_can_be_trained_with_it():
+    for _, config in PRESETS.values():
+        assert isinstance(config.with_algorithm("maml++").method, MAMLPlusPlus.Settings)
+    settings = PRESETS["sinusoid"][1].with_algorithm("maml++").method
+    assert settings == Settings(True, 10_500, 7_000, 70_000)
+    assert PRESETS["half-cheetah-dir"][1].with_algorithm("maml++").method.cosine_iterations == 0
+    assert PRESETS["digits"][1].with_algorithm("maml++").method.per_step_norm

@@ -9,6 +9,7 @@ from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.optimisers import Optimiser
 from rlmaml.trpo import TrustRegion
+from runners.presets import PRESETS
 from tests.problems import one
 from tests.rlmaml.algorithms.step_sizes import (
     assert_all_moved,
@@ -102,3 +103,8 @@ def test_refusals():
         on_quadratics(MetaSGD, later_step_size=0.1)
     with pytest.raises(ValueError, match=r"method.spread must be .* got 1.0"):
         MetaSGD.Settings(spread=1.0)
+
+
+def test_every_preset_can_be_trained_with_it():
+    for _, config in PRESETS.values():
+        assert isinstance(config.with_algorithm("meta-sgd").method, MetaSGD.Settings)
