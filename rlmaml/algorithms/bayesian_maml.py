@@ -226,8 +226,7 @@ def squared_distances(centred: Params) -> Tensor:
     """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
     gram: Any = sum(x @ x.mT for x in tree.leaves(centred))
     squares = gram.diagonal()
-    distances = (squares[:, None] + squares - 2 * gram).clamp(min=0)
-    return distances * (1 - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    return (squares[:, None] + squares - 2 * gram).clamp(min=0)
 
 
 def bandwidth(distances: Tensor) -> Tensor:
