@@ -5,7 +5,7 @@
 
 The inner step is Stein variational gradient descent (SVGD; Liu and Wang 2016, algorithm 1): the
 particles share their gradients and repel one another. Each particle's start is meta-learned.
-The outer loss is the paper's chaser loss (its equation 8 and algorithm 2; sg stops the gradient),
+The outer loss is the chaser loss of algorithm 2 (sg stops the gradient),
 
     Σ_m ‖φ_m^K - sg(φ_m^{K+s})‖²,
 
