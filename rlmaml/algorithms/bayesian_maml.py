@@ -5,7 +5,7 @@
 
 The inner step is Stein variational gradient descent (SVGD; Liu and Wang 2016, algorithm 1): the
 particles share their gradients and repel one another. Each particle's start is meta-learned.
-The outer loss is the paper's chaser loss (its equation 8 and algorithm 2; sg stops the gradient),
+The outer loss is the chaser loss of algorithm 2 (sg stops the gradient),
 
     Σ_m ‖φ_m^K - sg(φ_m^{K+s})‖²,
 
@@ -226,8 +226,7 @@ def squared_distances(centred: Params) -> Tensor:
     """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
     gram: Any = sum(x @ x.mT for x in tree.leaves(centred))
     squares = gram.diagonal()
-    distances = (squares[:, None] + squares - 2 * gram).clamp(min=0)
-    return distances * (1 - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    return (squares[:, None] + squares - 2 * gram).clamp(min=0)
 
 
 def bandwidth(distances: Tensor) -> Tensor:

@@ -40,15 +40,14 @@ def shared(loss):
     return lambda policy: lambda params, data: loss(tree.map(lambda leaf: leaf[0], params), data)
 
 
-def on_quadratics(settings, steps=1, **options):
+def on_quadratics(settings, steps=1, later=None):
     """The method on quadratic losses; what is predicted does not matter."""
     return BayesianMAML(
         lambda params, inputs: params["x"],
-        InnerConfig(steps=steps, step_size=ALPHA),
+        InnerConfig(steps=steps, step_size=ALPHA, later_step_size=later),
         settings=BayesianMAML.Settings(**settings),
         inner_loss=shared(quadratic_loss),
         outer_loss=shared(quadratic_loss),
-        **options,
     )
 
 
@@ -167,12 +166,7 @@ def test_particles_that_coincide_stay_together_and_have_derivatives():
 def test_steps_after_the_first_have_their_own_size():
     task = one(quadratics(1, 5), 0)
     method = on_quadratics({"particles": 3})
-    later = BayesianMAML(
-        method.policy,
-        InnerConfig(step_size=ALPHA, later_step_size=ALPHA / 2),
-        settings=method.settings,
-        inner_loss=shared(quadratic_loss),
-    )
+    later = on_quadratics({"particles": 3}, later=ALPHA / 2)
     particles = scattered(3)
     whole = method.inner.step({}, particles, task, 1)["x"] - particles["x"]
     first, second = (later.inner.step({}, particles, task, k)["x"] for k in range(2))
@@ -244,11 +238,13 @@ def test_one_particle_is_maml_on_episodes(surrogate):
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("ahead", [1, 2])
-def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead):
+@pytest.mark.parametrize("later", [None, 0.2])
+def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead, later):
     """The leader goes on with the mean of both losses: a quadratic again."""
     support, query = quadratics(4, 5, seed=1), quadratics(4, 5, seed=2)
     settings = {"particles": 1, "loss": "chaser", "leader_steps": ahead}
-    method = on_quadratics(settings, steps)
+    method = on_quadratics(settings, steps, later)
+    sizes = [ALPHA, *[later or ALPHA] * 4]
     meta = method.begin({"x": torch.randn(5, dtype=torch.float64)})
     found, gradient = meta_gradient(
         method.objective(method.restore(meta)), meta, MetaBatch((support,) * steps, query)
@@ -257,12 +253,14 @@ def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead):
     total, values = torch.zeros(5, dtype=torch.float64), []
     for i in range(4):
         d, o = one(support, i), one(query, i)
-        power = torch.linalg.matrix_power(eye - ALPHA * d.curvature, steps)
+        power = eye
+        for size in sizes[:steps]:
+            power = (eye - size * d.curvature) @ power
         end = leader = d.centre + power @ (theta - d.centre)
         sets = (d, o) if steps else (o,)
-        for _ in range(ahead):
+        for size in sizes[steps : steps + ahead]:
             slopes = [s.curvature @ (leader - s.centre) for s in sets]
-            leader = leader - ALPHA * torch.stack(slopes).mean(0)
+            leader = leader - size * torch.stack(slopes).mean(0)
         values.append((end - leader).square().sum())
         total += 2 * power.T @ (end - leader) / 4
     torch.testing.assert_close(found, torch.stack(values))
