@@ -1,4 +1,4 @@
-"""Pre-training: one model for all tasks, then fine-tuning (Finn et al. 2017, section 5.1, compare it).
+"""Pre-training: one model for all tasks, then fine-tuning (Finn et al. 2017, section 5.1).
 
     θ = argmin Σ_i L_i(θ, D'_i);    on a new task  φ_{k+1} = φ_k - α ∇L(φ_k, D),  φ_0 = θ
 

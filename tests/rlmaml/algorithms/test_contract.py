@@ -83,7 +83,10 @@ class Problem:
         )
 
 
-OUTER = {"optimiser": Optimiser(learning_rate=0.01), "trust-region": TrustRegion(max_kl=0.001, damping=0.1)}
+OUTER = {
+    "optimiser": Optimiser(learning_rate=0.01),
+    "trust-region": TrustRegion(max_kl=0.001, damping=0.1),
+}
 EVERY = [
     pytest.param(name, data, OUTER[outer], id=f"{name}-{data}-{outer}")
     for name in NAMES
