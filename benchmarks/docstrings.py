@@ -20,13 +20,8 @@ TASKS, SHOTS, QUERIES = 300, 5, 10
 
 
 def main() -> None:
-    for vocabulary in (2000, 1_000_000):
+    for name, vocabulary in (("the preset's 2,000 ids", 2000), ("all training words", 1_000_000)):
         family = docstrings(vocabulary=vocabulary)
-        name = (
-            f"the {vocabulary} token ids of the preset"
-            if vocabulary == 2000
-            else "all words of the training modules"
-        )
         for split in ("validation", "test"):
             tasks = family.sample(TASKS, generator(0, 0, Phase.EVALUATION_TASKS), split)
             support, query = family.episode(tasks, SHOTS, QUERIES, generator(0))
