@@ -126,8 +126,8 @@ class Method:
     """A frozen dataclass, a sentence per field: options `--method.NAME` of the command line."""
     needs_optimiser: ClassVar[str] = ""
     """Why the outer step cannot be a trust region; empty if it can."""
-    needs_examples: ClassVar[str] = ""
-    """Why the method cannot learn from episodes; empty if it can."""
+    needs_episodes: ClassVar[str] = ""
+    """Why the method cannot learn from labelled examples; empty if it can."""
     no_own_hessian: ClassVar[str] = ""
     """Why `inner.hessian separate` makes no sense; empty if it does."""
     learns_step_sizes: ClassVar[bool] = False
@@ -176,8 +176,8 @@ class Method:
             ValueError: they do not; with the reason and what to take.
         """
         name = cls.__name__
-        if setup.episodes and cls.needs_examples:
-            raise ValueError(f"{name} cannot learn from episodes: {cls.needs_examples}")
+        if not setup.episodes and cls.needs_episodes:
+            raise ValueError(f"{name} is for episodes: {cls.needs_episodes}")
         if isinstance(setup.outer, TrustRegion) and cls.needs_optimiser:
             raise ValueError(
                 f"{name} takes no trust region: {cls.needs_optimiser} Take outer optimiser (in "

@@ -16,9 +16,11 @@ from typing import Literal, NamedTuple, get_args
 
 from rlmaml import algorithms, checkpoint
 from runners import train
+from runners.budget import data_per_task
 from runners.build import build
 from runners.config import USUAL, TrainConfig, changes
 from runners.errors import UsageError
+from runners.presets import PRESETS
 from runners.runfolder import RunFolder
 
 Baseline = Literal["random", "pretrained", "oracle"]
@@ -100,24 +102,26 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
 
     `pretrained` and `oracle` have as many episodes (or examples) as the run, whose meta-iterations
     need some for their inner steps: so many more iterations, or, where the learning rate has a
-    schedule, which is made for a number of them, so many more tasks an iteration.
+    schedule, which is made for a number of them, so many more tasks an iteration. They adapt by
+    gradient steps, whatever the run's method, of the size that its preset has.
     """
     if name == "random":
         return dataclasses.replace(config, iterations=0)
-    support, query = config.inner.steps, 1  # sets of episodes
-    if config.data == "examples":  # all inner steps share one set
-        support, query = config.examples.shots, config.examples.queries
-    cost = Fraction(query + support * (1 + (config.inner.hessian == "separate")), query)
+    query = config.episodes if config.data == "episodes" else config.examples.queries
+    cost = Fraction(data_per_task(config), query)
     more = {"iterations": math.ceil(config.iterations * cost)}
     if config.outer == "optimiser" and config.optimiser.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
     plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
+    inner = config.inner
+    if config.algorithm != USUAL and config.preset in PRESETS:  # α of other steps is not theirs
+        inner = PRESETS[config.preset][1].inner
     return dataclasses.replace(
         config,
         algorithm=USUAL,
         method=plain.Settings(),
         **more,
-        inner=dataclasses.replace(config.inner, steps=0, hessian="support"),
+        inner=dataclasses.replace(inner, steps=0, hessian="support"),
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
     )
 

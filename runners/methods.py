@@ -11,7 +11,7 @@ import numpy as np
 
 from rlmaml import algorithms
 from runners import baselines, cost, wording
-from runners.build import build
+from runners.budget import data_per_task
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.evaluate import evaluate
@@ -93,17 +93,6 @@ def compare(
         ),
     )
     return result
-
-
-def data_per_task(config: TrainConfig) -> int:
-    """Examples (or episodes) of one task in a meta-iteration."""
-    experiment = build(config)
-    plan = experiment.algorithm.plan
-    experiment.close()
-    if config.data == "episodes":
-        return config.episodes * (plan.steps * (1 + plan.own_hessian) + 1)
-    sets = plan.steps if plan.fresh_support else min(plan.steps, 1)
-    return config.examples.shots * (sets + plan.own_hessian) + config.examples.queries
 
 
 def _row(

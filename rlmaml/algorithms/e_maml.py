@@ -40,6 +40,7 @@ class EMAML(Method):
             if self.task_copies < 1:
                 raise ValueError(f"method.task_copies must be at least 1, got {self.task_copies}.")
 
+    needs_episodes = "labelled examples do not depend on the parameters, so there is no score term."
     no_own_hessian = (
         "it is the gradient of an adaptation that is differentiated on the data of the step itself."
     )
@@ -48,11 +49,6 @@ class EMAML(Method):
     def check(cls, setup: Setup) -> None:
         super().check(setup)
         copies = setup.settings.task_copies
-        if not setup.episodes:
-            raise ValueError(
-                "EMAML is for episodes: labelled examples do not depend on the parameters, so "
-                "there is no score term."
-            )
         if setup.inner.surrogate != "log-likelihood":
             raise ValueError(
                 f"inner.surrogate {setup.inner.surrogate} has in its Hessian how the inner data "

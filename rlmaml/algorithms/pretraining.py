@@ -43,9 +43,8 @@ class Pretraining(Method):
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
-        if config.preset in ("digits", "images"):
-            return {"method.classes": True}
-        return {}
+        classes = config.preset in ("digits", "images", "docstrings", "text")
+        return {"method.classes": True} if classes else {}
 
     @property
     def plan(self) -> Plan:

@@ -60,13 +60,12 @@ class ProMP(Method):
                 if not ok:
                     raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
 
+    needs_episodes = "labelled examples have no likelihood ratios."
     needs_optimiser = "it keeps its steps short by clipping and a KL penalty."
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         super().check(setup)
-        if not setup.episodes:
-            raise ValueError("ProMP is for episodes: labelled examples have no likelihood ratios.")
         if setup.inner.surrogate != "lvc":
             how = (
                 "does not correct for"

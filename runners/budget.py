@@ -1,0 +1,28 @@
+"""How much data a run learns from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlmaml import losses
+from rlmaml.method import Plan
+from runners.config import TrainConfig
+
+
+def plan(config: TrainConfig) -> Plan:
+    """What the run's method collects for a meta-update."""
+    given: dict[str, Any] = {}
+    if config.data == "examples":
+        given = {"inner_loss": losses.mse, "outer_loss": losses.mse}  # any will do
+    unused: Any = None  # the network has no part in it
+    method = config.method_class(unused, config.inner, config.outer_step, config.method, **given)
+    return method.plan
+
+
+def data_per_task(config: TrainConfig) -> int:
+    """Examples (per class, of a classification) or episodes of one task in a meta-iteration."""
+    its = plan(config)
+    if config.data == "episodes":
+        return config.episodes * (its.steps * (1 + its.own_hessian) + 1)
+    sets = its.steps if its.fresh_support else min(its.steps, 1)
+    return config.examples.shots * (sets + its.own_hessian) + config.examples.queries
