@@ -43,6 +43,8 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
     words = sys.argv[1:] if arguments is None else arguments
+    if os.getcwd() not in sys.path:  # methods of one's own, which the console script would not find
+        sys.path.append(os.getcwd())
     commands = {
         "train": _train,
         "evaluate": _evaluate,

@@ -26,7 +26,7 @@ def in_own_process(config: TrainConfig) -> dict[str, Any]:
     """`measure` in a fresh process, so that what ran before leaves no trace in its memory.
 
     Raises:
-        RuntimeError: the process failed; with what it said.
+        RuntimeError: the process failed; with the last that it said.
     """
     done = subprocess.run(
         [sys.executable, "-m", "runners.cost"],
@@ -36,7 +36,8 @@ def in_own_process(config: TrainConfig) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"Measuring {config.algorithm} failed: {done.stderr.strip()}")
+        said = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"Measuring {config.algorithm} failed: {''.join(said)}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
