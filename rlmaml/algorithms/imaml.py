@@ -64,7 +64,7 @@ class IMAML(Method):
         if config.data == "examples":
             usual["inner.steps"] = max(config.inner.steps, 10)
             if config.preset.startswith("sinusoid"):  # without the λ and α of cross entropy
-                usual |= {"inner.step_size": 0.005, "method.strength": 0.3}
+                usual |= {"inner.step_size": 0.005, "method.strength": 20.0}
         else:
             usual |= {"method.solver_steps": 5, "method.strength": 5.0}
         return usual
