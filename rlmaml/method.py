@@ -149,7 +149,7 @@ class Method:
     ) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
         self.config = inner or InnerConfig()
-        self.outer: Any = outer or (Optimiser() if self.needs_optimiser else TrustRegion())
+        self.outer: Any = outer or self.usual_outer(self.settings)
         self.episodes = inner_loss is None
         self.check(Setup(self.settings, self.config, self.outer, self.episodes))
         if inner_loss is not None and self.config.chooses_loss:
@@ -193,6 +193,11 @@ class Method:
                 f"inner.hessian separate does not go with {name}: {cls.no_own_hessian} Take "
                 "inner.hessian support."
             )
+
+    @classmethod
+    def usual_outer(cls, settings: Any) -> TrustRegion | Optimiser:
+        """The outer step where none is given, in Python."""
+        return Optimiser() if cls.needs_optimiser else TrustRegion()
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from rlmaml import tree
 from rlmaml.distributions import Categorical, Distribution, Gaussian
-from rlmaml.method import InnerConfig, Method, MethodSettings, Setup
+from rlmaml.method import Method, MethodSettings, Setup
 from rlmaml.optimisers import Optimiser
 from rlmaml.random import generator
 from rlmaml.trpo import TrustRegion
@@ -68,17 +68,9 @@ class BayesianMAML(Method):
                 if not ok:
                     raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
 
-    def __init__(
-        self,
-        policy: Policy,
-        inner: InnerConfig | None = None,
-        outer: TrustRegion | Optimiser | None = None,
-        settings: Any = None,
-        **options: Any,
-    ) -> None:
-        if outer is None and settings is not None and settings.loss == "chaser":
-            outer = Optimiser()
-        super().__init__(policy, inner, outer, settings, **options)
+    @classmethod
+    def usual_outer(cls, settings: Any) -> TrustRegion | Optimiser:
+        return Optimiser() if settings.loss == "chaser" else super().usual_outer(settings)
 
     @classmethod
     def check(cls, setup: Setup) -> None:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.method import InnerConfig, Method, MethodSettings, Setup
+from rlmaml.method import Method, MethodSettings, Setup
 from rlmaml.objective import Objective
 from rlmaml.optimisers import Optimiser
 from rlmaml.trpo import TrustRegion
@@ -42,7 +42,6 @@ from rlmaml.types import (
     Metrics,
     Params,
     Path,
-    Policy,
     State,
 )
 
@@ -81,15 +80,9 @@ class MAMLPlusPlus(Method):
 
     learns_step_sizes = True
 
-    def __init__(
-        self,
-        policy: Policy,
-        inner: InnerConfig | None = None,
-        outer: TrustRegion | Optimiser | None = None,
-        settings: Any = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(policy, inner, outer or Optimiser(), settings, **options)
+    @classmethod
+    def usual_outer(cls, settings: Any) -> Optimiser:
+        return Optimiser()
 
     @classmethod
     def check(cls, setup: Setup) -> None:
