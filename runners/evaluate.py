@@ -156,6 +156,7 @@ def evaluate(
         "train_env_steps": source.state["totals"]["env_steps"],
         "seconds": time.perf_counter() - began,
         "preset": config.preset,
+        "algorithm": config.algorithm,
         "versions": versions(),
     }
     write_json(folder.evaluation, result)

@@ -17,19 +17,22 @@ META, PLAIN = "meta-trained", "trained"
 
 
 def by_method(folders: list[RunFolder], configs: list[TrainConfig]) -> dict[str, list[RunFolder]]:
-    """The runs by method: by the settings in which they differ, the seed apart."""
+    """The runs by method: by their algorithm, and by the settings in which those of one algorithm
+    differ, the seed apart."""
     settings = [flat(config.to_dict()) for config in configs]
     ignored = {*RUN_FIELDS, "seed", "preset", "device", "sampling_device", "chunk_size"}
     ignored.remove("iterations")
-    differing = [
-        name
-        for name in settings[0]
-        if name not in ignored and any(other.get(name) != settings[0][name] for other in settings)
-    ]
+    several = len({config.algorithm for config in configs}) > 1
     methods: dict[str, list[RunFolder]] = {}
     for folder, setting in zip(folders, settings, strict=True):
-        label = ", ".join(f"{name} {setting.get(name)}" for name in differing)
-        label = label or (META if setting["inner.steps"] else PLAIN)
+        alike = [other for other in settings if other["algorithm"] == setting["algorithm"]]
+        words = [setting["algorithm"]] if several else []
+        words += [
+            f"{name} {value}"
+            for name, value in setting.items()
+            if name not in ignored and any(other.get(name) != value for other in alike)
+        ]
+        label = ", ".join(words) or (META if setting["inner.steps"] else PLAIN)
         methods.setdefault(label, []).append(folder)
     return methods
 

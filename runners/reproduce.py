@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -139,8 +140,14 @@ def origin(init: str) -> str:
 
 def _options(config: TrainConfig, preset: str) -> list[str]:
     """The options that make a preset the configuration, but for the seed."""
-    own, other = (flat(each.to_dict()) for each in (config, PRESETS[preset][1]))
-    words = []
+    default, words = PRESETS[preset][1], []
+    if config.algorithm != default.algorithm:  # it brings settings of its own, made for a length
+        words += ["--algorithm", config.algorithm]
+        if config.iterations != default.iterations:
+            words += ["--iterations", str(config.iterations)]
+            default = dataclasses.replace(default, iterations=config.iterations)
+        default = default.with_algorithm(config.algorithm)
+    own, other = (flat(each.to_dict()) for each in (config, default))
     for name, value in own.items():
         if name in _NOT_OPTIONS or value == other.get(name):
             continue

@@ -15,6 +15,7 @@ from rlmaml.random import Phase
 from runners import baselines, cli, evaluate, presets
 from runners.baselines import baseline_config
 from runners.compare import compare, table
+from runners.grouping import by_method
 from runners.runfolder import RunFolder
 from tests.runners.test_cli import TINY, learned, run, tiny
 
@@ -285,3 +286,19 @@ def test_an_oracle_adapts_to_no_plain_environment(seeds):
     place = baseline(seeds[0], "oracle")
     with pytest.raises(ValueError, match="other spaces"):
         rlmaml.load(place.path).adapt(gymnasium.make("envs:rlmaml/HalfCheetahDir-v0"))
+
+
+def test_runs_by_several_algorithms_are_named_by_them():
+    """And by what differs among those of one, not by what an algorithm has of its own."""
+    plain = presets.PRESETS["sinusoid"][1]
+    cavia = plain.with_algorithm("cavia")
+    wide = dataclasses.replace(cavia, method=dataclasses.replace(cavia.method, contexts=9))
+    configs = [plain, cavia, dataclasses.replace(cavia, seed=1), wide]
+    folders = [RunFolder(Path(name)) for name in "abcd"]
+    found = by_method(folders, configs)
+    assert found == {
+        "maml": [folders[0]],
+        "cavia, method.contexts 5": folders[1:3],
+        "cavia, method.contexts 9": [folders[3]],
+    }
+    assert list(by_method(folders[:1], configs[:1])) == ["meta-trained"]

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from runners import evaluate, options, presets, reproduce
+from runners import cli, evaluate, options, presets, reproduce
 from runners.config import changes
 from runners.runfolder import RunFolder
 
@@ -26,6 +26,21 @@ def test_commands_make_the_same_settings(preset, known):
     assert [change for change in changes(wanted, got.config) if "preset" not in change] == []
     assert got.config.iterations == wanted.iterations
     assert str(got.init) == "runs/y"
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"), [("sinusoid", "reptile"), ("digits", "maml++"), ("navigation", "promp")]
+)
+def test_the_command_of_a_run_by_another_method(preset, name):
+    """The method's usual settings come with it, and are not said again."""
+    words = ["--algorithm", name, "--iterations", "40"]
+    default = cli._with_method(presets.PRESETS[preset][1], words)
+    more = [*words, "--inner.step-size", "0.123"]
+    wanted = options.parse(
+        options.TrainOptions, options.TrainOptions(default), more, "train"
+    ).config
+    said = shlex.split(reproduce.train_command(wanted, "runs/x"))
+    assert said == ["rlmaml", "train", preset, *more, "--out", "runs/x"]
 
 
 def test_the_command_of_an_evaluation(runs):
