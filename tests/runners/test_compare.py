@@ -302,3 +302,17 @@ def test_runs_by_several_algorithms_are_named_by_them():
         "cavia, method.contexts 9": [folders[3]],
     }
     assert list(by_method(folders[:1], configs[:1])) == ["meta-trained"]
+
+
+def test_baselines_of_another_method_adapt_by_the_steps_of_the_preset():
+    plain = presets.PRESETS["sinusoid"][1]
+    cavia = plain.with_algorithm("cavia")  # whose steps are of another size
+    found = baseline_config(cavia, "pretrained")
+    assert (found.algorithm, found.inner.steps) == ("maml", 0)
+    assert found.inner.step_size == plain.inner.step_size != cavia.inner.step_size
+    assert found.iterations == 2 * cavia.iterations
+    reptile = plain.with_algorithm("reptile")  # five times ten examples, and ten
+    without = dataclasses.replace(reptile.optimiser, schedule=None, schedule_kwargs={})
+    reptile = dataclasses.replace(reptile, optimiser=without)
+    assert baseline_config(reptile, "pretrained").iterations == 6 * reptile.iterations
+    assert baseline_config(cavia, "random") == dataclasses.replace(cavia, iterations=0)
