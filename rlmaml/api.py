@@ -27,11 +27,13 @@ from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.method import InnerConfig, Method
 from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.optimisers import Optimiser
 from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig, Normaliser, RolloutSampler, action_filter, encoder
 from rlmaml.tasks import TasksAsTheyAre, as_they_are
 from rlmaml.text import TextConfig
-from rlmaml.types import Episodes, Examples, Params, Policy, Referenced
+from rlmaml.trpo import TrustRegion
+from rlmaml.types import Episodes, Examples, Meta, Params, Policy, Referenced
 
 
 def load(run: str | Path, *, checkpoint: str | Path | None = None) -> Learner:
@@ -67,7 +69,14 @@ class Learner:
         self._kind = algorithms.method(now.get("algorithm", next(iter(algorithms.TABLE))))
         self._settings = from_dict(self._kind.Settings, now.get("method", {}))
         self._inner = replace(from_dict(InnerConfig, now["inner"]), hessian="support")
+        self._outer = self._outer_step()
         self._network = from_dict(PolicyConfig, self.config["policy"])
+
+    def _outer_step(self) -> TrustRegion | Optimiser:
+        """As in training: a method may refuse another."""
+        if self.config.get("outer") == "optimiser":
+            return from_dict(Optimiser, self.config["optimiser"])
+        return replace(from_dict(TrustRegion, self.config["trust_region"]), fisher_fraction=1.0)
 
     @property
     def supervised(self) -> bool:
@@ -128,7 +137,7 @@ class Learner:
         if steps is not None:
             inner = replace(inner, steps=steps)
         if step_size is not None:
-            if self._kind.learns_step_sizes:
+            if self._kind.learns_step_sizes(self._settings):
                 raise ValueError(
                     f"step_size {step_size} would not replace the step sizes that "
                     f"{self._kind.__name__} has learned: leave it out."
@@ -168,9 +177,9 @@ class Learner:
         observations, actions = copies.single_observation_space, copies.single_action_space
         module = models.policy_for(encoder(observations)[1], actions, self._network)
         method = self._kind(
-            models.functional(module), self._as_trained(inner), settings=self._settings
+            models.functional(module), self._as_trained(inner), self._outer, self._settings
         )
-        self._check_shapes(module, method)
+        meta = self._fitted(module, method)
         sampler = RolloutSampler(
             copies,
             method.policy,
@@ -183,14 +192,14 @@ class Learner:
         batch = collect(
             sampler,
             method.inner,
-            self.meta,
+            meta,
             task,
             steps=inner.steps,
             key=(seed, 0, Phase.EVALUATION_ROLLOUT),
             query=False,
         )
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
-        adapted = _finite(adapt(method.inner, self.meta, support)[-1], inner)
+        adapted = _finite(adapt(method.inner, meta, support)[-1], inner)
         module = _acting(method, adapted, module)
         return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
 
@@ -222,13 +231,14 @@ class Learner:
         method = self._kind(
             models.functional(module),
             self._as_trained(inner),
-            settings=self._settings,
+            self._outer,
+            self._settings,
             inner_loss=loss,
             outer_loss=loss,
         )
-        self._check_shapes(module, method)
+        meta = self._fitted(module, method)
         support = Examples(inputs, labels)
-        adapted = adapt(method.inner, self.meta, (support,) * inner.steps)[-1]
+        adapted = adapt(method.inner, meta, (support,) * inner.steps)[-1]
         by_support = isinstance(module, models.ConvClassifier) and conv.batch_norm == "support"
         module = _acting(method, _finite(adapted, inner), module)
         return Predictor(module, inputs if by_support else None, self._num_tokens())
@@ -253,20 +263,14 @@ class Learner:
             return gymnasium.spaces.Discrete(size)
         return gymnasium.spaces.Box(-np.inf, np.inf, (size,))
 
-    def _check_shapes(self, module: nn.Module, method: Method) -> None:
-        built, stored = (
-            {
-                f"{group}/{name}": tuple(value.shape)
-                for group, part in meta.items()
-                for name, value in part.items()
-            }
-            for meta in (method.begin(models.parameters(module)), self.meta)
-        )
-        if built != stored:
+    def _fitted(self, module: nn.Module, method: Method) -> Meta:
+        """The meta-parameters as the method has them for a network."""
+        try:
+            return checkpoints.fitted(self.meta, method.begin(models.parameters(module)))
+        except ValueError as problem:
             raise ValueError(
-                f"{self.path} was trained on other spaces: its network has parameters {stored}, "
-                f"but what it is to adapt to needs {built}."
-            )
+                f"{self.path} was trained on other spaces: its parameters {problem}."
+            ) from problem
 
 
 class AdaptedPolicy:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 
+from rlmaml import tree
 from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
@@ -122,6 +123,32 @@ def load(place: Path) -> Checkpoint:
         group, _, rest = name.partition("/")
         meta.setdefault(group, {})[rest] = value
     return Checkpoint(iteration, meta, state, config)
+
+
+def fitted(loaded: Meta, built: Meta) -> Meta:
+    """Loaded meta-parameters on the device of the built ones, if their shapes agree.
+
+    In the order of the built ones, because a checkpoint file sorts them by name, and with their
+    groups, because it has none that is empty.
+
+    Raises:
+        ValueError: they do not agree; with both.
+    """
+    shapes = [
+        {
+            f"{group}/{name}": tuple(value.shape)
+            for group, part in meta.items()
+            for name, value in part.items()
+        }
+        for meta in (loaded, built)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"have shapes {shapes[0]}, but {shapes[1]} are needed")
+    device = tree.leaves(built)[0].device
+    return {
+        group: {name: loaded[group][name].to(device) for name in part}
+        for group, part in built.items()
+    }
 
 
 def locate(path: Path, which: Path | None = None) -> Path:

@@ -76,6 +76,13 @@ class MethodSettings:
     """What a method can be told beside the inner loop and the outer step: nothing, here."""
 
 
+NO_OWN_HESSIAN = (
+    "the derivative of a step by its learned size is the gradient that it went down, and data of "
+    "their own would put another in its place."
+)
+"""Why methods that learn step sizes take no `inner.hessian separate`."""
+
+
 class Setup(NamedTuple):
     """What a method is to be used with, for `Method.check` to refuse."""
 
@@ -130,8 +137,6 @@ class Method:
     """Why the method cannot learn from labelled examples; empty if it can."""
     no_own_hessian: ClassVar[str] = ""
     """Why `inner.hessian separate` makes no sense; empty if it does."""
-    learns_step_sizes: ClassVar[bool] = False
-    """Whether `inner.step_size` is only where the step sizes begin."""
     starts_from: ClassVar[str] = ""
     """The method whose run this one is to start from (`--init`); empty if from scratch."""
 
@@ -183,7 +188,7 @@ class Method:
                 f"{name} takes no trust region: {cls.needs_optimiser} Take outer optimiser (in "
                 "Python, outer=Optimiser())."
             )
-        if setup.inner.later_step_size is not None and cls.learns_step_sizes:
+        if setup.inner.later_step_size is not None and cls.learns_step_sizes(setup.settings):
             raise ValueError(
                 f"inner.later_step_size {setup.inner.later_step_size} does not go with {name}, "
                 "which learns its step sizes from inner.step_size on: leave it out."
@@ -193,6 +198,11 @@ class Method:
                 f"inner.hessian separate does not go with {name}: {cls.no_own_hessian} Take "
                 "inner.hessian support."
             )
+
+    @classmethod
+    def learns_step_sizes(cls, settings: Any) -> bool:
+        """Whether `inner.step_size` is only where the step sizes begin."""
+        return False
 
     @classmethod
     def usual_outer(cls, settings: Any) -> TrustRegion | Optimiser:
@@ -241,10 +251,19 @@ class Method:
             built: those of `begin`.
 
         Returns:
-            What is in both from `loaded`, the rest from `built`. Whether shapes are those of
-            `built` is not checked here.
+            "params" from `loaded`; of other groups what has the same name and shape in both, and
+            the rest from `built`. Whether "params" are those of `built` is not checked here.
         """
-        return built | {group: part for group, part in loaded.items() if group in built}
+
+        def taken(group: str, name: str, value: Tensor) -> Tensor:
+            found = loaded.get(group, {}).get(name, value)
+            return found if found.shape == value.shape else value
+
+        same = {
+            group: {name: taken(group, name, value) for name, value in part.items()}
+            for group, part in built.items()
+        }
+        return same | {"params": loaded["params"]}
 
     @property
     def plan(self) -> Plan:

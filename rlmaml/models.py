@@ -292,9 +292,15 @@ def layers(params: Iterable[str]) -> list[str]:
     if len({re.sub(r"\d+", "#", layer) for layer in found}) != 1:
         raise ValueError(
             f"The names of the parameters ({', '.join(params)}) do not tell which layer is the "
-            "first and which the last: name the parameters that are meant (method.adapts)."
+            "first and which the last: name the parameters that are meant in the method's settings."
         )
     return sorted(found, key=lambda layer: [int(part) for part in re.findall(r"\d+", layer)])
+
+
+def unit_axis(name: str) -> int:
+    """The axis of a parameter along which its units lie: of embeddings of words and places the
+    last, of weights (and of a norm's scales) the first."""
+    return -1 if name in ("words.weight", "places") else 0
 
 
 def head(params: Iterable[str], prefixes: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -79,6 +79,12 @@ class Optimiser:
         if live.schedule is None:
             return
         for done in range(iterations):
+            if not live.learning_rate > 0:
+                raise ValueError(
+                    f"optimiser.schedule {self.schedule} with {self.schedule_kwargs} has brought "
+                    f"the learning rate to 0 after {done} of {iterations} iterations: nothing more "
+                    "would be learned."
+                )
             try:
                 live.optimiser.step()
                 live.schedule.step()

@@ -103,25 +103,29 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     `pretrained` and `oracle` have as many episodes (or examples) as the run, whose meta-iterations
     need some for their inner steps: so many more iterations, or, where the learning rate has a
     schedule, which is made for a number of them, so many more tasks an iteration. They adapt by
-    gradient steps, whatever the run's method, of the size that its preset has.
+    gradient steps, whatever the run's method, and where it is another than the usual one, these
+    and the outer steps are of the sizes that the preset has.
     """
     if name == "random":
         return dataclasses.replace(config, iterations=0)
+    own = config
+    if config.algorithm != USUAL and config.preset in PRESETS:  # its steps are of other sizes
+        own = PRESETS[config.preset][1]
     query = config.episodes if config.data == "episodes" else config.examples.queries
     cost = Fraction(data_per_task(config), query)
     more = {"iterations": math.ceil(config.iterations * cost)}
-    if config.outer == "optimiser" and config.optimiser.schedule is not None:
+    if own.outer == "optimiser" and own.optimiser.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
     plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
-    inner = config.inner
-    if config.algorithm != USUAL and config.preset in PRESETS:  # α of other steps is not theirs
-        inner = PRESETS[config.preset][1].inner
     return dataclasses.replace(
         config,
         algorithm=USUAL,
         method=plain.Settings(),
         **more,
-        inner=dataclasses.replace(inner, steps=0, hessian="support"),
+        inner=dataclasses.replace(own.inner, steps=0, hessian="support"),
+        outer=own.outer,
+        optimiser=own.optimiser,
+        trust_region=own.trust_region,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
     )
 

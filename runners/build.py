@@ -108,13 +108,14 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
             raise UsageError(str(problem)) from problem
         model, algorithm = made()
     conv = isinstance(model, models.ConvClassifier)
+    fresh = training and algorithm.plan.fresh_support  # a new task has one set of shots
     try:
         sampler = ExampleSampler(
             family,
             shots=config.examples.shots,
             queries=config.examples.queries,
             own_hessian=algorithm.plan.own_hessian,
-            fresh_support=algorithm.plan.steps if algorithm.plan.fresh_support else 0,
+            fresh_support=algorithm.plan.steps if fresh else 0,
             reference=conv and config.conv.batch_norm == "support",
             device=device,
         )
@@ -127,7 +128,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
         if classification
         else {"mse": of_policy},
         chunk_size=config.chunk_size,
-        fresh_support=algorithm.plan.fresh_support,
+        fresh_support=fresh,
         note=f"{config.conv.batch_norm} batch norm" if conv else "",
     )
     _try_one(family, loss(models.functional(model)), models.parameters(model))

@@ -83,11 +83,10 @@ def _train(words: list[str]) -> None:
         print(USAGE)
         return _list([])
     name = None if words[0].startswith("-") else words[0]
+    given, command = words[1:] if name else words, f"train {name or ''}"
     default = _default_config(name, _value_of(words, "--resume"))
-    default = _with_method(default, words)
-    options = parse(
-        TrainOptions, TrainOptions(default), words[1:] if name else words, f"train {name or ''}"
-    )
+    default = _with_method(default, given, command)
+    options = parse(TrainOptions, TrainOptions(default), given, command)
     from runners import train
     from runners.runfolder import RunFolder
 
@@ -132,17 +131,22 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
     return stored
 
 
-def _with_method(config: TrainConfig, words: list[str]) -> TrainConfig:
-    """The method chosen on the command line comes with settings of its own, and with what it
-    usually has different; all that before options are read, so that those have the last word."""
+def _with_method(config: TrainConfig, words: list[str], command: str) -> TrainConfig:
+    """What the options on the command line change where a method is chosen there.
+
+    A method has settings of its own and brings what it usually has different, some of it made for
+    the run's length, step sizes and so on. So options are read twice: to know what it is for, and
+    then for what they have to say about the result.
+    """
     name = _value_of(words, "--algorithm")
     if name in (None, config.algorithm) or _value_of(words, "--resume") is not None:
         return config
-    iterations = _value_of(words, "--iterations")  # schedules are made for them
     try:
-        if iterations is not None and iterations.isdigit():
-            config = dataclasses.replace(config, iterations=int(iterations))
-        return config.with_algorithm(name)
+        first = config.with_algorithm(name)
+        given = parse(TrainOptions, TrainOptions(first), words, command).config
+        told = first.differing(given)
+        told = {option: value for option, value in told.items() if not option.startswith("method")}
+        return config.changed(told).with_algorithm(name, given.method)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
 

@@ -183,22 +183,50 @@ class TrainConfig:
     def method_class(self) -> type[Method]:
         return algorithms.method(self.algorithm)
 
-    def with_algorithm(self, name: str) -> TrainConfig:
+    def with_algorithm(self, name: str, settings: MethodSettings | None = None) -> TrainConfig:
         """The same run by another method, with what that method usually has different.
+
+        Args:
+            name: of the method.
+            settings: its own; as they are by default if None.
 
         Raises:
             ValueError: there is no such method, or it does not go with the rest.
         """
         kind = algorithms.method(name)
-        changed: dict[str, Any] = {"algorithm": name, "method": kind.Settings()}
-        for option, value in kind.usual(self).items():
-            group, _, member = option.rpartition(".")
-            if group:
-                part = changed.get(group, getattr(self, group))
-                changed[group] = dataclasses.replace(part, **{member: value})
-            else:
-                changed[option] = value
-        return dataclasses.replace(self, **changed)
+        own = {"algorithm": name, "method": settings or kind.Settings()}
+        return self.changed(own | kind.usual(self))
+
+    def changed(self, options: dict[str, Any]) -> TrainConfig:
+        """The configuration with other values for some options, by name (`inner.steps`).
+
+        Raises:
+            ValueError: they do not go together.
+        """
+        values = {name: value for name, value in options.items() if "." not in name}
+        parts: dict[str, dict[str, Any]] = {}
+        for option in options.keys() - values.keys():
+            group, _, member = option.partition(".")
+            parts.setdefault(group, {})[member] = options[option]
+        for group, members in parts.items():  # all at once, since each may need the others
+            part = values.get(group, getattr(self, group))
+            values[group] = dataclasses.replace(part, **members)
+        return dataclasses.replace(self, **values)
+
+    def differing(self, other: TrainConfig) -> dict[str, Any]:
+        """The options in which another configuration differs, with its values."""
+        found: dict[str, Any] = {}
+        for each in dataclasses.fields(self):
+            mine, theirs = (getattr(config, each.name) for config in (self, other))
+            if dataclasses.is_dataclass(mine) and type(mine) is type(theirs):
+                found |= {
+                    f"{each.name}.{part.name}": getattr(theirs, part.name)
+                    for part in dataclasses.fields(mine)
+                    if getattr(mine, part.name) != getattr(theirs, part.name)
+                }
+            elif mine != theirs:
+                found[each.name] = theirs
+        return found
 
     @property
     def outer_step(self) -> TrustRegion | Optimiser:

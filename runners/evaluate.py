@@ -85,7 +85,7 @@ def evaluate(
     check_least(0, steps=steps, seed=seed)
     if deterministic and supervised:
         raise UsageError("--deterministic is of episodes, and the run learned from examples.")
-    if step_size is not None and config.method_class.learns_step_sizes:
+    if step_size is not None and config.method_class.learns_step_sizes(config.method):
         raise UsageError(
             f"--step-size would not replace the step sizes that {config.algorithm} has learned: "
             "leave it out."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def compare(
 
     A method is trained with the settings that it usually has there (`Method.usual`), for as many
     meta-iterations as have the same number of examples (or episodes) as `config.iterations` of the
-    usual method. One that starts from another's run gives half of them to that. What is trained is
-    kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.
+    usual method. One that starts from another's run gives half of the data to that. What is trained
+    is kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.
 
     Args:
         config: the problem, with the usual method.
@@ -63,17 +64,18 @@ def compare(
     budget = config.iterations * data_per_task(config)
     rows: dict[str, Any] = {}
     for name, its in chosen.items():
-        iterations = max(1, round(budget / data_per_task(its)))
-        # Again, because schedules are made for a number of iterations.
-        its = dataclasses.replace(config, iterations=iterations).with_algorithm(name)
-        rows[name] = _row(its, out / name.replace(":", "-"), seeds, tasks, quiet)
+        first = its.method_class.starts_from
+        share = Fraction(budget, 2 if first else 1)
+        before = _for_budget(config, first, share) if first else None
+        its = _for_budget(config, name, share)
+        rows[name] = _row(its, before, out / name.replace(":", "-"), seeds, tasks, quiet)
         print(f"{name}: {_cells(rows[name], rows[name]['metric'])}", file=sys.stderr, flush=True)
-    first = next(iter(rows.values()))
+    any_row = next(iter(rows.values()))
     result = {
         "preset": config.preset,
-        "metric": first["metric"],
-        "steps": first["steps"],
-        "tasks": first["tasks"],
+        "metric": any_row["metric"],
+        "steps": any_row["steps"],
+        "tasks": any_row["tasks"],
         "seeds": list(seeds),
         "data_per_task_and_iteration": data_per_task(config),
         "iterations": config.iterations,
@@ -95,23 +97,32 @@ def compare(
     return result
 
 
+def _for_budget(config: TrainConfig, name: str, data: Fraction) -> TrainConfig:
+    """The run by a method that is as long as to draw so many examples (or episodes) a task."""
+    iterations = max(1, round(data / data_per_task(config.with_algorithm(name))))
+    # Chosen again, because schedules are made for a number of iterations.
+    return dataclasses.replace(config, iterations=iterations).with_algorithm(name)
+
+
 def _row(
-    config: TrainConfig, place: Path, seeds: tuple[int, ...], tasks: int | None, quiet: bool
+    config: TrainConfig,
+    before: TrainConfig | None,
+    place: Path,
+    seeds: tuple[int, ...],
+    tasks: int | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """One method: trained and evaluated for every seed, timed for the first."""
     steps = STEPS[config.data]
     results, scores, seconds = [], [], []
-    starts_from = config.method_class.starts_from
-    if starts_from:
-        config = dataclasses.replace(config, iterations=max(1, config.iterations // 2))
     for seed in seeds:
         folder = RunFolder(place / f"seed-{seed}")
         its = dataclasses.replace(config, seed=seed)
         init = None
-        if starts_from:
-            before = its.with_algorithm(starts_from)
-            init = RunFolder(place / f"seed-{seed}-{starts_from}")
-            baselines.trained(baselines.prepared(init, before), quiet=quiet)
+        if before is not None:
+            init = RunFolder(place / f"seed-{seed}-{before.algorithm}")
+            start = dataclasses.replace(before, seed=seed)
+            baselines.trained(baselines.prepared(init, start), quiet=quiet)
         baselines.trained(baselines.prepared(folder, its), init=init and init.path, quiet=quiet)
         result = evaluate(folder, tasks=tasks, steps=max(steps), quiet=quiet)
         results.append(result)
@@ -129,6 +140,7 @@ def _row(
         "ci95": (1.96 * spread / np.sqrt(len(varying))).tolist(),
         "per_seed": per_task.mean(1).tolist(),
         "iterations": config.iterations,
+        "iterations_before": 0 if before is None else before.iterations,
         "training_seconds": seconds,
         "inner_steps": config.inner.steps,
         **cost.in_own_process(config),

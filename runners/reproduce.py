@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shlex
@@ -140,19 +139,22 @@ def origin(init: str) -> str:
 
 def _options(config: TrainConfig, preset: str) -> list[str]:
     """The options that make a preset the configuration, but for the seed."""
-    default, words = PRESETS[preset][1], []
-    if config.algorithm != default.algorithm:  # it brings settings of its own, made for a length
-        words += ["--algorithm", config.algorithm]
-        if config.iterations != default.iterations:
-            words += ["--iterations", str(config.iterations)]
-            default = dataclasses.replace(default, iterations=config.iterations)
-        default = default.with_algorithm(config.algorithm)
-    own, other = (flat(each.to_dict()) for each in (config, default))
-    for name, value in own.items():
-        if name in _NOT_OPTIONS or value == other.get(name):
-            continue
-        words.append(f"--{name.replace('_', '-')}")
-        words += map(_shown, value) if isinstance(value, list) else [_shown(value)]
+    default = PRESETS[preset][1]
+    if config.algorithm == default.algorithm:
+        return _words(default.differing(config))
+    options: dict[str, Any] = {"algorithm": config.algorithm}
+    if config.iterations != default.iterations:  # what the method brings is made for them
+        options["iterations"] = config.iterations
+        default = default.changed({"iterations": config.iterations})
+    return _words(options | default.with_algorithm(config.algorithm).differing(config))
+
+
+def _words(options: dict[str, Any]) -> list[str]:
+    words = []
+    for name, value in options.items():
+        if name not in _NOT_OPTIONS:
+            words.append(f"--{name.replace('_', '-')}")
+            words += map(_shown, value) if isinstance(value, tuple) else [_shown(value)]
     return words
 
 
@@ -160,4 +162,4 @@ def _shown(value: Any) -> str:
     """As the command line takes it."""
     if isinstance(value, dict):
         return json.dumps(value)
-    return " ".join(map(_shown, value)) if isinstance(value, list) else str(value)
+    return " ".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)

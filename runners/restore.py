@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import rlmaml
-from rlmaml import Learner, checkpoint, tree
+from rlmaml import Learner, checkpoint
 from rlmaml.checkpoint import Checkpoint, CheckpointError
 from rlmaml.method import Method
 from rlmaml.types import Meta, State
@@ -46,25 +46,13 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     Raises:
         UsageError: they do not.
     """
-    shapes = [
-        {
-            f"{group}/{name}": tuple(value.shape)
-            for group, part in meta.items()
-            for name, value in part.items()
-        }
-        for meta in (loaded, built)
-    ]
-    if shapes[0] != shapes[1]:
+    try:
+        return checkpoint.fitted(loaded, built)
+    except ValueError as problem:
         raise UsageError(
-            f"The parameters in {path} have shapes {shapes[0]}, but this configuration's model "
-            f"has {shapes[1]}: use the same network settings and environment spaces."
-        )
-    device = tree.leaves(built)[0].device
-    # The order of the built parameters, because a checkpoint file sorts them by name.
-    return {
-        group: {name: loaded[group][name].to(device) for name in part}
-        for group, part in built.items()
-    }
+            f"The parameters in {path} {problem}: use the same network settings and environment "
+            "spaces, and a method that learns the same."
+        ) from problem
 
 
 def taken_over(method: Method, loaded: Meta, built: Meta, path: Path) -> Meta:

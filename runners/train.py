@@ -59,10 +59,7 @@ def train(
     experiment = build(config)
     state = _begin(experiment)
     if init is not None:
-        start = read_checkpoint(init)
-        method = experiment.algorithm
-        state = method.restore(taken_over(method, start.meta, state.meta, init))
-        restore_normaliser(experiment, start, init)
+        state = _started(config, experiment, state, init)
     validator = Validator(config) if config.validation_tasks else None
     folder.create(config, init=init)
     _run(config, folder, experiment, state, validator, done=0, totals=Totals(), quiet=quiet)
@@ -95,6 +92,8 @@ def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> Ru
         kept = start.state["totals"]
         totals = Totals(**{name: kept[name] for name in vars(totals) if name in kept})
         done = start.iteration
+    elif (init := folder.read_origin()["init"]) is not None:
+        state = _started(config, experiment, state, Path(init))
     if done > config.iterations:
         raise UsageError(
             f"{folder.path} has {done} iterations already: --iterations {config.iterations} would "
@@ -135,6 +134,16 @@ def _begin(experiment: Experiment) -> State:
         return method.restore(meta)
     except ValueError as problem:  # Muon, for one, takes matrices alone
         raise UsageError(f"The outer step does not take these parameters: {problem}") from problem
+
+
+def _started(config: TrainConfig, experiment: Experiment, state: State, init: Path) -> State:
+    """The state with what a run left of its parameters (`--init`)."""
+    start, method = read_checkpoint(init), experiment.algorithm
+    if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
+        check_data(experiment, start, init)
+    state = method.restore(taken_over(method, start.meta, state.meta, init))
+    restore_normaliser(experiment, start, init)
+    return state
 
 
 class Totals:

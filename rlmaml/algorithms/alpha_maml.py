@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.optimisers import Live, Optimiser
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
@@ -46,7 +46,11 @@ class AlphaMAML(Method):
                     )
 
     needs_optimiser = "it has no learning rate to tune."
-    learns_step_sizes = True
+    no_own_hessian = NO_OWN_HESSIAN
+
+    @classmethod
+    def learns_step_sizes(cls, settings: Any) -> bool:
+        return True
 
     @classmethod
     def check(cls, setup: Setup) -> None:

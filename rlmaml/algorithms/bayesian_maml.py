@@ -146,6 +146,15 @@ class BayesianMAML(Method):
             stacked[name] = torch.stack([flat, *others]).view(-1, *leaf.shape)
         return {"params": stacked}
 
+    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+        """A run of another method has one network, and its particles are made as ever."""
+        plain = self.particles(built["params"])[0]
+        single = all(
+            name in plain and leaf.shape == plain[name].shape
+            for name, leaf in loaded["params"].items()
+        )
+        return super().take_over(self.begin(loaded["params"]) if single else loaded, built)
+
     @property
     def count(self) -> int:
         """M."""

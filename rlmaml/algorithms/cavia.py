@@ -59,6 +59,8 @@ class CAVIA(Method):
         V is drawn as a first layer's weights are (Glorot and Bengio 2010), by the initial
         parameters, so that a run's seed decides it.
         """
+        if CONTEXT in params:
+            raise ValueError(f"The network has a parameter {CONTEXT}, CAVIA's own name: rename it.")
         names = self.settings.shifts or entry(params)
         count = self.settings.contexts
         drawn = b"".join(value.detach().cpu().numpy().tobytes() for value in params.values())
@@ -86,7 +88,11 @@ class CAVIA(Method):
 
     def network(self, params: Params) -> Params:
         """The network with V c in it."""
-        plain = {name: value for name, value in params.items() if not name.startswith(CONTEXT)}
+        plain = {
+            name: value
+            for name, value in params.items()
+            if name != CONTEXT and not name.startswith(ENTRY)
+        }
         shifts: dict[str, Tensor] = {
             name: plain[name] + params[ENTRY + name] @ params[CONTEXT]
             for name in plain

@@ -39,8 +39,8 @@ class IMAML(Method):
         """Gradient steps that make an inner step, on the same data."""
 
         def __post_init__(self) -> None:
-            for name, least in (("strength", 0), ("cg_iterations", 0), ("solver_steps", 0)):
-                if not getattr(self, name) > least:
+            for name in ("strength", "cg_iterations", "solver_steps"):
+                if not getattr(self, name) > 0:
                     raise ValueError(f"method.{name} must be positive, got {getattr(self, name)}.")
 
     needs_optimiser = (
@@ -57,17 +57,30 @@ class IMAML(Method):
                 "inner.later_step_size is not used by IMAML, whose steps solve one problem: leave "
                 "it out."
             )
+        if setup.inner.step_size * setup.settings.strength >= 2:
+            raise ValueError(
+                f"inner.step_size {setup.inner.step_size} times method.strength "
+                f"{setup.settings.strength} must be below 2: steps down the proximal term alone "
+                "would already run away."
+            )
+        if setup.episodes and setup.inner.surrogate == "log-likelihood":
+            raise ValueError(
+                "The solver leaves the parameters that sampled, and its Hessian is taken where it "
+                "arrives, which inner.surrogate log-likelihood does not correct for. Take "
+                "inner.surrogate lvc or dice."
+            )
 
     @classmethod
     def usual(cls, config: Any) -> dict[str, Any]:
         usual = super().usual(config)
         if config.data == "examples":
             usual["inner.steps"] = max(config.inner.steps, 10)
-            if config.preset.startswith("sinusoid"):  # without the λ and α of cross entropy
-                usual |= {"inner.step_size": 0.005, "method.strength": 20.0}
+            strength = 20.0 if config.preset.startswith("sinusoid") else cls.Settings.strength
         else:
-            usual |= {"method.solver_steps": 5, "method.strength": 5.0}
-        return usual
+            strength, usual["method.solver_steps"] = 5.0, 5
+        # So that the solver is stable in all directions of less curvature than 3 λ.
+        size = min(config.inner.step_size / 2, 0.5 / strength)
+        return usual | {"method.strength": strength, "inner.step_size": size}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

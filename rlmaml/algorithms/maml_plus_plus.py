@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective
 from rlmaml.optimisers import Optimiser
 from rlmaml.trpo import TrustRegion
@@ -56,7 +56,8 @@ class MAMLPlusPlus(Method):
         training take the last one's."""
         multi_step_iterations: int = 0
         """Meta-iterations over which the outer loss moves from all steps to the last; 0 is off.
-        Of episodes, φ_k is measured on those that it sampled for the next step."""
+        Of episodes, φ_k is measured on those that it sampled for the next step, with the advantages
+        of inner steps: give both kinds of advantages the same settings."""
         first_order_iterations: int = 0
         """Meta-iterations at the beginning with first-order derivatives; 0 is off."""
         cosine_iterations: int = 0
@@ -78,7 +79,11 @@ class MAMLPlusPlus(Method):
                     f"{self.minimum_learning_rate}."
                 )
 
-    learns_step_sizes = True
+    no_own_hessian = NO_OWN_HESSIAN
+
+    @classmethod
+    def learns_step_sizes(cls, settings: Any) -> bool:
+        return settings.learn_step_sizes
 
     @classmethod
     def usual_outer(cls, settings: Any) -> Optimiser:
@@ -116,10 +121,8 @@ class MAMLPlusPlus(Method):
             "method.first_order_iterations": config.iterations // 10,
             "method.per_step_norm": config.preset in ("digits", "images"),
         }
-        steps = config.inner.steps
         if config.data == "examples":
-            usual["inner.steps"] = steps = 5
-        if steps > 1:
+            usual["inner.steps"] = 5
             usual["method.multi_step_iterations"] = config.iterations * 15 // 100
         if config.outer == "optimiser":
             usual["method.cosine_iterations"] = config.iterations
@@ -143,6 +146,12 @@ class MAMLPlusPlus(Method):
             meta["rates"] = tree.map(lambda value: value.new_full((steps,), size), adapted)
         return meta
 
+    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+        """A run of another method has the parameters of norms among the others."""
+        if "norms" in built and "norms" not in loaded:
+            loaded = {**loaded, **self.begin(loaded["params"])}
+        return super().take_over(loaded, built)
+
     def start(self, meta: Meta) -> Params:
         return meta["params"] | of_step(meta.get("norms", {}), 0)
 
@@ -154,7 +163,8 @@ class MAMLPlusPlus(Method):
         params = params | norms
         at = tree.map(lambda p: p.detach(), params) if first_order else params
         gradient: Any = torch.func.grad(self.inner_loss)(at, data)
-        size = self.config.step_size
+        later = self.config.later_step_size
+        size = self.config.step_size if k == 0 or later is None else later
         return {
             name: p if name in norms else p - rates.get(name, size) * gradient[name]
             for name, p in params.items()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.method import Method, MethodSettings
+from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings
 from rlmaml.types import Data, Meta, Params
 
 
@@ -36,7 +36,11 @@ class MetaSGD(Method):
                     f"method.spread must be at least 0 and below 1, got {self.spread}."
                 )
 
-    learns_step_sizes = True
+    no_own_hessian = NO_OWN_HESSIAN
+
+    @classmethod
+    def learns_step_sizes(cls, settings: Any) -> bool:
+        return True
 
     def begin(self, params: Params) -> Meta:
         rng = torch.Generator().manual_seed(self.settings.seed)

@@ -41,7 +41,7 @@ class MetaTransfer(Method):
         return {}
 
     def begin(self, params: Params) -> Meta:
-        """{"params": trunk and head, "scale": [out] of weights, "shift": of biases}."""
+        """{"params": trunk and head, "scale": [units] of weights, "shift": of biases}."""
         head = set(self.adapts(params))
         trunk = {name: value for name, value in params.items() if name not in head}
         if not trunk:
@@ -54,7 +54,7 @@ class MetaTransfer(Method):
             if name.rpartition(".")[2] == "bias":
                 shift[name] = torch.zeros_like(value)
             else:
-                scale[name] = value.new_ones(value.shape[:1])
+                scale[name] = value.new_ones(value.shape[models.unit_axis(name)])
         return {"params": params, "scale": scale, "shift": shift}
 
     def take_over(self, loaded: Meta, built: Meta) -> Meta:
@@ -72,7 +72,9 @@ class MetaTransfer(Method):
         def acting(name: str, value: Tensor) -> Tensor:
             if name in scale:
                 factor = scale[name]
-                return value.detach() * factor.view(*factor.shape, *(1,) * (value.ndim - 1))
+                shape = [1] * value.ndim
+                shape[models.unit_axis(name)] = len(factor)
+                return value.detach() * factor.view(shape)
             return value.detach() + shift[name] if name in shift else value
 
         return {name: acting(name, value) for name, value in meta["params"].items()}

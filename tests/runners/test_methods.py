@@ -59,9 +59,9 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     assert rows["maml"]["iterations"] == 18  # 9 examples each
     assert rows["reptile"]["iterations"] == round(18 * 9 / (5 * 4 + 5))
     assert rows["reptile"]["config"]["optimiser"]["schedule_kwargs"]["total_iters"] == 6
-    assert rows["meta-transfer"]["iterations"] == 9  # and as many to start from
+    assert rows["meta-transfer"]["iterations"] == 9  # half the data
     start = RunFolder(out / "meta-transfer" / "seed-0-pretraining")
-    assert start.read_config().iterations == 9
+    assert start.read_config().iterations == rows["meta-transfer"]["iterations_before"] == 16
     assert RunFolder(out / "meta-transfer" / "seed-0").read_origin()["init"] == str(start.path)
     for name, row in rows.items():
         stored = json.loads((out / name / "seed-0" / "evaluation.json").read_text())

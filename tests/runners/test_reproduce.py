@@ -34,8 +34,8 @@ def test_commands_make_the_same_settings(preset, known):
 def test_the_command_of_a_run_by_another_method(preset, name):
     """The method's usual settings come with it, and are not said again."""
     words = ["--algorithm", name, "--iterations", "40"]
-    default = cli._with_method(presets.PRESETS[preset][1], words)
     more = [*words, "--inner.step-size", "0.123"]
+    default = cli._with_method(presets.PRESETS[preset][1], more, "train")
     wanted = options.parse(
         options.TrainOptions, options.TrainOptions(default), more, "train"
     ).config

@@ -97,7 +97,7 @@ def test_a_prefix_is_a_whole_part_of_a_name():
 def test_refusals():
     with pytest.raises(ValueError, match=r"no parameter 'mean.9': use mean.0.weight"):
         parts.regression(ANIL, ANIL.Settings(adapts=("mean.4", "mean.9")))
-    with pytest.raises(ValueError, match=r"do not tell.*method.adapts"):
+    with pytest.raises(ValueError, match=r"do not tell.*method's settings"):
         models.head(("trunk.weight", "top.weight"))
     with pytest.raises(ValueError, match="do not tell"):
         models.head(("x",))
