@@ -210,12 +210,13 @@ class Method:
         return Optimiser() if cls.needs_optimiser else TrustRegion()
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         """How a run's settings are usually changed when it is trained with this method.
 
         Args:
             config: the settings, `runners.config.TrainConfig`, with `preset`, `iterations` and so
                 on.
+            settings: the method's own.
 
         Returns:
             Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimiser"}.

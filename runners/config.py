@@ -195,7 +195,7 @@ class TrainConfig:
         """
         kind = algorithms.method(name)
         own = {"algorithm": name, "method": settings or kind.Settings()}
-        return self.changed(own | kind.usual(self))
+        return self.changed(own | kind.usual(self, own["method"]))
 
     def changed(self, options: dict[str, Any]) -> TrainConfig:
         """The configuration with other values for some options, by name (`inner.steps`).

@@ -68,10 +68,10 @@ class AlphaMAML(Method):
             )
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         """What moves α and β by about a hundredth in an update at the start: a rate has the units
         of α² (or β²) over those of a loss, and losses are of the order of 1."""
-        return super().usual(config) | {
+        return super().usual(config, settings) | {
             "method.alpha_rate": 0.1 * config.inner.step_size**2,
             "method.beta_rate": config.optimiser.learning_rate**2,
         }

@@ -96,9 +96,9 @@ class BayesianMAML(Method):
                 _check_rows(count, used, what)
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         # M/2 times the rate of one network: a particle and all its neighbours weigh about 2.
-        count, usual = cls.Settings.particles, super().usual(config)
+        count, usual = settings.particles, super().usual(config, settings)
         usual["inner.step_size"] = config.inner.step_size * count / 2
         if config.data == "episodes":  # a share of them that every particle has a part in
             used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count

@@ -46,7 +46,7 @@ class CAVIA(Method):
                 raise ValueError(f"method.contexts must be at least 1, got {self.contexts}.")
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
         size = 5.0 if config.preset == "digits" else 1.0
         if config.preset in ("digits", "images"):

@@ -67,7 +67,7 @@ class EMAML(Method):
             )
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         return {"inner.surrogate": "log-likelihood", "outer_advantages.normalise": False}
 
     @property

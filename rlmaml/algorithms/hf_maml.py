@@ -42,7 +42,7 @@ class HFMAML(Method):
     curvature = staticmethod(unrolled)
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         return {"policy.activation": "tanh"}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

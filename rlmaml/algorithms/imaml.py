@@ -71,8 +71,8 @@ class IMAML(Method):
             )
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
-        usual = super().usual(config)
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+        usual = super().usual(config, settings)
         if config.data == "examples":
             usual["inner.steps"] = max(config.inner.steps, 10)
             strength = 20.0 if config.preset.startswith("sinusoid") else cls.Settings.strength

@@ -112,7 +112,7 @@ class MAMLPlusPlus(Method):
             )
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
         settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
         sinusoids more than they gave. An optimiser's gradients are clipped: step sizes that are

@@ -42,7 +42,7 @@ class Pretraining(Method):
             )
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         classes = config.preset in ("digits", "images", "docstrings", "text")
         return {"method.classes": True} if classes else {}
 

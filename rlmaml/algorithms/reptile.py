@@ -28,8 +28,8 @@ class Reptile(Method):
     no_own_hessian = "it differentiates no inner step."
 
     @classmethod
-    def usual(cls, config: Any) -> dict[str, Any]:
-        usual = super().usual(config)
+    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+        usual = super().usual(config, settings)
         if config.data == "examples":  # ε falls to 0 in a straight line, as published
             usual |= {
                 "inner.steps": max(config.inner.steps, 5),
