@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -112,7 +113,16 @@ def _row(
     tasks: int | None,
     quiet: bool,
 ) -> dict[str, Any]:
-    """One method: trained and evaluated for every seed, timed for the first."""
+    """One method: trained and evaluated for every seed, timed for the first; or as kept."""
+    made_from = {
+        "config": config.to_dict(),
+        "before": before and before.to_dict(),
+        "seeds": list(seeds),
+        "tasks": tasks,
+    }
+    kept = place / "row.json"
+    if kept.exists() and (row := json.loads(kept.read_text()))["made_from"] == made_from:
+        return row
     steps = STEPS[config.data]
     results, scores, seconds = [], [], []
     for seed in seeds:
@@ -132,7 +142,7 @@ def _row(
     per_task = np.array(scores)[:, :, list(steps)]  # [seeds, tasks, steps]
     varying: Any = per_task.mean(1) if len(seeds) > 1 else per_task[0]  # seeds, or else tasks
     spread = varying.std(0, ddof=1) if len(varying) > 1 else np.zeros(len(steps))
-    return {
+    row = {
         "metric": results[0]["metric"],
         "steps": list(steps),
         "tasks": results[0]["tasks"],
@@ -144,8 +154,10 @@ def _row(
         "training_seconds": seconds,
         "inner_steps": config.inner.steps,
         **cost.in_own_process(config),
-        "config": config.to_dict(),
+        "made_from": made_from,
     }
+    write_json(kept, row)
+    return row
 
 
 def table(result: dict[str, Any]) -> str:

@@ -22,11 +22,13 @@ SMALL = {
 }
 
 
+FIGURES = {"iterations_per_second": 5.0, "updates_per_second": 6.0, "peak_memory_mb": 7.0}
+
+
 @pytest.fixture
 def free(monkeypatch):
     """Without the processes that measure what an iteration costs."""
-    figures = {"iterations_per_second": 5.0, "updates_per_second": 6.0, "peak_memory_mb": 7.0}
-    monkeypatch.setattr(cost, "in_own_process", lambda config: figures)
+    monkeypatch.setattr(cost, "in_own_process", lambda config: FIGURES)
 
 
 @pytest.mark.parametrize("preset", SMALL)
@@ -58,7 +60,9 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     rows = result["methods"]
     assert rows["maml"]["iterations"] == 18  # 9 examples each
     assert rows["reptile"]["iterations"] == round(18 * 9 / (5 * 4 + 5))
-    assert rows["reptile"]["config"]["optimiser"]["schedule_kwargs"]["total_iters"] == 6
+    assert (
+        rows["reptile"]["made_from"]["config"]["optimiser"]["schedule_kwargs"]["total_iters"] == 6
+    )
     assert rows["meta-transfer"]["iterations"] == 9  # half the data
     start = RunFolder(out / "meta-transfer" / "seed-0-pretraining")
     assert start.read_config().iterations == rows["meta-transfer"]["iterations_before"] == 16
@@ -73,7 +77,13 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     text = (out / "methods.csv").read_text()
     assert len(text.splitlines()) == 1 + 3 * 4
 
-    # Again, with one more seed: what is there stays, and intervals are over seeds.
+    # Again: nothing is measured anew, unless it is something else.
+    monkeypatch.setattr(cost, "in_own_process", lambda config: {})
+    run(*words, "--algorithms", *names)
+    assert json.loads((out / "methods.json").read_text()) == result
+    monkeypatch.setattr(cost, "in_own_process", lambda config: FIGURES)
+
+    # With one more seed: what is there stays, and intervals are over seeds.
     kept = [RunFolder(out / name / "seed-0").read_metrics() for name in names]
     run(*words, "--algorithms", *names, "--seeds", "0", "1")
     assert kept == [RunFolder(out / name / "seed-0").read_metrics() for name in names]

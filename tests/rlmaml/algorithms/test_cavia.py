@@ -21,6 +21,15 @@ FOUR = CAVIA.Settings(contexts=4)
 FIRST = "mean.0.bias"
 
 
+def test_parameters_of_similar_names_are_the_networks():
+    params = {"contextual.weight": torch.ones(2, 2), "contextual.bias": torch.zeros(2)}
+    method = CAVIA(None)
+    start = method.start(method.begin(params))
+    assert set(method.network(start)) == set(params)
+    with pytest.raises(ValueError, match="CAVIA's own name: rename it"):
+        method.begin({**params, "context": torch.zeros(1)})
+
+
 def literal(meta, c, inputs):
     """The network with c beside x at its first layer, written out: tanh, hidden (6, 5)."""
     params, weights = meta["params"], meta["context"][FIRST]

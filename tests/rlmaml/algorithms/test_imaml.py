@@ -77,6 +77,12 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
         ({}, TrustRegion(), "not a linear map.*Take outer optimiser"),
         ({"hessian": "separate"}, Optimiser(), "the data that it is the minimiser of"),
         ({"later_step_size": 0.1}, Optimiser(), "later_step_size is not used by IMAML"),
+        (
+            {"step_size": 1.0},
+            Optimiser(),
+            "step_size 1.0 times method.strength 2.0 must be below 2",
+        ),
+        ({"surrogate": "log-likelihood"}, Optimiser(), "does not correct for"),
     ],
 )
 def test_what_it_cannot_do_is_refused_with_the_reason(inner, outer, words):
