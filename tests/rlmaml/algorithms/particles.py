@@ -1,5 +1,7 @@
 """What the tests of Bayesian MAML share: the method on problems with known answers."""
 
+import math
+
 import torch
 
 from rlmaml import losses, models, tree
@@ -72,3 +74,12 @@ def acting(count, *, episodes=6, steps=1, kind=models.GaussianMLP, inner=None, *
         params = over_tasks(lambda p, d, k=k: method.inner.step(meta, p, d, k))(params, support[-1])
     batch = MetaBatch(tuple(support), random_episodes(stacked, params, seed=99, **size))
     return method, meta, batch
+
+
+def rbf(a, b, bandwidth):
+    return (-(a - b).square().sum() / bandwidth).exp()
+
+
+def median_bandwidth(x):
+    pairs = [(x[i] - x[j]).square().sum().item() for i in range(len(x)) for j in range(i)]
+    return float(np.median(pairs)) / math.log(len(x))

@@ -1,8 +1,5 @@
 """Bayesian MAML: SVGD against direct loops, reductions to MAML, the outer losses."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
 
@@ -22,21 +19,14 @@ from tests.rlmaml.algorithms.particles import (
     SHAPE,
     acting,
     learning,
+    median_bandwidth,
     on_quadratics,
+    rbf,
     scattered,
     shared,
 )
 
 # The inner step.
-
-
-def rbf(a, b, bandwidth):
-    return (-(a - b).square().sum() / bandwidth).exp()
-
-
-def median_bandwidth(x):
-    pairs = [(x[i] - x[j]).square().sum().item() for i in range(len(x)) for j in range(i)]
-    return float(np.median(pairs)) / math.log(len(x))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])

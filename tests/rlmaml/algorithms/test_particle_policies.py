@@ -14,7 +14,7 @@ from rlmaml.random import Phase, generator
 from rlmaml.sampling import AdvantageConfig, RolloutSampler
 from rlmaml.tasks import vectorise
 from tests.problems import TargetEnv, one
-from tests.rlmaml.algorithms.particles import SHAPE, acting, learning
+from tests.rlmaml.algorithms.particles import SHAPE, acting, learning, median_bandwidth, rbf
 
 # Particles in a policy.
 
