@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
