@@ -49,7 +49,8 @@ def compare(
 
     Returns:
         What `methods.json` holds: `metric`, `steps`, and for each of `methods` the mean and 95 %
-        interval after those steps, iterations, cost and settings; `refused`: reasons by method.
+        interval after those steps, iterations, cost and settings; `refused` and `failed`: reasons by
+        method.
 
     Raises:
         UsageError: an unknown method, or runs there that were made with other settings.
@@ -64,13 +65,21 @@ def compare(
             refused[name] = str(problem)
     budget = config.iterations * data_per_task(config)
     rows: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     for name, its in chosen.items():
         first = its.method_class.starts_from
         share = Fraction(budget, 2 if first else 1)
         before = _for_budget(config, first, share) if first else None
         its = _for_budget(config, name, share)
-        rows[name] = _row(its, before, out / name.replace(":", "-"), seeds, tasks, quiet)
+        try:
+            rows[name] = _row(its, before, out / name.replace(":", "-"), seeds, tasks, quiet)
+        except FloatingPointError as problem:  # the others can do no better for it
+            failed[name] = str(problem)
+            print(f"{name}: {problem}", file=sys.stderr, flush=True)
+            continue
         print(f"{name}: {_cells(rows[name], rows[name]['metric'])}", file=sys.stderr, flush=True)
+    if not rows:
+        raise UsageError(f"No method could be compared. {' '.join(failed.values())}")
     any_row = next(iter(rows.values()))
     result = {
         "preset": config.preset,
@@ -82,6 +91,7 @@ def compare(
         "iterations": config.iterations,
         "methods": rows,
         "refused": refused,
+        "failed": failed,
         "versions": versions(),
     }
     write_json(out / "methods.json", result)
@@ -173,6 +183,7 @@ def table(result: dict[str, Any]) -> str:
     for name, row in result["methods"].items():
         lines.append(f"{name:<{width}}{_cells(row, metric)}")
     lines += [f"{name}: does not apply. {why}" for name, why in result["refused"].items()]
+    lines += [f"{name}: failed. {why}" for name, why in result["failed"].items()]
     return "\n".join(lines)
 
 

@@ -25,7 +25,8 @@ class IMAML(Method):
     """MAML with implicit gradients. Arguments as of `Method`.
 
     From examples `inner.steps` are the gradient steps of the solver, all on the same support set.
-    From episodes a step has episodes of its own, and is `solver_steps` gradient steps on them.
+    From episodes a step has episodes of its own, and is `solver_steps` gradient steps on them; more
+    than a few leave the parameters that sampled too far behind.
     """
 
     @dataclass(frozen=True)
@@ -73,14 +74,17 @@ class IMAML(Method):
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         usual = super().usual(config, settings)
-        if config.data == "examples":
-            usual["inner.steps"] = max(config.inner.steps, 10)
-            strength = 20.0 if config.preset.startswith("sinusoid") else cls.Settings.strength
+        strength, size = cls.Settings.strength, config.inner.step_size
+        if config.data == "episodes":
+            strength = 5.0
         else:
-            strength, usual["method.solver_steps"] = 5.0, 5
-        # So that the solver is stable in all directions of less curvature than 3 λ.
-        size = min(config.inner.step_size / 2, 0.5 / strength)
-        return usual | {"method.strength": strength, "inner.step_size": size}
+            usual["inner.steps"] = max(config.inner.steps, 10)
+            if config.preset.startswith("sinusoid"):  # squared errors curve more than cross entropy
+                strength, size = 20.0, size / 2
+        return usual | {
+            "method.strength": strength,
+            "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
+        }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rlmaml import algorithms
-from runners import cost, train
+from runners import cost, methods, train
 from runners.budget import data_per_task
 from runners.build import build
 from runners.config import EnvConfig, ExamplesConfig
@@ -100,6 +100,28 @@ def test_what_does_not_apply_is_listed_with_the_reason(tmp_path, capsys, monkeyp
     out = tmp_path / "compared"
     run("compare", "sinusoid", "--iterations", "2", "--tasks", "2", "--out", out, "--quiet")
     assert "e-maml: does not apply. EMAML is for episodes" in capsys.readouterr().out
+
+
+def test_a_method_that_blows_up_does_not_take_the_others_with_it(
+    tmp_path, capsys, monkeypatch, free
+):
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", SMALL["sinusoid"]))
+    real = methods.evaluate
+
+    def evaluate(folder, **settings):
+        if folder.read_config().algorithm == "maml":
+            raise FloatingPointError("Not finite.")
+        return real(folder, **settings)
+
+    monkeypatch.setattr(methods, "evaluate", evaluate)
+    words = ("compare", "sinusoid", "--iterations", "2", "--tasks", "2", "--quiet", "--algorithms")
+    run(*words, "maml", "fo-maml", "--out", tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert "maml: failed. Not finite." in shown
+    assert "fo-maml  " in shown
+    with pytest.raises(SystemExit):
+        run(*words, "maml", "--out", tmp_path / "alone")
+    assert "No method could be compared. Not finite." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
