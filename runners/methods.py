@@ -49,8 +49,8 @@ def compare(
 
     Returns:
         What `methods.json` holds: `metric`, `steps`, and for each of `methods` the mean and 95 %
-        interval after those steps, iterations, cost and settings; `refused` and `failed`: reasons by
-        method.
+        interval after those steps, iterations, cost and settings; reasons by method in
+        `refused` and `failed`.
 
     Raises:
         UsageError: an unknown method, or runs there that were made with other settings.
