@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .classification import FewShotTasks, Images, split_classes
+from .folders import files, subfolders
 from .tasks import Split
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
@@ -93,7 +94,7 @@ def _classes(
     root: Path, split_seed: int, fractions: Sequence[float]
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
     """The folder of each class, and the classes of each split."""
-    inside = _folders(root)
+    inside = subfolders(root)
     names = {folder.name for folder in inside}
     if "images_background" in names:
         background = _characters(root / "images_background")
@@ -105,10 +106,10 @@ def _classes(
         splits = split_classes(len(background), (1.0 - share, share, 0.0), split_seed)
         test = range(len(background), len(background) + len(evaluation))
         return background + evaluation, splits | {"test": tuple(test)}
-    if "train" in names and names <= set(_SPLITS) and _folders(root / "train"):
+    if "train" in names and names <= set(_SPLITS) and subfolders(root / "train"):
         return _given(root, inside)
     # A folder of folders of folders is some other layout; one empty class is a mistake in this.
-    if not any(_files(folder) for folder in inside):
+    if not any(files(folder, _SUFFIXES) for folder in inside):
         raise ImageFolderError(f"{root} has no folders with images in them. {_LAYOUTS}")
     return inside, split_classes(len(inside), fractions, split_seed)
 
@@ -120,7 +121,7 @@ def _given(root: Path, inside: list[Path]) -> tuple[list[Path], dict[str, tuple[
         split = _SPLITS[folder.name]
         if split in splits:
             raise ImageFolderError(f"{root} has both 'val' and 'validation'; keep one of them")
-        members = _folders(folder)
+        members = subfolders(folder)
         splits[split] = tuple(range(len(classes), len(classes) + len(members)))
         classes += members
     return classes, splits
@@ -128,22 +129,12 @@ def _given(root: Path, inside: list[Path]) -> tuple[list[Path], dict[str, tuple[
 
 def _characters(folder: Path) -> list[Path]:
     """Omniglot's classes: the characters of every alphabet."""
-    characters = [character for alphabet in _folders(folder) for character in _folders(alphabet)]
+    characters = [
+        character for alphabet in subfolders(folder) for character in subfolders(alphabet)
+    ]
     if not characters:
         raise ImageFolderError(f"{folder} has no alphabet/character folders. {_LAYOUTS}")
     return characters
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 class _Files(Images):
@@ -152,18 +143,18 @@ class _Files(Images):
     error = ImageFolderError
 
     def __init__(self, root: Path, classes: list[Path], size: int, colour: bool) -> None:
-        files = [_files(folder) for folder in classes]
-        for folder, found in zip(classes, files, strict=True):
+        images = [files(folder, _SUFFIXES) for folder in classes]
+        for folder, found in zip(classes, images, strict=True):
             if not found:
                 raise ImageFolderError(
                     f"the class folder {folder} has no images; add some, or remove it. {_LAYOUTS}"
                 )
         self.names = [folder.relative_to(root).as_posix() for folder in classes]
         self._folders = classes
-        self.counts = np.array([len(found) for found in files])
+        self.counts = np.array([len(found) for found in images])
         self.shape = (3 if colour else 1, size, size)
         self._mode = "RGB" if colour else "L"
-        self._paths = [path for found in files for path in found]
+        self._paths = [path for found in images for path in found]
         self._forget()
 
     def _forget(self) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .classification import HeldOutClasses, split_classes
 from .examples import Examples
+from .folders import files, subfolders
 from .tasks import Split, check_split
 
 PADDING, UNKNOWN = 0, 1
@@ -283,11 +284,11 @@ def _in_folders(
     root: Path,
 ) -> tuple[dict[str, list[str]], dict[str, tuple[int, ...]] | None]:
     """The texts of each class, and the splits where folders say them."""
-    inside = _folders(root)
+    inside = subfolders(root)
     given = {folder.name for folder in inside}
-    if not ("train" in given and given <= set(_SPLITS) and _folders(root / "train")):
+    if not ("train" in given and given <= set(_SPLITS) and subfolders(root / "train")):
         # A folder of folders of folders is some other layout; one empty class is a mistake.
-        if not any(_files(folder) for folder in inside):
+        if not any(files(folder, (".txt",)) for folder in inside):
             raise TextError(f"{root} has no folders with .txt files in them. {_LAYOUTS}")
         return {folder.name: _texts(folder) for folder in inside}, None
     classes: dict[str, list[str]] = {}
@@ -297,26 +298,14 @@ def _in_folders(
         if split in splits:
             raise TextError(f"{root} has both 'val' and 'validation'; keep one of them")
         first = len(classes)
-        for member in _folders(folder):
+        for member in subfolders(folder):
             classes[f"{folder.name}/{member.name}"] = _texts(member)
         splits[split] = tuple(range(first, len(classes)))
     return classes, splits
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == ".txt" and not path.name.startswith(".") and path.is_file()
-    )
-
-
 def _texts(folder: Path) -> list[str]:
-    texts = [_checked(_read(path), str(path)) for path in _files(folder)]
+    texts = [_checked(_read(path), str(path)) for path in files(folder, (".txt",))]
     if not texts:
         raise TextError(f"the class folder {folder} has no .txt files; add some, or remove it")
     return texts

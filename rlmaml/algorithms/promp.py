@@ -78,9 +78,9 @@ class ProMP(Method):
             )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         if options.get("outer_loss") is not None:
             raise ValueError("ProMP has an outer loss of its own: leave out outer_loss.")
-        super().__init__(*arguments, **options)
         self.loss = losses.clipped_ratio(
             self.policy, clip=self.settings.clip, reduction=self.outer_reduction
         )

@@ -203,6 +203,8 @@ def test_losses_of_ones_own_go_with_the_plain_surrogate_only():
     for kind in (EMAML, ProMP):
         with pytest.raises(ValueError, match="labelled examples"):
             kind(None, inner_loss=losses.mse, outer_loss=losses.mse, outer=Optimiser())
+    with pytest.raises(ValueError, match="leave out outer_loss"):
+        ProMP(None, outer_loss=losses.likelihood_ratio)
     with pytest.raises(ValueError, match="leave one of them out"):
         MAML(None, InnerConfig(reduction="episodes"), inner_loss=losses.mse)
 
