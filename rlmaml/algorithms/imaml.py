@@ -79,8 +79,8 @@ class IMAML(Method):
             strength = 5.0
         else:
             usual["inner.steps"] = max(config.inner.steps, 10)
-            if config.preset.startswith("sinusoid"):  # longer steps overshoot where errors curve
-                strength, size = 1.0, size / 10
+            if config.preset.startswith("sinusoid"):  # the least bad of what was tried
+                strength, size = 0.3, size / 2
         return usual | {
             "method.strength": strength,
             "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
