@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +133,8 @@ def _row(
     }
     kept = place / "row.json"
     if kept.exists() and (row := json.loads(kept.read_text()))["made_from"] == made_from:
+        for name in ("mean", "ci95"):  # JSON has no numbers that are not finite
+            row[name] = [math.nan if value is None else value for value in row[name]]
         return row
     steps = STEPS[config.data]
     results, scores, seconds = [], [], []

@@ -102,6 +102,16 @@ def test_what_does_not_apply_is_listed_with_the_reason(tmp_path, capsys, monkeyp
     assert "e-maml: does not apply. EMAML is for episodes" in capsys.readouterr().out
 
 
+def test_a_row_that_diverged_is_kept_as_that(tmp_path, capsys, monkeypatch, free):
+    config = replace(SMALL["sinusoid"], inner=replace(SMALL["sinusoid"].inner, step_size=1e4))
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", config))
+    words = ("compare", "sinusoid", "--iterations", "1", "--tasks", "2", "--quiet")
+    for _ in range(2):
+        run(*words, "--algorithms", "fo-maml", "--out", tmp_path)
+        (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("fo-maml"))
+        assert line.split().count("diverged") == 2  # after five and ten steps
+
+
 def test_a_method_that_blows_up_does_not_take_the_others_with_it(
     tmp_path, capsys, monkeypatch, free
 ):
