@@ -197,4 +197,5 @@ def _cells(row: dict[str, Any], metric: str) -> str:
         for mean, ci in zip(row["mean"], row["ci95"], strict=True)
     )
     rate, peak = row["iterations_per_second"], row["peak_memory_mb"]
-    return f"{scores}{row['iterations']:>12}{rate:>9.3g}{peak:>9.0f}"
+    speed = f"{rate:.3g}" if rate < 1000 else f"{rate:.0f}"
+    return f"{scores}{row['iterations']:>12}{speed:>9}{peak:>9.0f}"
