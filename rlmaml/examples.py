@@ -36,7 +36,18 @@ class Family(Protocol):
         ...
 
 
-class TaskInputs:
+class _Wrapped:
+    """A family that is another one but for what is said."""
+
+    def __init__(self, family: Any) -> None:
+        self._family = family
+        self.sample = family.sample
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._family, name)
+
+
+class TaskInputs(_Wrapped):
     """A family whose inputs begin with their task, [*task, *input] as one vector: an oracle's.
 
     Args:
@@ -57,13 +68,9 @@ class TaskInputs:
                 f"{type(family).__name__} has token ids as inputs: a task can be shown beside a "
                 "vector alone."
             )
-        self._family = family
+        super().__init__(family)
         size = flatdim(family.space) + family.inputs.shape[0]
         self.inputs, self.outputs = Box(-np.inf, np.inf, (size,)), family.outputs
-        self.sample = family.sample
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._family, name)
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
@@ -79,7 +86,7 @@ class TaskInputs:
         return (show(x), y), (show(query_x), query_y)
 
 
-class ClassLabels:
+class ClassLabels(_Wrapped):
     """A family of classifications whose classes have one label each, the same in all tasks.
 
     Where a task numbers its classes at random, a model of all tasks together has nothing to learn
@@ -102,13 +109,9 @@ class ClassLabels:
                 f"of classes, but {type(family).__name__} has no `class_count` and "
                 "`class_labels(tasks)`: leave it out."
             )
-        self._family, self._relabel = family, relabel
-        self.inputs = family.inputs
+        super().__init__(family)
+        self._relabel, self.inputs = relabel, family.inputs
         self.outputs = Discrete(max(int(family.class_count), int(family.outputs.n)))
-        self.sample = family.sample
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._family, name)
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator

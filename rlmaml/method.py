@@ -65,6 +65,10 @@ class InnerConfig:
             if size is not None and not size > 0:
                 raise ValueError(f"inner.{name} must be positive, got {size}.")
 
+    def size(self, k: int) -> float:
+        """α of step k."""
+        return self.step_size if k == 0 or self.later_step_size is None else self.later_step_size
+
     @property
     def chooses_loss(self) -> bool:
         """Whether a policy-gradient loss is asked for other than the usual one."""

@@ -186,8 +186,7 @@ class BayesianMAML(Method):
         gradient = torch.func.grad(energy)
         own = 0 if self.episodes else None
         down = torch.func.vmap(gradient, in_dims=(0, own))(params, sets)
-        later = self.config.later_step_size
-        size = self.config.step_size if k == 0 or later is None else later
+        size = self.config.size(k)
         direction = svgd(params, down, self.settings.repulsion)
         return tree.map(lambda p, d: p - size * d, params, direction)
 

@@ -163,8 +163,7 @@ class MAMLPlusPlus(Method):
         params = params | norms
         at = tree.map(lambda p: p.detach(), params) if first_order else params
         gradient: Any = torch.func.grad(self.inner_loss)(at, data)
-        later = self.config.later_step_size
-        size = self.config.step_size if k == 0 or later is None else later
+        size = self.config.size(k)
         return {
             name: p if name in norms else p - rates.get(name, size) * gradient[name]
             for name, p in params.items()
