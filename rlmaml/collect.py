@@ -11,6 +11,7 @@ import torch
 from rlmaml import tree
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key
+from rlmaml.stages import stage
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
 Sampler = Callable[[Params, np.ndarray, Key, Role, int], Data]
@@ -63,6 +64,7 @@ def collect(
         def step(params: Params, data: Any, k: int = k) -> Params:
             return inner.step(meta, params, data, k)
 
-        params = over_tasks(step, chunk_size)(params, data)
+        with stage("adaptation"):
+            params = over_tasks(step, chunk_size)(params, data)
     final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
     return MetaBatch(tuple(support), final, tuple(hessian))

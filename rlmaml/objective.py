@@ -20,6 +20,7 @@ from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.returns import masked_mean
+from rlmaml.stages import stage
 from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
 OuterLoss = Callable[[Path, MetaBatch], Tensor]
@@ -59,6 +60,7 @@ def mean_over_tasks(values: Tensor) -> Tensor:
     return values.mean(0)
 
 
+@stage("meta-gradient")
 @torch.no_grad()
 def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
     """Adapt to every task and note the policies arrived at."""
@@ -70,6 +72,7 @@ def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
     return over_tasks(one, objective.chunk_size)(batch)
 
 
+@stage("line search")
 @torch.no_grad()
 def evaluate(
     objective: Objective, meta: Meta, batch: MetaBatch, ref: Reference
@@ -104,6 +107,7 @@ def along_path(
     return over_tasks(one, chunk_size)(batch)
 
 
+@stage("meta-gradient")
 def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[Tensor, Tensor]:
     """The outer loss of every task and the gradient of its mean.
 

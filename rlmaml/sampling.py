@@ -18,6 +18,7 @@ from rlmaml.distributions import Distribution, stack
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key, generator
 from rlmaml.returns import discounted_sum, generalised_advantages, normalise
+from rlmaml.stages import stage
 from rlmaml.types import Episodes, Params, Policy, Role
 
 
@@ -233,7 +234,7 @@ class RolloutSampler:
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
-        with _one_thread():
+        with stage("rollouts"), _one_thread():
             recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
         if self.normaliser is not None:
             self.normaliser.observe(recorded.observations, recorded.mask)
@@ -244,7 +245,8 @@ class RolloutSampler:
         config = self.advantages[role]
         if config is None:
             return recorded
-        return over_tasks(lambda episodes: estimate_advantages(episodes, config))(recorded)
+        with stage("advantages"):
+            return over_tasks(lambda episodes: estimate_advantages(episodes, config))(recorded)
 
     def _roll_out(
         self, params: Params, first: np.ndarray, rngs: list[np.random.Generator]

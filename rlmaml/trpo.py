@@ -19,6 +19,7 @@ from rlmaml.objective import (
     reference,
 )
 from rlmaml.returns import masked_mean
+from rlmaml.stages import stage
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
 
 
@@ -113,15 +114,16 @@ def update(
     if not gradient.any():
         return refuse("gradient zero")
 
-    curvature = fisher_product(objective, meta, batch, ref, fraction=config.fisher_fraction)
+    with stage("curvature"):
+        curvature = fisher_product(objective, meta, batch, ref, fraction=config.fisher_fraction)
 
-    def damped(v: torch.Tensor) -> torch.Tensor:
-        return curvature(v) + config.damping * v
+        def damped(v: torch.Tensor) -> torch.Tensor:
+            return curvature(v) + config.damping * v
 
-    x, metrics["cg_iterations"] = conjugate_gradient(
-        damped, gradient, iterations=config.cg_iterations
-    )
-    quadratic = x @ damped(x)
+        x, metrics["cg_iterations"] = conjugate_gradient(
+            damped, gradient, iterations=config.cg_iterations
+        )
+        quadratic = x @ damped(x)
     if not (torch.isfinite(quadratic) and quadratic > 0):
         return refuse("curvature not positive")
     step = -x * (2 * config.max_kl / quadratic).sqrt()

@@ -52,39 +52,50 @@ def measure(config: TrainConfig) -> dict[str, Any]:
     state = experiment.algorithm.init(experiment.params)
     # What some methods do at the beginning alone is not what most of a run costs.
     state = state._replace(iteration=config.iterations // 2)
-    cuda = experiment.device.type == "cuda"
     whole, updates = [], []
-    before = _start_watching(experiment.device)
+    before = start_watching(experiment.device)
     while len(whole) < WARM_UP + LEAST or sum(whole[WARM_UP:]) < SECONDS:
         began = time.perf_counter()
         batch = meta_batch(experiment, config, state.meta, len(whole))
         sampled = time.perf_counter()
         state, _ = experiment.algorithm.update(state, batch)
-        if cuda:
-            torch.cuda.synchronize()
+        wait_for(experiment.device)
         whole.append(time.perf_counter() - began)
         updates.append(time.perf_counter() - sampled)
-    peak = torch.cuda.max_memory_allocated(experiment.device) if cuda else _peak()
+    most = peak(experiment.device)
     experiment.close()
     return {
         "iterations_per_second": 1 / statistics.median(whole[WARM_UP:]),
         "updates_per_second": 1 / statistics.median(updates[WARM_UP:]),
-        "peak_memory_mb": (peak - before) / 1e6,
+        "peak_memory_mb": (most - before) / 1e6,
         "measured_iterations": len(whole) - WARM_UP,
     }
 
 
-def _start_watching(device: torch.device) -> int:
+def start_watching(device: torch.device) -> int:
     """Forget earlier peaks; bytes held now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with contextlib.suppress(OSError):  # Linux; elsewhere the peak so far stands
         Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
+    return _peak_of_process()
 
 
-def _peak() -> int:
+def peak(device: torch.device) -> int:
+    """The most bytes held since `start_watching`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _peak_of_process()
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_of_process() -> int:
     """The most bytes that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():
