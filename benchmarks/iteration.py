@@ -2,10 +2,10 @@
 
     python -m benchmarks.iteration PRESET [--frame-skip 5] [--tasks 40] [--episodes 20] [...]
 
-One process trains the preset, without logs, checkpoints and evaluations. After every iteration the
-same simulations are stepped again by `Batch.step` alone (`benchmarks.physics`), which is the floor of
-an iteration on this machine. Times are medians over iterations after a warm-up; of ratios, the median
-of the ratios of single iterations.
+One process trains the preset, without logs, checkpoints and evaluations. After every iteration
+the same simulations are stepped again by `Batch.step` alone (`benchmarks.physics`), which is the
+floor of an iteration on this machine. Times are medians over iterations after a warm-up; of ratios,
+the median of the ratios of single iterations.
 
     floor          env steps of the iteration by `Batch.step` alone
     rollouts       the same while policies act: resets, policies, noise, environment, recording
@@ -104,7 +104,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     config = configured(options)
-    result = {"config": config.to_dict(), **measure(config, options.iterations), "versions": versions()}
+    result = {
+        "config": config.to_dict(),
+        **measure(config, options.iterations),
+        "versions": versions(),
+    }
     for name in ("floor", *STAGES, "other", "total"):
         print(f"{name:<15}{result[name]:>8.2f} s")
     print(f"{'total/floor':<15}{result['total/floor']:>8.2f}")

@@ -1,11 +1,10 @@
-"""The floor of an iteration on a CPU: its simulations stepped again, with no policy and no learning."""
+"""The floor of an iteration on a CPU: its simulations alone, with no policy and no learning."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from rlmaml.random import Key, generator
@@ -49,10 +48,9 @@ class Physics:
             took += time.perf_counter() - clock
         return took
 
-    def ended_like(self, env: gymnasium.vector.VectorEnv) -> bool:
+    def ended_like(self, env: Any) -> bool:
         """Whether all simulations are where those of `env` are, to the bit."""
-        made: Any = env.unwrapped
-        return np.array_equal(self._bare._qpos, made._qpos)
+        return np.array_equal(self._bare._qpos, env.unwrapped._qpos)
 
     def close(self) -> None:
         self._bare.close()

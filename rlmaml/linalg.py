@@ -33,22 +33,35 @@ def conjugate_gradient(
         x [P] and the number of products spent. Where A turns out not to be positive along a
         search direction, the x found so far: the caller checks x·Ax before using it.
     """
+    x, _, spent = solve(product, b, iterations=iterations, tolerance=tolerance, early=early)
+    return x, spent
+
+
+def solve(
+    product: Callable[[Tensor], Tensor],
+    b: Tensor,
+    *,
+    iterations: int = 10,
+    tolerance: float = 1e-10,
+    early: bool = True,
+) -> tuple[Tensor, Tensor, int]:
+    """`conjugate_gradient` with the residual b - A x [P] between x and the number of products."""
     x = torch.zeros_like(b)
     residual = direction = b
     squared = residual @ residual
     floor = tolerance * squared
     for spent in range(iterations):
         if early and not squared > floor:
-            return x, spent
+            return x, residual, spent
         image = product(direction)
         curvature = direction @ image
         going = (squared > floor) & (curvature > 0)
         if early and not going:
-            return x, spent + 1
+            return x, residual, spent + 1
         step = torch.where(going, squared / curvature, 0)
         x = x + step * direction
         residual = residual - step * image
         previous, squared = squared, residual @ residual
         # Having stopped, the direction stays too: a new one could start it again.
         direction = torch.where(going, residual + (squared / previous) * direction, direction)
-    return x, iterations
+    return x, residual, iterations

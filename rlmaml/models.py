@@ -329,13 +329,19 @@ def head(params: Iterable[str], prefixes: tuple[str, ...] = ()) -> tuple[str, ..
     return tuple(name for name in params if any(name in under(prefix) for prefix in chosen))
 
 
+@dataclass(frozen=True)
+class Functional:
+    """A module as a function of its parameters, a `Policy`."""
+
+    module: nn.Module
+
+    def __call__(self, params: Params, inputs: Any) -> Distribution:
+        return functional_call(self.module, params, (inputs,))
+
+
 def functional(model: nn.Module) -> Policy:
     """A module as a function of its parameters."""
-
-    def policy(params: Params, inputs: Any) -> Distribution:
-        return functional_call(model, params, (inputs,))
-
-    return policy
+    return Functional(model)
 
 
 def parameters(model: nn.Module) -> Params:

@@ -43,16 +43,31 @@ def at_end(loss: Callable[[Params, Any], Tensor]) -> OuterLoss:
     return lambda path, data: loss(path[-1], data.query)
 
 
+def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
+    """Apply a function of one task to all: every leaf of its arguments gains a leading [N].
+
+    Args:
+        function: of one task, to a tree of tensors.
+        chunk_size: tasks per stacked computation; None: all at once. With 1 a task is computed
+            as it is, without `vmap`, whose copies cost as much as they save where one task has
+            thousands of samples.
+    """
+
+    def apply(*stacked: Any) -> Any:
+        count = tree.leaves(stacked)[0].shape[0]
+        if min(count, chunk_size or count) > 1:
+            return torch.func.vmap(function, chunk_size=chunk_size)(*stacked)
+        rows = [function(*tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(count)]
+        return tree.map(lambda *values: torch.stack(values), *rows)
+
+    return apply
+
+
 class Reference(NamedTuple):
     """Where a batch was collected, stacked over tasks: what the trust region measures from."""
 
     path: Path  # leaves [N, ...]
     policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]
-
-
-def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
-    """Apply a function of one task to all: every leaf of its arguments gains a leading [N]."""
-    return torch.func.vmap(function, chunk_size=chunk_size)
 
 
 def mean_over_tasks(values: Tensor) -> Tensor:
@@ -107,7 +122,6 @@ def along_path(
     return over_tasks(one, chunk_size)(batch)
 
 
-@stage("meta-gradient")
 def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[Tensor, Tensor]:
     """The outer loss of every task and the gradient of its mean.
 
@@ -116,21 +130,45 @@ def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[T
     Returns:
         losses [N] and the gradient [P], in the order of `tree.ravel(meta)`.
     """
+    losses, gradient, _ = _differentiate(objective, meta, batch, lambda path, data: ())
+    return losses, gradient
+
+
+def gradient_and_reference(
+    objective: Objective, meta: Meta, batch: MetaBatch
+) -> tuple[Tensor, Tensor, Reference]:
+    """`meta_gradient` and `reference` of one adaptation."""
+
+    def refer(path: Path, data: MetaBatch) -> Reference:
+        return Reference(path, objective.policy(path[-1], data.query.inputs))
+
+    return _differentiate(objective, meta, batch, refer)
+
+
+@stage("meta-gradient")
+def _differentiate(
+    objective: Objective, meta: Meta, batch: MetaBatch, beside: Callable[[Path, MetaBatch], Any]
+) -> tuple[Tensor, Tensor, Any]:
+    """Losses [N], their mean's gradient [P], and what else is wanted of each path, stacked."""
     meta = tree.map(lambda leaf: leaf.detach().requires_grad_(), meta)
     theta = tree.leaves(meta)
 
-    def one(data: MetaBatch) -> Tensor:
+    def one(data: MetaBatch) -> tuple[Tensor, Any]:
         path = objective.adjoint(objective.inner, meta, data.support, data.hessian)
-        return objective.outer_loss(path, data)
+        values = tree.map(torch.Tensor.detach, path)
+        with torch.no_grad():
+            noted = beside(values, data)
+        return objective.outer_loss(path, data), noted
 
-    losses, gradients, sizes = [], [], []
+    found, gradients, sizes = [], [], []
     for chunk in tree.chunks(batch, objective.chunk_size):
-        loss = over_tasks(one)(chunk)
+        loss, noted = over_tasks(one)(chunk)
         parts = torch.autograd.grad(loss.sum(), theta, materialize_grads=True)
         gradients.append(torch.cat([part.reshape(-1) for part in parts]))
-        losses.append(loss.detach())
+        found.append((loss.detach(), noted))
         sizes.append(len(loss))
-    return torch.cat(losses), mean_over_tasks(_sums_as_rows(gradients, sizes))
+    losses, noted = tree.map(lambda *chunks: torch.cat(chunks), *found)
+    return losses, mean_over_tasks(_sums_as_rows(gradients, sizes)), noted
 
 
 def _sums_as_rows(sums: list[Tensor], sizes: list[int]) -> Tensor:
@@ -180,8 +218,10 @@ def fisher_product(
         outputs = type(outputs)(*(field + 0 * theta.sum() for field in outputs))
         return outputs, weights
 
+    # All tasks' graphs are held in any case; the less there is of each, the more it pays to stack.
+    size = objective.chunk_size and round(objective.chunk_size / fraction**2)
     linearised = []
-    for chunk in tree.chunks((batch, ref.path), objective.chunk_size):
+    for chunk in tree.chunks((batch, ref.path), size):
         outputs, weights = over_tasks(one)(*chunk)
         zeros = tuple(torch.zeros_like(field, requires_grad=True) for field in outputs)
         # The pull-back is linear in its cotangents, so its own derivative with respect to

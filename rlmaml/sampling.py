@@ -14,12 +14,16 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from rlmaml import baselines, tree
+from rlmaml.acting import actor
 from rlmaml.distributions import Distribution, stack
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key, generator
 from rlmaml.returns import discounted_sum, generalised_advantages, normalise
 from rlmaml.stages import stage
 from rlmaml.types import Episodes, Params, Policy, Role
+
+_STEPS_AT_ONCE = 32_768
+"""Time steps whose advantages are estimated in one stacked computation on a CPU, for its cache."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,6 @@ class RolloutSampler:
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
         self.normaliser, self.deterministic = normaliser, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
-        self._act = over_tasks(policy)
         self._to_env = action_filter(env.single_action_space)
 
     @torch.no_grad()
@@ -234,7 +237,7 @@ class RolloutSampler:
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
-        with stage("rollouts"), _one_thread():
+        with stage("rollouts"):
             recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
         if self.normaliser is not None:
             self.normaliser.observe(recorded.observations, recorded.mask)
@@ -246,7 +249,10 @@ class RolloutSampler:
         if config is None:
             return recorded
         with stage("advantages"):
-            return over_tasks(lambda episodes: estimate_advantages(episodes, config))(recorded)
+            chunk_size = None
+            if self.device.type == "cpu":
+                chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))
+            return over_tasks(lambda task: estimate_advantages(task, config), chunk_size)(recorded)
 
     def _roll_out(
         self, params: Params, first: np.ndarray, rngs: list[np.random.Generator]
@@ -263,45 +269,49 @@ class RolloutSampler:
         alive, terminated = np.ones(m, bool), np.zeros(m, bool)
         same_step = self.env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
 
+        act = actor(self.policy, params)
         observed, noise = self.encode(first), None
         policies: list[Distribution] = []
         actions: list[Tensor] = []
-        for t in range(t_max):
-            observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
-            seen = observations[t] if self.normaliser is None else self.normaliser(observations[t])
-            policies.append(self._act(params, seen.to(self.device)))
-            if self.deterministic:
-                actions.append(policies[t].mode())
-            else:
-                if noise is None:  # all of it ahead; its shape is the distribution's to say
-                    drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
-                    noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
-                actions.append(policies[t].sample(noise[t]))
-            if not torch.isfinite(actions[t].sum()):
-                bad = [i for i in range(n) if not torch.isfinite(actions[t][i]).all()]
-                raise FloatingPointError(
-                    f"The policies of tasks {bad} drew actions that are not finite: their "
-                    "parameters have blown up. Lower the inner step size or max_kl."
+        with _one_thread():
+            for t in range(t_max):
+                observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
+                seen = (
+                    observations[t] if self.normaliser is None else self.normaliser(observations[t])
                 )
-            step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
-            following, reward, terminations, truncations, info = step
-            diverged = alive & (_reported(info, "diverged", m) > 0)
-            valid = alive & ~diverged
-            mask_rows[t], rows["diverged"][t] = valid, diverged
-            reward_rows[t] = np.where(valid, reward, 0)
-            for name in names:
-                rows[name][t] = np.where(valid, _reported(info, name, m), 0)
-            observed = self.encode(following)
-            ended = (terminations | truncations) & alive
-            if ended.any():
-                if same_step:
-                    final[ended] = self.encode(np.stack(list(info["final_obs"][ended])))
+                policies.append(act(seen.to(self.device)))
+                if self.deterministic:
+                    actions.append(policies[t].mode())
                 else:
-                    final[ended] = observed[ended]
-                terminated |= terminations & ended
-                alive = alive & ~ended
-                if not alive.any():
-                    break
+                    if noise is None:  # all of it ahead; its shape is the distribution's to say
+                        drawn = [policies[0].noise(rng, (t_max, b)) for rng in rngs]
+                        noise = torch.from_numpy(np.stack(drawn, 1)).to(self.device)
+                    actions.append(policies[t].sample(noise[t]))
+                if not torch.isfinite(actions[t].sum()):
+                    bad = [i for i in range(n) if not torch.isfinite(actions[t][i]).all()]
+                    raise FloatingPointError(
+                        f"The policies of tasks {bad} drew actions that are not finite: their "
+                        "parameters have blown up. Lower the inner step size or max_kl."
+                    )
+                step = self.env.step(self._to_env(actions[t].flatten(0, 1).cpu().numpy()))
+                following, reward, terminations, truncations, info = step
+                diverged = alive & (_reported(info, "diverged", m) > 0)
+                valid = alive & ~diverged
+                mask_rows[t], rows["diverged"][t] = valid, diverged
+                reward_rows[t] = np.where(valid, reward, 0)
+                for name in names:
+                    rows[name][t] = np.where(valid, _reported(info, name, m), 0)
+                observed = self.encode(following)
+                ended = (terminations | truncations) & alive
+                if ended.any():
+                    if same_step:
+                        final[ended] = self.encode(np.stack(list(info["final_obs"][ended])))
+                    else:
+                        final[ended] = observed[ended]
+                    terminated |= terminations & ended
+                    alive = alive & ~ended
+                    if not alive.any():
+                        break
         final[alive] = observed[alive]
 
         lived = stack(policies)  # fields [t, N, B, ...]

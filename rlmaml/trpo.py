@@ -8,15 +8,14 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.linalg import conjugate_gradient
+from rlmaml.linalg import solve
 from rlmaml.objective import (
     Objective,
     evaluate,
     fisher_product,
+    gradient_and_reference,
     mean_over_tasks,
-    meta_gradient,
     over_tasks,
-    reference,
 )
 from rlmaml.returns import masked_mean
 from rlmaml.stages import stage
@@ -38,8 +37,8 @@ class TrustRegion:
     backtrack_ratio: float = 0.8
     """Each candidate is this times as long as the one before."""
     fisher_fraction: float = 1.0
-    """Share of the episodes or examples that curvature products use; the step is then rescaled
-    on all."""
+    """Share of the episodes or examples that curvature products use; the step's length is then
+    measured on all."""
 
     def __post_init__(self) -> None:
         for name, ok, want in (
@@ -72,9 +71,9 @@ def _mean_entropy(policy: Any, query: Data) -> torch.Tensor:
     return masked_mean(policy.entropy(), query.mask)
 
 
-RESCALED = 0.9
-"""A step whose length was rescaled on all data aims at this share of the trust region, so that
-what the quadratic model leaves out does not cost it a backtrack."""
+AIM, FAR = 0.9, 0.5
+"""Of curvature on part of the data: the share of the trust region at which its step aims, so that
+what it leaves out rarely costs a candidate; and the least share that need not be corrected."""
 
 
 def update(
@@ -84,14 +83,15 @@ def update(
 
     x = H⁻¹g by conjugate gradient, the longest step along -x that keeps ½ sᵀHs ≤ max_kl, then
     backtracking until the loss has fallen and the measured KL(old ‖ new) is within the bound.
+    With curvature on part of the data the first candidate's length is corrected once, by its KL
+    on all of them, should that be out of the bound or less than half of it.
 
     Returns:
         The new meta-parameters, and metrics. Where no step can be taken (gradient zero or not
         finite, x·Hx ≤ 0, no acceptable candidate), `meta` itself, and `outcome` says why.
     """
     theta, unravel = tree.ravel(meta)
-    ref = reference(objective, meta, batch)
-    losses, gradient = meta_gradient(objective, meta, batch)
+    losses, gradient, ref = gradient_and_reference(objective, meta, batch)
     before = mean_over_tasks(losses)
     entropies = over_tasks(_mean_entropy)(ref.policy, batch.query)
     metrics: Metrics = {
@@ -120,23 +120,26 @@ def update(
         def damped(v: torch.Tensor) -> torch.Tensor:
             return curvature(v) + config.damping * v
 
-        x, metrics["cg_iterations"] = conjugate_gradient(
-            damped, gradient, iterations=config.cg_iterations
-        )
-        quadratic = x @ damped(x)
+        x, residual, spent = solve(damped, gradient, iterations=config.cg_iterations)
+    metrics["cg_iterations"] = spent
+    quadratic = x @ (gradient - residual)  # x·Hx, without another product
     if not (torch.isfinite(quadratic) and quadratic > 0):
         return refuse("curvature not positive")
     step = -x * (2 * config.max_kl / quadratic).sqrt()
-    if config.fisher_fraction < 1:
-        kl = mean_over_tasks(evaluate(objective, unravel(theta + step), batch, ref)[1])
-        if torch.isfinite(kl) and kl > 0:
-            step = step * (RESCALED * config.max_kl / kl).sqrt()
+    estimated = config.fisher_fraction < 1
+    if estimated:
+        step = step * AIM**0.5
 
-    for tried in range(1, config.backtracks + 1):
+    for tried in range(1, config.backtracks + 1 + estimated):
         metrics["line_search_steps"] = tried
         candidate = unravel(theta + step)
         losses, kls = evaluate(objective, candidate, batch, ref)
         after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
+        share = kl / config.max_kl
+        off = estimated and tried == 1 and (0 < share < FAR or 1 < share < torch.inf)
+        if off:
+            step = step * (AIM / share).sqrt()
+            continue
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
         if after < before and kl <= config.max_kl:
             metrics |= {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,6 +61,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
     threads = config.threads or import_worlds().engine.available_cpus()
     torch.set_num_threads(threads)
+    _keep_freed_memory()
     if "cuda" in (device.type, sampling_device.type):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -83,6 +86,20 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     return Experiment(
         env.sample_tasks, sampler, algorithm, _parameters(model, device), device, Returns()
     )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next tensors.
+
+    Left alone it gives megabytes back to the system as soon as they are free, and the next tensor
+    of that size waits for every page of them anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
+        mallopt(mmap_threshold, 32 * 1024**2)  # the most it takes
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 64 * 1024**2)
 
 
 def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Experiment:

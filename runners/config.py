@@ -125,7 +125,7 @@ class TrainConfig:
     Where episodes end early only the latter is the return's gradient (data episodes)."""
     normalise_observations: bool = False
     """Standardise observations by running statistics, frozen with each checkpoint."""
-    chunk_size: int | None = 4
+    chunk_size: int | None = 1
     """Tasks per stacked computation: about 4 on a CPU (its cache), None (all) on a GPU."""
     device: str = "cpu"
     """Where learning runs: cpu, cuda, cuda:1, ..."""
