@@ -1,6 +1,6 @@
 """What a meta-iteration costs, stage by stage, as a multiple of its physics.
 
-    python -m benchmarks.iteration PRESET [--frame-skip 5] [--tasks 40] [--episodes 20] [...]
+    python -m benchmarks.iteration PRESET [--frame-skip 5] [--tasks 40] [--plain] [--out FILE] [...]
 
 One process trains the preset, without logs, checkpoints and evaluations. After every iteration
 the same simulations are stepped again by `Batch.step` alone (`benchmarks.physics`), which is the
@@ -15,6 +15,10 @@ the median of the ratios of single iterations.
     curvature      linearisation and products of conjugate gradient
     line search    losses and divergences of candidates
     other          the rest
+
+With --plain the same size is run by `benchmarks.plain` too, which writes meta-iterations as the
+older packages do, with curvature on all data and with the preset's part of them, and the two are
+compared on one meta-batch in float64 first. It samples by the faster of its two ways.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.physics import Physics
+from benchmarks.plain import Plain, same_update, update
 from rlmaml import stages
 from rlmaml.random import Phase
 from runners import cost
@@ -74,6 +79,77 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
     return {**medians, "peak_memory_mb": (peak - before) / 1e6, "iterations": len(rows)}
 
 
+def measure_plain(config: TrainConfig, iterations: int) -> dict[str, Any]:
+    """Seconds of an iteration of the plain implementation.
+
+    Returns:
+        `sampling`, seconds by either way; `iteration`, medians of whole iterations by the faster
+        one, by what was spent; `updates`, seconds by the data that curvature is on and by how its
+        products are made, of one update each.
+    """
+    params = build(config).params
+    sampling: dict[str, float] = {}
+    for way in ("sync", "processes"):
+        runner = Plain(config, way)
+        taken = [runner.collect(params, i)[2]["sampling"] for i in range(3)]
+        runner.close()
+        sampling[way] = statistics.median(taken[1:])
+    faster: Any = min(sampling, key=lambda way: sampling[way])
+    fraction = config.trust_region.fisher_fraction
+    updates: dict[str, float] = {}
+    runner = Plain(config, faster)
+    support, query, _ = runner.collect(params, 0)
+    for curvature in ("redone", "kept"):
+        for name, share in (("all", 1.0), (f"{fraction:g}", fraction)):
+            clock = time.perf_counter()
+            update(params, support, query, config, curvature=curvature, fraction=share)
+            updates[f"{curvature}, {name}"] = time.perf_counter() - clock
+    runner.close()
+    best: Any = min(("redone", "kept"), key=lambda way: updates[f"{way}, all"])
+    runner = Plain(config, faster, curvature=best)
+    rows = []
+    for iteration in range(1 + iterations):
+        params, seconds = runner.iteration(params, iteration)
+        rows.append(seconds | {"total": sum(seconds.values())})
+    runner.close()
+    medians = {name: statistics.median(row[name] for row in rows[1:]) for name in rows[0]}
+    return {
+        "sampling": sampling,
+        "iteration": medians,
+        "curvature": best,
+        "updates": updates,
+        "iterations": iterations,
+    }
+
+
+def compared(config: TrainConfig, ours: dict[str, Any], iterations: int) -> dict[str, Any]:
+    """How many times as fast as the plain implementation, with its figures."""
+    small = replace(config, tasks=4, episodes=5, horizon=50)
+    found: dict[str, Any] = {"same_update": same_update(small)}
+    print(f"\nlargest difference of an update in float64: {found['same_update']:.0e} of its size")
+    whole = config.changed({"trust_region.fisher_fraction": 1.0})
+    found["ours, curvature on all"] = all_data = measure(whole, iterations)
+    found["plain"] = plain = measure_plain(config, iterations)
+    total, fraction = plain["iteration"]["total"], f"{config.trust_region.fisher_fraction:g}"
+    update = min(plain["updates"][f"{way}, {fraction}"] for way in ("redone", "kept"))
+    part = total - plain["iteration"]["update"] + update
+    found["ratio"] = ratio = {
+        "plain on all / ours": total / ours["total"],
+        "both on all": total / all_data["total"],
+        "both on a part": part / ours["total"],
+    }
+    for way, seconds in plain["sampling"].items():
+        print(f"plain sampling, {way:<21}{seconds:>8.2f} s")
+    for name, seconds in plain["updates"].items():
+        print(f"plain update, {name:<23}{seconds:>8.2f} s")
+    for name, seconds in plain["iteration"].items():
+        print(f"plain iteration, {name:<20}{seconds:>8.2f} s")
+    print(f"{'ours, curvature on all data':<37}{all_data['total']:>8.2f} s")
+    for name, value in ratio.items():
+        print(f"times as fast, {name:<22}{value:>8.2f}")
+    return found
+
+
 def configured(options: argparse.Namespace) -> TrainConfig:
     """A preset at a size."""
     config = PRESETS[options.preset][1]
@@ -101,18 +177,18 @@ def main() -> None:
     parser.add_argument("--fisher-fraction", type=float)
     parser.add_argument("--device")
     parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     config = configured(options)
-    result = {
-        "config": config.to_dict(),
-        **measure(config, options.iterations),
-        "versions": versions(),
-    }
+    ours = measure(config, options.iterations)
+    result = {"config": config.to_dict(), **ours, "versions": versions()}
     for name in ("floor", *STAGES, "other", "total"):
         print(f"{name:<15}{result[name]:>8.2f} s")
     print(f"{'total/floor':<15}{result['total/floor']:>8.2f}")
     print(f"{'peak memory':<15}{result['peak_memory_mb']:>8.0f} MB")
+    if options.plain:
+        result |= compared(config, ours, options.iterations)
     if options.out is not None:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
