@@ -4,7 +4,9 @@ BIN := .venv/bin
 PRESET ?= half-cheetah-dir
 OUT ?= runs/$(PRESET)
 
-.PHONY: train test lint install clean
+BENCH ?= runs/bench
+
+.PHONY: train test bench lint install clean
 
 train: install          ## meta-train PRESET into OUT (or go on with it), evaluate it, and write a page on it
 	if test -e $(OUT)/config.json; then $(BIN)/rlmaml train --resume $(OUT); \
@@ -14,6 +16,12 @@ train: install          ## meta-train PRESET into OUT (or go on with it), evalua
 
 test: install           ## all tests, under 10 minutes on two cores
 	$(BIN)/python -m pytest
+
+bench: install          ## an iteration's time as a multiple of its physics, and of a plain implementation's
+	mkdir -p $(BENCH)
+	$(BIN)/python -m benchmarks.iteration half-cheetah-vel --frame-skip 1 --plain --out $(BENCH)/half-cheetah-vel-1.json
+	$(BIN)/python -m benchmarks.iteration half-cheetah-vel --frame-skip 5 --plain --out $(BENCH)/half-cheetah-vel-5.json
+	$(BIN)/python -m benchmarks.iteration ant-vel --out $(BENCH)/ant-vel.json
 
 lint: install           ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -157,9 +157,12 @@ def configured(options: argparse.Namespace) -> TrainConfig:
     if options.frame_skip is not None:
         kwargs["frame_skip"] = options.frame_skip
     config = replace(config, env=EnvConfig(config.env.id, kwargs))
-    for name in ("tasks", "episodes", "horizon", "chunk_size", "threads", "device"):
+    for name in ("tasks", "episodes", "horizon", "threads", "device"):
         if getattr(options, name) is not None:
             config = replace(config, **{name: getattr(options, name)})
+    if (size := options.chunk_size) is not None:
+        chunk_size: Any = {"all": None, "auto": "auto"}.get(size, size)
+        config = replace(config, chunk_size=int(size) if size.isdigit() else chunk_size)
     changed = {
         "inner.steps": options.steps,
         "policy.hidden": options.hidden and tuple(options.hidden),
@@ -171,8 +174,9 @@ def configured(options: argparse.Namespace) -> TrainConfig:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset")
-    for name in ("tasks", "episodes", "horizon", "steps", "frame-skip", "chunk-size", "threads"):
+    for name in ("tasks", "episodes", "horizon", "steps", "frame-skip", "threads"):
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--chunk-size", help="a number, all or auto")
     parser.add_argument("--hidden", type=int, nargs="+")
     parser.add_argument("--fisher-fraction", type=float)
     parser.add_argument("--device")

@@ -56,12 +56,14 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     if tasks is not None:  # an evaluation, which takes no derivative of its inner steps
         inner = dataclasses.replace(config.inner, hessian="support")
         # It may have many more tasks than training found room for at once.
-        chunk_size = config.chunk_size or config.tasks
+        chunk_size = config.stacked or config.tasks
         config = dataclasses.replace(config, inner=inner, chunk_size=chunk_size)
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
     threads = config.threads or import_worlds().engine.available_cpus()
     torch.set_num_threads(threads)
     _keep_freed_memory()
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = config.tf32  # on by default, of convolutions
     if "cuda" in (device.type, sampling_device.type):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -144,7 +146,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
         {"accuracy": losses.accuracy(algorithm.policy), "cross_entropy": of_policy}
         if classification
         else {"mse": of_policy},
-        chunk_size=config.chunk_size,
+        chunk_size=config.stacked,
         fresh_support=fresh,
         note=f"{config.conv.batch_norm} batch norm" if conv else "",
     )
@@ -161,7 +163,7 @@ def _method(config: TrainConfig, policy: Policy, **losses: Any) -> Method:
         config.outer_step,
         config.method,
         outer_reduction=config.outer_reduction,
-        chunk_size=config.chunk_size,
+        chunk_size=config.stacked,
         **losses,
     )
 

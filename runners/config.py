@@ -125,12 +125,17 @@ class TrainConfig:
     Where episodes end early only the latter is the return's gradient (data episodes)."""
     normalise_observations: bool = False
     """Standardise observations by running statistics, frozen with each checkpoint."""
-    chunk_size: int | None = 1
-    """Tasks per stacked computation: about 4 on a CPU (its cache), None (all) on a GPU."""
+    chunk_size: int | Literal["auto"] | None = "auto"
+    """Tasks per stacked computation; None is all at once. With auto it is all on a GPU and of labelled
+    examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller ones as
+    many as have 8,000."""
     device: str = "cpu"
     """Where learning runs: cpu, cuda, cuda:1, ..."""
     sampling_device: str = "cpu"
     """Where policies act; the physics is always on the CPU."""
+    tf32: bool = False
+    """On CUDA, round the factors of float32 products to TF32's 10 bits: faster, and gradients are
+    off by up to a hundredth (docs/performance.md). Off, all is float32."""
     threads: int = 0
     """CPU threads for physics and learning; 0 is all this process may use."""
     checkpoint_every: int = 10
@@ -150,8 +155,8 @@ class TrainConfig:
         for name in ("iterations", "seed", "threads", "validation_tasks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}.")
+        if isinstance(self.chunk_size, int) and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, None or auto, got {self.chunk_size}.")
         self._check_method()
 
     def _check_method(self) -> None:
@@ -227,6 +232,16 @@ class TrainConfig:
             elif mine != theirs:
                 found[each.name] = theirs
         return found
+
+    @property
+    def stacked(self) -> int | None:
+        """Tasks per stacked computation, None for all: `chunk_size`, with auto made a number."""
+        if self.chunk_size != "auto":
+            return self.chunk_size
+        if self.data == "examples" or self.device != "cpu":
+            return None
+        steps = self.episodes * self.horizon
+        return 1 if steps >= 4000 else max(1, 8000 // steps)
 
     @property
     def outer_step(self) -> TrustRegion | Optimiser:

@@ -299,7 +299,7 @@ def meta_batch(
         np.repeat(tasks, plan.task_copies, axis=0),
         steps=plan.steps,
         key=(config.seed, iteration, Phase.ROLLOUT),
-        chunk_size=config.chunk_size,
+        chunk_size=config.stacked,
         own_hessian=plan.own_hessian,
     )
 
