@@ -126,9 +126,9 @@ class TrainConfig:
     normalise_observations: bool = False
     """Standardise observations by running statistics, frozen with each checkpoint."""
     chunk_size: int | Literal["auto"] | None = "auto"
-    """Tasks per stacked computation; None is all at once. With auto it is all on a GPU and of labelled
-    examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller ones as
-    many as have 8,000."""
+    """Tasks per stacked computation; None is all at once. With auto it is all on a GPU and of
+    labelled examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller
+    ones as many as have 8,000."""
     device: str = "cpu"
     """Where learning runs: cpu, cuda, cuda:1, ..."""
     sampling_device: str = "cpu"

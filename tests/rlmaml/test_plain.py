@@ -86,7 +86,7 @@ def test_both_ways_of_sampling_give_the_same_episodes_to_the_bit(preset):
 def test_episodes_are_those_of_the_engine(preset):
     """The same draws, so the same episodes, but for what contacts make of rounding."""
     # Without a baseline, whose fit to so few steps would leave hardly more than rounding.
-    config = small(preset, horizon=8, **{"inner_advantages.baseline": "none"})
+    config = small(preset, horizon=5, **{"inner_advantages.baseline": "none"})
     experiment, batch = begun(config)
     runner = plain.Plain(config, "sync")
     support, query, _ = runner.collect(experiment.params, 0)
