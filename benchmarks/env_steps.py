@@ -16,10 +16,10 @@ import statistics
 import time
 
 import gymnasium
-import numpy as np
 import torch
 
 import envs  # noqa: F401  (registers the worlds)
+from benchmarks.physics import Physics
 from rlmaml import models, tree
 from rlmaml.random import generator
 from rlmaml.sampling import RolloutSampler
@@ -34,17 +34,15 @@ WORLDS = {
 def measure(env_id: str, kwargs: dict, horizon: int, threads: int, repeats: int) -> dict:
     tasks, episodes = 40, 20
 
-    def make():
-        return gymnasium.make_vec(
-            env_id,
-            num_envs=tasks * episodes,
-            max_episode_steps=horizon,
-            autoreset_mode="Disabled",
-            num_threads=threads,
-            **kwargs,
-        )
-
-    env, bare = make(), make().unwrapped
+    env = gymnasium.make_vec(
+        env_id,
+        num_envs=tasks * episodes,
+        max_episode_steps=horizon,
+        autoreset_mode="Disabled",
+        num_threads=threads,
+        **kwargs,
+    )
+    physics = Physics(env)
     torch.manual_seed(0)
     size, actions = env.single_observation_space.shape[0], env.single_action_space
     model = models.GaussianMLP(size, actions.shape[0])
@@ -57,19 +55,8 @@ def measure(env_id: str, kwargs: dict, horizon: int, threads: int, repeats: int)
         clock = time.perf_counter()
         recorded = sampler(params, chosen, key)
         took = time.perf_counter() - clock
-        rngs = [generator(*key, i) for i in range(tasks)]
-        bare.reset(seed=[int(s) for rng in rngs for s in rng.integers(2**31, size=episodes)])
-        controls = recorded.actions.numpy().clip(actions.low, actions.high)
-        controls = controls.transpose(2, 0, 1, 3).reshape(horizon, tasks * episodes, -1)
-        alive = recorded.mask.numpy().transpose(2, 0, 1).reshape(horizon, -1) > 0
-        bare_took = 0.0
-        for t in range(horizon):
-            ids = None if alive[t].all() else np.flatnonzero(alive[t])
-            bare._ctrl[:] = controls[t]
-            clock = time.perf_counter()
-            bare._batch.step(ids, nstep=kwargs["frame_skip"])
-            bare_took += time.perf_counter() - clock
-        if not np.array_equal(bare._qpos, env.unwrapped._qpos):
+        bare_took = physics.seconds(recorded, key, 0)
+        if not physics.ended_like(env):
             raise AssertionError("the bare simulations did not pass through the same states")
         if repeat:  # the first is a warm-up
             steps = recorded.mask.sum().item()
