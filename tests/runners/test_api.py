@@ -132,7 +132,7 @@ def test_acting(run):
     several, state = policy.predict(np.stack([first, first]), deterministic=True)
     assert several.shape == (2, 6)
     assert state is None
-    np.testing.assert_allclose(several[1], mean, rtol=1e-6)
+    np.testing.assert_allclose(several[1], mean, rtol=1e-6, atol=1e-6)
     with pytest.raises(ValueError, match=r"observes \(17,\)"):
         policy.act(np.zeros(16))
 
