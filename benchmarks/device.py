@@ -1,0 +1,126 @@
+"""An update on a device beside one on the CPU, by size.
+
+    python -m benchmarks.device --device cuda [--tf32] [--out FILE]
+
+The update of the half-cheetah presets (17 observations, 6 actions, ReLU 100-100, K = 1, H = 200,
+curvature on a tenth of the episodes) on random episodes, so that no simulator is needed: seconds on
+the CPU, a task at a time, and on the device, all tasks stacked, episodes being there already; what
+moving them there takes; the smallest size from which on the device is the faster; and, of a GPU, the
+largest number of tasks with 20 episodes each that fits, found by doubling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlmaml import MAML, GaussianMLP, InnerConfig, PolicyConfig, models, tree
+from rlmaml.trpo import TrustRegion
+from rlmaml.types import Episodes, MetaBatch
+from runners import cost
+from runners.runfolder import versions
+
+SIZES = ((1, 5), (2, 10), (5, 20), (10, 20), (20, 20), (40, 20), (80, 20))
+HORIZON, OBSERVATIONS, ACTIONS = 200, 17, 6
+
+
+def random_batch(tasks: int, episodes: int, horizon: int) -> MetaBatch:
+    """Episodes of noise, [N, B, T, ...]."""
+
+    def sampled() -> Episodes:
+        shape = (tasks, episodes, horizon)
+        zeros, final = torch.zeros(shape), torch.zeros(shape[:2])
+        actions = torch.randn(*shape, ACTIONS)
+        log_probs = torch.distributions.Normal(0.0, 1.0).log_prob(actions).sum(-1)
+        return Episodes(
+            observations=torch.randn(*shape, OBSERVATIONS),
+            actions=actions,
+            rewards=zeros,
+            log_probs=log_probs,
+            values=zeros,
+            advantages=torch.randn(shape),
+            mask=torch.ones(shape),
+            terminated=final,
+            final_observations=torch.zeros(*shape[:2], OBSERVATIONS),
+            diagnostics={"diverged": zeros},
+        )
+
+    return MetaBatch((sampled(),), sampled())
+
+
+def seconds(batch: MetaBatch, device: torch.device, repeats: int) -> dict[str, float]:
+    """Medians, of moving the data to a device and of an update there."""
+    torch.manual_seed(0)
+    module = GaussianMLP(OBSERVATIONS, ACTIONS, PolicyConfig(output_gain=0.01))
+    region = TrustRegion(max_kl=0.02, fisher_fraction=0.1)
+    chunk_size = 1 if device.type == "cpu" else None
+    maml = MAML(
+        models.functional(module), InnerConfig(step_size=0.1), region, chunk_size=chunk_size
+    )
+    state = maml.init(tree.to(models.parameters(module), device))
+    moves, updates = [], []
+    for _ in range(2 + repeats):
+        clock = time.perf_counter()
+        there = tree.to(batch, device)
+        cost.wait_for(device)
+        moved = time.perf_counter()
+        maml.update(state, there)
+        cost.wait_for(device)
+        moves.append(moved - clock)
+        updates.append(time.perf_counter() - moved)
+    return {"transfer": statistics.median(moves[2:]), "update": statistics.median(updates[2:])}
+
+
+def largest(device: torch.device, episodes: int, horizon: int) -> int:
+    """The most tasks, a power of two times 10, whose update fits the device's memory."""
+    tasks = 10
+    while True:
+        try:
+            seconds(random_batch(tasks, episodes, horizon), device, repeats=1)
+        except torch.cuda.OutOfMemoryError:
+            return tasks // 2
+        tasks *= 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--horizon", type=int, default=HORIZON)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    device, cpu = torch.device(options.device), torch.device("cpu")
+    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
+    rows: list[dict[str, Any]] = []
+    for tasks, episodes in SIZES:
+        batch = random_batch(tasks, episodes, options.horizon)
+        row: dict[str, Any] = {"tasks": tasks, "episodes": episodes}
+        row |= {"cpu": seconds(batch, cpu, options.repeats)["update"]}
+        row |= seconds(batch, device, options.repeats)
+        rows.append(row)
+        print(
+            f"{tasks:>3} x {episodes:<3} cpu {row['cpu']:.3f} s, {device} {row['update']:.3f} s "
+            f"and {row['transfer']:.3f} s of transfer: {row['cpu'] / row['update']:.1f} times",
+            flush=True,
+        )
+    result: dict[str, Any] = {"rows": rows, "device": str(device), "tf32": options.tf32}
+    slower = [i for i, row in enumerate(rows) if row["cpu"] <= row["transfer"] + row["update"]]
+    first = slower[-1] + 1 if slower else 0
+    result["break_even"] = rows[first] if first < len(rows) else None
+    if device.type == "cuda":
+        result["name"] = torch.cuda.get_device_name(device)
+        result["largest_tasks"] = largest(device, 20, options.horizon)
+    print(json.dumps({name: value for name, value in result.items() if name != "rows"}))
+    if options.out is not None:
+        options.out.write_text(json.dumps(result | {"versions": versions()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
