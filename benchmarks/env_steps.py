@@ -62,6 +62,8 @@ def measure(env_id: str, kwargs: dict, horizon: int, threads: int, repeats: int)
             steps = recorded.mask.sum().item()
             ours.append(steps / took)
             raw.append(steps / bare_took)
+    physics.close()
+    env.close()
     return {
         "env_steps_per_s": statistics.median(ours),
         "batch_step_per_s": statistics.median(raw),

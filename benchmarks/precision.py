@@ -57,6 +57,7 @@ def main() -> None:
     method = experiment.algorithm
     state = method.init(experiment.params)
     batch = method.prepare(meta_batch(experiment, config, state.meta, 0))
+    experiment.close()
     objective = method.objective(state)
 
     def results(meta: Any, batch: Any, v: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -11,17 +11,22 @@ in processes of their own. Writes scaling.json, time.png and memory.png.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
 
+from rlmaml import tree
 from rlmaml.objective import fisher_product, meta_gradient, reference
 from runners import cost
 from runners.build import build
@@ -80,22 +85,31 @@ def hold(config: TrainConfig, what: str, by: float) -> float:
     experiment = build(config)
     state = experiment.algorithm.init(experiment.params)
     batch = meta_batch(experiment, config, state.meta, 0)
+    experiment.close()
     objective = experiment.algorithm.objective(state)
-    few = replace(config, tasks=1, chunk_size=1)
-    small = meta_batch(build(few), few, state.meta, 0)
-    meta_gradient(objective, state.meta, small)  # what torch takes the first time is not counted
     ref = reference(objective, state.meta, batch)
-    before = cost.start_watching(experiment.device)
-    if what == "gradient":
-        meta_gradient(objective, state.meta, batch)
-    else:
-        product = fisher_product(objective, state.meta, batch, ref, fraction=by)
-        product(experiment.params["log_std"].new_ones(sum(p.numel() for p in _leaves(state.meta))))
-    return (cost.peak(experiment.device) - before) / 1e6
+    v = torch.ones_like(tree.ravel(state.meta)[0])
+
+    def run() -> None:
+        if what == "gradient":
+            meta_gradient(objective, state.meta, batch)
+        else:
+            fisher_product(objective, state.meta, batch, ref, fraction=by)(v)
+
+    return allocated(run, experiment.device) / 1e6
 
 
-def _leaves(meta: Any) -> list[Any]:
-    return [leaf for group in meta.values() for leaf in group.values()]
+def allocated(run: Callable[[], None], device: torch.device) -> int:
+    """Bytes that tensors take at most beyond those before, by the allocator's own account."""
+    if device.type == "cuda":
+        before = cost.start_watching(device)
+        run()
+        return cost.peak(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events: Any = profiler.profiler.kineto_results.events()  # pyright: ignore
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(itertools.accumulate(size for _, size in changes))
 
 
 def slope(x: Any, y: Any) -> float:

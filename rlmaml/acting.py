@@ -7,7 +7,6 @@ A step's networks are too small for `vmap` and module calls not to matter: of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +28,11 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
 
     Args:
         policy: (params, observations) -> distribution.
-        params: leaves [N, ...], policy i's for the observations i.
+        params: leaves [N, ...], policy i's for the observations i. Nothing is differentiated.
     """
     module = policy.module if isinstance(policy, Functional) else None
     # These classes and no subclass of theirs, which may have a forward of its own.
-    if type(module) is GaussianMLP:
+    if type(module) is GaussianMLP and _is_perceptron(module, module.mean):
         mean = _Perceptrons(module.mean, "mean", params)
         log_std = params["log_std"].clamp(min=module.min_log_std).unsqueeze(1)
 
@@ -42,31 +41,45 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
             return Gaussian(output, log_std.expand_as(output))
 
         return gaussian
-    if type(module) is CategoricalMLP:
+    if type(module) is CategoricalMLP and _is_perceptron(module, module.logits):
         logits = _Perceptrons(module.logits, "logits", params)
         return lambda observations: Categorical(logits(observations))
     stacked = over_tasks(policy)
     return lambda observations: stacked(params, observations)
 
 
+def _is_perceptron(module: nn.Module, network: nn.Sequential) -> bool:
+    """Whether the network is as `models.mlp` makes it, and nothing was hooked into it since."""
+    kinds = [type(layer) for layer in network]
+    layers = [layer for layer in network if type(layer) is nn.Linear]
+    return (
+        kinds[::2] == [nn.Linear] * len(layers)
+        and len(kinds) == 2 * len(layers) - 1
+        and all(kind in IN_PLACE for kind in kinds[1::2])
+        and all(layer.bias is not None for layer in layers)
+        and all(getattr(layer, "alpha", 1.0) == 1.0 for layer in network)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    )
+
+
 class _Perceptrons:
     """N multilayer perceptrons: [N, B, inputs] -> [N, B, outputs]."""
 
     def __init__(self, network: nn.Sequential, name: str, params: Params) -> None:
-        self._layers: list[tuple[Tensor, Tensor, Callable[[Tensor], Tensor] | None]] = []
-        places = [i for i, layer in enumerate(network) if isinstance(layer, nn.Linear)]
-        for i in places:
-            after = IN_PLACE[type(network[i + 1])] if i != places[-1] else None
-            # Transposed once: the products of every step read rows.
-            weight = params[f"{name}.{i}.weight"].mT.contiguous()
-            self._layers.append((weight, params[f"{name}.{i}.bias"].unsqueeze(1), after))
-        self._hidden: list[Tensor] = []
+        # Transposed once: the products of every step read rows.
+        *self._hidden, self._last = [
+            (params[f"{name}.{i}.weight"].mT.contiguous(), params[f"{name}.{i}.bias"].unsqueeze(1))
+            for i in range(0, len(network), 2)
+        ]
+        self._activations = [IN_PLACE[type(layer)] for layer in network[1::2]]
+        self._memory: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not self._hidden:
-            widths = [weight.shape[-1] for weight, *_ in self._layers[:-1]]
-            self._hidden = [x.new_empty(*x.shape[:2], width) for width in widths]
-        for (weight, bias, after), out in zip(self._layers, self._hidden, strict=False):
-            x = cast(Callable, after)(torch.baddbmm(bias, x, weight, out=out))
-        weight, bias, _ = self._layers[-1]
+        if not self._memory:
+            widths = [weight.shape[-1] for weight, _ in self._hidden]
+            self._memory = [x.new_empty(*x.shape[:2], width) for width in widths]
+        layers = zip(self._hidden, self._activations, self._memory, strict=True)
+        for (weight, bias), activation, out in layers:
+            x = activation(torch.baddbmm(bias, x, weight, out=out))
+        weight, bias = self._last
         return torch.baddbmm(bias, x, weight)

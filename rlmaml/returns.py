@@ -12,6 +12,9 @@ Reduction = Literal["steps", "episodes"]
 episodes, which is the mean times the episodes' mean length."""
 
 
+_BLOCK = 128
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """The mean of x over the entries where mask is 1 (0 if there are none). Shapes equal."""
     return (x * mask).sum() / mask.sum().clamp(min=1)
@@ -27,12 +30,20 @@ def reduce(x: Tensor, mask: Tensor, reduction: Reduction = "steps") -> Tensor:
 def discounted_sum(x: Tensor, discount: float) -> Tensor:
     """y_t = x_t + discount · y_{t+1} along the last axis; x and y are [..., T].
 
-    One product with the matrix of discount^(s-t), s ≥ t: T² multiplications where a recursion
-    needs T, and 2 operations where it needs 2T.
+    Blocks of steps by a product with the matrix of discount^(s-t), s ≥ t, where a recursion takes
+    two operations a step. In float64, whatever precision products of float32 may have.
     """
-    steps = torch.arange(x.shape[-1], device=x.device)
-    powers = (discount ** steps.double()).to(x.dtype)
-    return x @ powers[(steps[:, None] - steps).clamp(min=0)].tril()
+    steps = torch.arange(min(x.shape[-1], _BLOCK), device=x.device)
+    powers = discount ** steps.double()
+    matrix = powers[(steps[:, None] - steps).clamp(min=0)].tril()
+    blocks: list[Tensor] = []
+    following = torch.zeros_like(x[..., :1], dtype=torch.float64)
+    for block in reversed(x.double().split(_BLOCK, -1)):
+        length = block.shape[-1]
+        decayed = discount * powers[:length].flip(0) * following
+        blocks.append(block @ matrix[:length, :length] + decayed)
+        following = blocks[-1][..., :1]
+    return torch.cat(blocks[::-1], -1).to(x.dtype)
 
 
 def generalised_advantages(

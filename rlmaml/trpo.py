@@ -122,7 +122,9 @@ def update(
 
         x, residual, spent = solve(damped, gradient, iterations=config.cg_iterations)
     metrics["cg_iterations"] = spent
-    quadratic = x @ (gradient - residual)  # x·Hx, without another product
+    # x·Hx without another product. Rounding leaves the residual not quite orthogonal to x, so that
+    # x·g alone would be off by a hundredth where H is nearly singular.
+    quadratic = x @ (gradient - residual)
     if not (torch.isfinite(quadratic) and quadratic > 0):
         return refuse("curvature not positive")
     step = -x * (2 * config.max_kl / quadratic).sqrt()
@@ -130,24 +132,31 @@ def update(
     if estimated:
         step = step * AIM**0.5
 
-    for tried in range(1, config.backtracks + 1 + estimated):
+    short = None
+    for tried in range(1, config.backtracks + 1):
         metrics["line_search_steps"] = tried
         candidate = unravel(theta + step)
         losses, kls = evaluate(objective, candidate, batch, ref)
         after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
-        share = kl / config.max_kl
-        off = estimated and tried == 1 and (0 < share < FAR or 1 < share < torch.inf)
-        if off:
-            step = step * (AIM / share).sqrt()
-            continue
+        found = None
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
         if after < before and kl <= config.max_kl:
-            metrics |= {
-                "surrogate": -after.item(),
-                "surrogate/gain": (before - after).item(),
-                "kl": kl.item(),
-                "kl/per_task": kls.tolist(),
-            }
-            return candidate, metrics
+            found = (
+                candidate,
+                {
+                    "surrogate": -after.item(),
+                    "surrogate/gain": (before - after).item(),
+                    "kl": kl.item(),
+                    "kl/per_task": kls.tolist(),
+                },
+            )
+        share = kl / config.max_kl
+        if estimated and tried == 1 and (0 < share < FAR or 1 < share < torch.inf):
+            short, step = found, step * (AIM / share).sqrt()
+            continue
+        if found is not None:
+            return found[0], metrics | found[1]
         step = step * config.backtrack_ratio
+    if short is not None:  # and nothing longer will do
+        return short[0], metrics | short[1]
     return refuse("no acceptable step")

@@ -155,8 +155,9 @@ class TrainConfig:
         for name in ("iterations", "seed", "threads", "validation_tasks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be zero or more, got {getattr(self, name)}.")
-        if isinstance(self.chunk_size, int) and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, None or auto, got {self.chunk_size}.")
+        size: Any = self.chunk_size
+        if size not in (None, "auto") and not (type(size) is int and size >= 1):
+            raise ValueError(f"chunk_size must be at least 1, None or auto, got {size!r}.")
         self._check_method()
 
     def _check_method(self) -> None:

@@ -103,7 +103,7 @@ class BayesianMAML(Method):
         if config.data == "episodes":  # a share of them that every particle has a part in
             used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count
             usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
-        elif config.chunk_size is not None:  # as many networks at once
+        elif isinstance(config.chunk_size, int):  # as many networks at once
             usual["chunk_size"] = max(1, config.chunk_size // count)
         if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
             usual |= {"method.loss": "chaser", "outer": "optimiser"}

@@ -212,8 +212,8 @@ def penalised(objective: Objective, coefficients: Sequence[float]) -> Objective:
 def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[float]:
     """KL(π_φk,old ‖ π_φk), the mean over tasks, for each inner step; φ_old is `batch.path`."""
 
-    def one(data: MetaBatch) -> list[torch.Tensor]:
+    def one(data: MetaBatch) -> tuple[torch.Tensor, ...]:
         path = adapt(objective.inner, meta, data.support)
-        return step_kls(objective.policy, path, data)
+        return tuple(step_kls(objective.policy, path, data))
 
     return [mean_over_tasks(kl).item() for kl in over_tasks(one, objective.chunk_size)(batch)]
