@@ -160,21 +160,19 @@ def _differentiate(
             noted = beside(values, data)
         return objective.outer_loss(path, data), noted
 
-    found, gradients, sizes = [], [], []
+    found, total = [], torch.zeros_like(tree.ravel(meta)[0])
     for chunk in tree.chunks(batch, objective.chunk_size):
         loss, noted = over_tasks(one)(chunk)
         parts = torch.autograd.grad(loss.sum(), theta, materialize_grads=True)
-        gradients.append(torch.cat([part.reshape(-1) for part in parts]))
+        total = total + torch.cat([part.reshape(-1) for part in parts])
         found.append((loss.detach(), noted))
-        sizes.append(len(loss))
     losses, noted = tree.map(lambda *chunks: torch.cat(chunks), *found)
-    return losses, mean_over_tasks(_sums_as_rows(gradients, sizes)), noted
+    return losses, _mean_of_sum(total, len(losses)), noted
 
 
-def _sums_as_rows(sums: list[Tensor], sizes: list[int]) -> Tensor:
-    """Rows whose plain mean is (Σ sums) / (Σ sizes), so that one function takes all means."""
-    scale = len(sums) / sum(sizes)
-    return torch.stack(sums) * scale
+def _mean_of_sum(total: Tensor, tasks: int) -> Tensor:
+    """A sum over tasks [...] as their mean, so that one function takes all means."""
+    return mean_over_tasks((total * (1 / tasks)).unsqueeze(0))
 
 
 def fisher_product(
@@ -229,16 +227,16 @@ def fisher_product(
         # them is the push-forward: two reverse passes make a Jacobian-vector product.
         pulled = torch.autograd.grad(outputs, theta, zeros, create_graph=True)[0]
         linearised.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
-    sizes = [len(weights) for *_, weights in linearised]
+    tasks = sum(len(weights) for *_, weights in linearised)
 
     def product(v: Tensor) -> Tensor:
-        images = []
+        total = torch.zeros_like(v)
         for outputs, zeros, pulled, weights in linearised:
             pushed = torch.autograd.grad(pulled, zeros, v, retain_graph=True)
             metric = outputs.fisher(type(outputs)(*pushed))
             cotangent = tuple((weights * field).detach() for field in metric)
-            images.append(torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0])
-        return mean_over_tasks(_sums_as_rows(images, sizes))
+            total = total + torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0]
+        return _mean_of_sum(total, tasks)
 
     return product
 

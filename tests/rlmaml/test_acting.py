@@ -71,7 +71,25 @@ class Other(nn.Module):
         return Gaussian(mean, torch.zeros_like(mean))
 
 
-@pytest.mark.parametrize("module", [Doubled(X, A), Other()], ids=["subclass", "other"])
+def altered(change):
+    module = models.GaussianMLP(X, A, models.PolicyConfig(hidden=(6,), activation="elu"))
+    change(module)
+    return module
+
+
+ALTERED = {
+    "norm": lambda m: m.mean.insert(2, nn.LayerNorm(6)),
+    "output": lambda m: m.mean.append(nn.Tanh()),
+    "alpha": lambda m: setattr(m.mean[1], "alpha", 2.0),
+    "hook": lambda m: m.mean[0].register_forward_hook(lambda module, inputs, out: out + 1),
+    "other activation": lambda m: m.mean.__setitem__(1, nn.GELU()),
+    "no bias": lambda m: m.mean[2].register_parameter("bias", None),
+}
+OTHERS = {"subclass": Doubled(X, A), "other": Other()}
+OTHERS |= {name: altered(change) for name, change in ALTERED.items()}
+
+
+@pytest.mark.parametrize("module", OTHERS.values(), ids=OTHERS)
 def test_any_other_policy_is_called(module):
     policy, params = models.functional(module), parameters(module)
     observations = torch.randn(N, B, X, dtype=torch.float64)

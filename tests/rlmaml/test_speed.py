@@ -1,10 +1,13 @@
 """What was made fast still computes what it did."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
+from benchmarks import iteration
+from benchmarks.physics import Physics
 from rlmaml import stages, tree, trpo
 from rlmaml.linalg import conjugate_gradient, solve
 from rlmaml.objective import (
@@ -15,7 +18,11 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
+from rlmaml.random import Phase
 from rlmaml.returns import discounted_sum
+from runners.build import build
+from runners.presets import PRESETS
+from runners.train import meta_batch
 from tests.problems import random_batch
 
 
@@ -100,6 +107,101 @@ def test_length_is_corrected_where_part_of_the_data_misjudges_it(monkeypatch, fa
     kl = evaluate(objective, new, batch, ref)[1].mean().item()
     assert kl == pytest.approx(metrics["kl"])
     assert kl == pytest.approx(trpo.AIM * config.max_kl, rel=0.06)
+
+
+def judged(monkeypatch, *verdicts):
+    """An update whose candidates have these (loss, KL), the collecting policy's loss being 0."""
+    torch.manual_seed(0)
+    objective, meta, batch = random_batch(1)
+    found = [(torch.full((2,), loss), torch.full((2,), kl)) for loss, kl in verdicts]
+    remaining = iter(found)
+    monkeypatch.setattr(trpo, "evaluate", lambda *arguments: next(remaining))
+    losses, gradient, ref = gradient_and_reference(objective, meta, batch)
+    answer = (0 * losses, gradient, ref)
+    monkeypatch.setattr(trpo, "gradient_and_reference", lambda *arguments: answer)
+    config = trpo.TrustRegion(max_kl=1.0, fisher_fraction=0.5, backtracks=len(verdicts))
+    new, metrics = trpo.update(objective, meta, batch, config)
+    return metrics, (tree.ravel(new)[0] - tree.ravel(meta)[0]).norm().item()
+
+
+def test_a_correction_is_one_of_the_candidates(monkeypatch):
+    metrics, length = judged(monkeypatch, (-1.0, 4.0), (-1.0, 1.5), (1.0, 0.5))
+    assert metrics["outcome"] == "no acceptable step"
+    assert metrics["line_search_steps"] == 3
+    assert length == 0
+
+
+def test_a_short_step_is_taken_where_no_longer_one_will_do(monkeypatch):
+    metrics, short = judged(monkeypatch, (-1.0, 0.01), (1.0, 0.9), (1.0, 0.7))
+    assert metrics["outcome"] == "accepted"
+    assert (metrics["surrogate/gain"], metrics["kl"]) == pytest.approx((1.0, 0.01))
+    assert metrics["line_search_steps"] == 3
+    metrics, corrected = judged(monkeypatch, (-1.0, 0.01), (-1.0, 0.9))
+    assert metrics["line_search_steps"] == 2
+    assert corrected == pytest.approx(short * (trpo.AIM / 0.01) ** 0.5, rel=1e-4)
+
+
+def test_tasks_are_stacked_by_their_size():
+    config = PRESETS["half-cheetah-vel"][1]
+    sizes = {(20, 200): 1, (40, 200): 1, (20, 100): 4, (20, 1): 400, (1, 1): 8000}
+    for (episodes, horizon), tasks in sizes.items():
+        assert replace(config, episodes=episodes, horizon=horizon).stacked == tasks
+    assert replace(config, device="cuda").stacked is None
+    assert replace(config, chunk_size=None).stacked is None
+    assert replace(config, chunk_size=7).stacked == 7
+    assert PRESETS["digits"][1].changed({"chunk_size": "auto"}).stacked is None
+    for size in (0, -1, 2.5, "all", True):
+        with pytest.raises(ValueError, match="chunk_size must be at least 1, None or auto"):
+            replace(config, chunk_size=size)
+
+
+def test_tf32_is_off_unless_asked_for():
+    before = torch.get_float32_matmul_precision()
+    try:
+        for tf32, precision in ((True, "high"), (False, "highest")):
+            build(small(tf32=tf32)).close()
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cudnn.allow_tf32 is tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def small(**changed):
+    config = replace(PRESETS["half-cheetah-vel"][1], tasks=2, episodes=3, horizon=5, threads=1)
+    return replace(config, **changed)
+
+
+def test_benchmark_accounts_for_all_of_an_iteration():
+    threads = torch.get_num_threads()
+    row = iteration.measure(small(), iterations=2)
+    torch.set_num_threads(threads)
+    parts = sum(row[name] for name in (*iteration.STAGES, "other"))
+    assert parts == pytest.approx(row["total"], rel=0.5)  # sums of medians
+    assert all(row[name] > 0 for name in iteration.STAGES)
+    assert row["env_steps"] == 2 * 2 * 3 * 5
+    assert 0 < row["floor"] < row["total"]
+    assert row["iterations"] == 2
+
+
+@pytest.mark.parametrize("changed", [{"inner.hessian": "separate"}, {"data": "examples"}])
+def test_benchmark_refuses_what_has_no_such_floor(changed):
+    with pytest.raises(SystemExit, match="The floor is that of episodes"):
+        iteration.measure(small().changed(changed), iterations=1)
+
+
+def test_bare_physics_passes_through_the_same_states():
+    config = small(seed=3)
+    experiment = build(config)
+    physics = Physics(experiment.sampler.env)
+    state = experiment.algorithm.init(experiment.params)
+    batch = meta_batch(experiment, config, state.meta, 4)
+    key = (3, 4, Phase.ROLLOUT)
+    assert physics.seconds(batch.query, key, 1) > 0
+    assert physics.ended_like(experiment.sampler.env)
+    physics.seconds(batch.query, key, 0)  # other first states
+    assert not physics.ended_like(experiment.sampler.env)
+    physics.close()
+    experiment.close()
 
 
 def test_stages_are_timed_while_somebody_records():

@@ -135,6 +135,28 @@ def test_it_adapts_further_than_it_was_trained_to_and_becomes_a_network(name, da
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("data", ["examples", "episodes"])
+def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
+    states = []
+    for chunk_size in (None, 1):
+        problem = Problem(name, data, OUTER["optimiser"], chunk_size=chunk_size)
+        batch = problem.batch(problem.state)
+        states.append(problem.method.update(problem.state, batch)[0].meta)
+    tolerance = {"atol": 1e-9, "rtol": 1e-9} if data == "examples" else {"atol": 1e-4, "rtol": 1e-3}
+    torch.testing.assert_close(*(tree.ravel(meta)[0] for meta in states), **tolerance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_updates_on_a_single_task(name):
+    problem = Problem(name, "episodes", OUTER["optimiser"], tasks=1)
+    if problem.method.plan.task_copies > 1:
+        pytest.skip("takes copies of tasks, which one task is not")
+    state, metrics = problem.method.update(problem.state, problem.batch(problem.state))
+    assert metrics["outcome"] == "accepted"
+    assert all(leaf.isfinite().all() for leaf in tree.leaves(state.meta))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("data", ["examples", "episodes"])
 def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
     problem = Problem(name, data, OUTER["optimiser"])
     batch = problem.method.prepare(problem.batch(problem.state))
