@@ -71,7 +71,7 @@ class _Perceptrons:
             (params[f"{name}.{i}.weight"].mT.contiguous(), params[f"{name}.{i}.bias"].unsqueeze(1))
             for i in range(0, len(network), 2)
         ]
-        self._activations = [IN_PLACE[type(layer)] for layer in network[1::2]]
+        self._activations = [IN_PLACE[type(layer)] for layer in list(network)[1::2]]
         self._memory: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,35 +129,49 @@ def update(
     if not (torch.isfinite(quadratic) and quadratic > 0):
         return refuse("curvature not positive")
     step = -x * (2 * config.max_kl / quadratic).sqrt()
-    estimated = config.fisher_fraction < 1
-    if estimated:
-        step = step * AIM**0.5
 
-    short = None
-    for tried in range(1, config.backtracks + 1):
-        metrics["line_search_steps"] = tried
+    def judge(step: torch.Tensor) -> tuple[tuple[Meta, Metrics] | None, torch.Tensor]:
+        """What a step leads to, if it is acceptable, and its KL as a share of the bound."""
         candidate = unravel(theta + step)
         losses, kls = evaluate(objective, candidate, batch, ref)
         after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
-        found = None
-        # A NaN fails both comparisons, so it is backed away from like any bad candidate.
-        if after < before and kl <= config.max_kl:
-            found = (
-                candidate,
-                {
-                    "surrogate": -after.item(),
-                    "surrogate/gain": (before - after).item(),
-                    "kl": kl.item(),
-                    "kl/per_task": kls.tolist(),
-                },
-            )
         share = kl / config.max_kl
+        # A NaN fails both comparisons, so it is backed away from like any bad candidate.
+        if not (after < before and kl <= config.max_kl):
+            return None, share
+        found = {
+            "surrogate": -after.item(),
+            "surrogate/gain": (before - after).item(),
+            "kl": kl.item(),
+            "kl/per_task": kls.tolist(),
+        }
+        return (candidate, found), share
+
+    found, metrics["line_search_steps"] = _line_search(judge, step, config)
+    if found is None:
+        return refuse("no acceptable step")
+    return found[0], metrics | found[1]
+
+
+def _line_search(
+    judge: Callable[[torch.Tensor], tuple[Any, torch.Tensor]],
+    step: torch.Tensor,
+    config: TrustRegion,
+) -> tuple[Any, int]:
+    """The first acceptable candidate along a step, None if there is none, and how many were tried.
+
+    With curvature on part of the data the first may be too long or needlessly short: then the next
+    has the length that its KL suggests.
+    """
+    estimated, short = config.fisher_fraction < 1, None
+    if estimated:
+        step = step * AIM**0.5
+    for tried in range(1, config.backtracks + 1):
+        found, share = judge(step)
         if estimated and tried == 1 and (0 < share < FAR or 1 < share < torch.inf):
             short, step = found, step * (AIM / share).sqrt()
-            continue
-        if found is not None:
-            return found[0], metrics | found[1]
-        step = step * config.backtrack_ratio
-    if short is not None:  # and nothing longer will do
-        return short[0], metrics | short[1]
-    return refuse("no acceptable step")
+        elif found is not None:
+            return found, tried
+        else:
+            step = step * config.backtrack_ratio
+    return short, config.backtracks  # short, if nothing longer will do
