@@ -24,7 +24,7 @@ from rlmaml import MAML, GaussianMLP, InnerConfig, PolicyConfig, models, tree
 from rlmaml.trpo import TrustRegion
 from rlmaml.types import Episodes, MetaBatch
 from runners import cost
-from runners.runfolder import versions
+from runners.runfolder import versions, write_json
 
 SIZES = ((1, 5), (2, 10), (5, 20), (10, 20), (20, 20), (40, 20), (80, 20))
 HORIZON, OBSERVATIONS, ACTIONS = 200, 17, 6
@@ -119,7 +119,7 @@ def main() -> None:
         result["largest_tasks"] = largest(device, 20, options.horizon)
     print(json.dumps({name: value for name, value in result.items() if name != "rows"}))
     if options.out is not None:
-        options.out.write_text(json.dumps(result | {"versions": versions()}, indent=1) + "\n")
+        write_json(options.out, result | {"versions": versions()})
 
 
 if __name__ == "__main__":

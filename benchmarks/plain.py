@@ -7,9 +7,10 @@ ProMP papers and their successors in PyTorch go about it, without what makes som
 than they need be: environments are made once and half-cheetahs are gymnasium's own, policies act on
 all episodes of a task at once, sampling and the line search record no graph.
 
-It shares no code with the engine of `rlmaml` but the settings and the keys of random draws. So the
-same seed gives both the same tasks and noise, and `same_update` and tests/rlmaml/test_plain.py hold
-the one against the other. Simulations that diverge get no treatment of their own here.
+It shares no code with the engine of `rlmaml` but settings, the keys of random draws and the clock.
+So the same seed gives both the same tasks and noise, and `same_update` and
+tests/rlmaml/test_plain.py hold the one against the other. Simulations that diverge get no treatment
+of their own here.
 
 Shapes: N tasks, B episodes, T time steps, O observation and A action entries; a task's data has no
 N, data of several tasks is a list of them. Parameters are those of `models.GaussianMLP`.
@@ -17,11 +18,9 @@ N, data of several tasks is a list of them. Parameters are those of `models.Gaus
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -35,6 +34,7 @@ from torch.nn import functional
 from benchmarks.plain_worlds import Processes, Sync
 from envs.engine import available_cpus
 from rlmaml.random import Phase, generator
+from rlmaml.stages import recorded, stage
 from runners.config import AdvantageConfig, PolicyConfig, TrainConfig
 
 Params = dict[str, Tensor]
@@ -412,42 +412,36 @@ class Plain:
     ) -> tuple[list[list[TaskData]], list[TaskData], dict[str, float]]:
         """Support data [task][inner step], query data [task], and the seconds they took."""
         config = self.config
-        seconds: dict[str, float] = {"sampling": 0.0, "advantages": 0.0, "adaptation": 0.0}
 
         def episodes(k: int, how: AdvantageConfig) -> list[TaskData]:
-            with timed(seconds, "sampling"):
+            with stage("sampling"):
                 sampled = self.sample(adapted, iteration, k)
-            with timed(seconds, "advantages"):
+            with stage("advantages"):
                 return [with_advantages(data, how) for data in sampled]
 
         adapted, support = [params] * config.tasks, []
-        for k in range(config.inner.steps):
-            support.append(episodes(k, config.inner_advantages))
-            with timed(seconds, "adaptation"):
-                adapted = [
-                    adapt(p, [data], config, first=k, graph=False)
-                    for p, data in zip(adapted, support[k], strict=True)
-                ]
-        query = episodes(config.inner.steps, config.outer_advantages)
+        with recorded() as seconds:
+            for k in range(config.inner.steps):
+                support.append(episodes(k, config.inner_advantages))
+                with stage("adaptation"):
+                    adapted = [
+                        adapt(p, [data], config, first=k, graph=False)
+                        for p, data in zip(adapted, support[k], strict=True)
+                    ]
+            query = episodes(config.inner.steps, config.outer_advantages)
         return by_task(support, config.tasks), query, seconds
 
     def iteration(self, params: Params, iteration: int) -> tuple[Params, dict[str, float]]:
         """One meta-iteration: the new parameters, and seconds by what they were spent on."""
-        support, query, seconds = self.collect(params, iteration)
-        with timed(seconds, "update"):
-            new, self.metrics = self._update(params, support, query)
+        with recorded() as seconds:
+            support, query, _ = self.collect(params, iteration)
+            with stage("update"):
+                new, self.metrics = self._update(params, support, query)
         return new, seconds
 
     def close(self) -> None:
         self._one.close()
         self._world.close()
-
-
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
 
 
 def by_task(support: list[list[TaskData]], tasks: int) -> list[list[TaskData]]:

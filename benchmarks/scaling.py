@@ -107,7 +107,7 @@ def allocated(run: Callable[[], None], device: torch.device) -> int:
         return cost.peak(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
-    events: Any = profiler.profiler.kineto_results.events()  # pyright: ignore
+    events: Any = profiler.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
     return max(itertools.accumulate(size for _, size in changes))
 
