@@ -4,11 +4,12 @@ Importing this package registers them. gymnasium (since 1.0) has no plugins, but
 by itself when asked for `gymnasium.make("envs:rlmaml/HalfCheetahDir-v0")`. What stands here is
 light: MuJoCo and the environments are imported when the first one is made. The ids are
 `rlmaml/HalfCheetahVel-v0`, `rlmaml/HalfCheetahDir-v0`, `rlmaml/AntVel-v0`, `rlmaml/AntDir-v0`,
-`rlmaml/Navigation2D-v0`, `rlmaml/TabularMDP-v0`, `rlmaml/BernoulliBandit-v0` and
-`rlmaml/GaussianBandit-v0`, and with labelled examples `rlmaml/Sinusoid-v0`,
-`rlmaml/SinusoidFrequency-v0`, `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0`,
-`rlmaml/ImageFolder-v0`, `rlmaml/Docstrings-v0` and `rlmaml/Text-v0`; docs/environments.md
-describes them.
+the MAML paper's own `rlmaml/PaperHalfCheetahVel-v0`, `rlmaml/PaperHalfCheetahDir-v0`,
+`rlmaml/PaperAntVel-v0` and `rlmaml/PaperAntDir-v0`, `rlmaml/Navigation2D-v0`,
+`rlmaml/TabularMDP-v0`, `rlmaml/BernoulliBandit-v0` and `rlmaml/GaussianBandit-v0`, and with
+labelled examples `rlmaml/Sinusoid-v0`, `rlmaml/SinusoidFrequency-v0`,
+`rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0`, `rlmaml/ImageFolder-v0`,
+`rlmaml/Docstrings-v0` and `rlmaml/Text-v0`; docs/environments.md describes them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def register() -> None:
         "HalfCheetahDir-v0": "half_cheetah_dir",
         "AntVel-v0": "ant_vel",
         "AntDir-v0": "ant_dir",
+        "PaperHalfCheetahVel-v0": "paper_half_cheetah_vel",
+        "PaperHalfCheetahDir-v0": "paper_half_cheetah_dir",
+        "PaperAntVel-v0": "paper_ant_vel",
+        "PaperAntDir-v0": "paper_ant_dir",
     }.items():
         gymnasium.register(
             f"rlmaml/{name}",
@@ -71,6 +76,7 @@ def register() -> None:
         )
 
 
+_POINT = ("scaled_actions",)
 _PICTURE = ("render_mode", "width", "height", "pretty")
 _RENDERING = (*_PICTURE, "camera_id", "camera_name")
 _RENDERING += ("default_camera_config", "max_geom", "visual_options")
@@ -97,16 +103,16 @@ def _point(**parameters: Any) -> Any:
     from . import families
     from .navigation import Navigation
 
-    rendering = _take(parameters, _PICTURE)
-    return Navigation(families.navigation(**parameters), **rendering)
+    own = _take(parameters, (*_POINT, *_PICTURE))
+    return Navigation(families.navigation(**parameters), **own)
 
 
 def _points(**parameters: Any) -> Any:
     from . import families
     from .navigation import BatchedNavigation
 
-    batch = _take(parameters, _BATCH)
-    return BatchedNavigation(families.navigation(**parameters), **batch)
+    own = _take(parameters, (*_POINT, *_BATCH))
+    return BatchedNavigation(families.navigation(**parameters), **own)
 
 
 def _table(family: str, render_mode: None = None, **parameters: Any) -> Any:

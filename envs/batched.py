@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import engine
 from .outcome import Outcome, judge_robots
-from .robots import Robot
+from .robots import Physics, Robot
 from .tasks import Tasks
 from .vector import Rows, TaskVectorEnv
 
@@ -57,12 +57,12 @@ class BatchedLocomotion(TaskVectorEnv):
             num_threads = engine.available_cpus()
         if num_threads < 1:
             raise ValueError(f"num_threads is {num_threads}; at least 1, or None for every CPU")
-        model = engine.load(robot.asset)
-        # Where things are at the first state without its noise.
+        model = robot.model()
+        self._init_qpos, self._init_qvel = robot.start(model)
         start = mujoco.MjData(model)
-        self._init_qpos, self._init_qvel = start.qpos.copy(), start.qvel.copy()
         forces = start.cfrc_ext if robot.needs_contact_forces else start.cfrc_ext[:0]
-        size = robot.observation(start.qpos[None], start.qvel[None], forces[None]).shape[1]
+        fields = (start.qpos, start.qvel, forces, start.sensordata)
+        size = robot.observation(Physics(*(field[None] for field in fields))).shape[1]
         low, high = model.actuator_ctrlrange.astype(np.float32).T
         super().__init__(
             tasks,
@@ -77,14 +77,27 @@ class BatchedLocomotion(TaskVectorEnv):
         self._model = model
         self._dt = model.opt.timestep * robot.frame_skip
         # Contact forces are no stage of a batch: they are computed one simulation at a time,
-        # from the whole MjData that a persistent batch keeps of each.
+        # from the whole MjData that a persistent batch keeps of each. But where a robot's stage
+        # has accelerations, its model has a sensor that makes the engine compute them.
+        sensed = robot.stage == mujoco.mjtStage.mjSTAGE_ACC
+        self._one_by_one = robot.needs_contact_forces and not sensed
         self._scratch = start
-        self._cfrc_ext = np.zeros((num_envs, *forces.shape))
-        self._batch = Batch(model, num_envs, num_threads, persistent=robot.needs_contact_forces)
+        self._batch = Batch(
+            model,
+            num_envs,
+            num_threads,
+            persistent=self._one_by_one or robot.stage == mujoco.mjtStage.mjSTAGE_VEL,
+        )
         # Live views: writing to them is writing the simulations' state.
         self._qpos = self._batch.bind("qpos")
         self._qvel = self._batch.bind("qvel")
         self._ctrl = self._batch.bind("ctrl")
+        self._cfrc_ext = np.zeros((num_envs, *forces.shape))
+        if robot.needs_contact_forces and sensed:
+            self._cfrc_ext = self._batch.bind("cfrc_ext")
+        self._sensors = np.zeros((num_envs, 0))
+        if model.nsensordata:
+            self._sensors = self._batch.bind("sensordata")
         torso = robot.torso
         self._x = self._qpos[:, 0] if torso is None else self._batch.bind("xpos")[:, torso, 0]
 
@@ -95,25 +108,28 @@ class BatchedLocomotion(TaskVectorEnv):
                 self._generators[i], self._init_qpos, self._init_qvel
             )
         self._batch.forward(ids)
-        self._cfrc_ext[ids] = 0.0
-        return self._robot.observation(self._qpos[ids], self._qvel[ids], self._cfrc_ext[ids])
+        if self._one_by_one:
+            self._cfrc_ext[ids] = 0.0
+        return self._robot.observation(self._physics(ids))
+
+    def _physics(self, rows: Rows) -> Physics:
+        fields = (self._qpos, self._qvel, self._cfrc_ext, self._sensors)
+        return Physics(*(field[rows] for field in fields))
 
     def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
         x_before = self._x[rows].copy()
         self._ctrl[rows] = actions
         ids = None if isinstance(rows, slice) else rows
-        self._batch.step(ids, nstep=self._robot.frame_skip)
-        if self._robot.needs_contact_forces:
+        self._batch.step(ids, nstep=self._robot.frame_skip, stage=self._robot.stage.value)
+        if self._one_by_one:
             self._compute_contact_forces(rows)
         return judge_robots(
             self._robot,
             self._family,
             self._tasks[rows],
             actions,
-            x_velocity=(self._x[rows] - x_before) / self._dt,
-            qpos=self._qpos[rows],
-            qvel=self._qvel[rows],
-            cfrc_ext=self._cfrc_ext[rows],
+            displacement_rate=(self._x[rows] - x_before) / self._dt,
+            physics=self._physics(rows),
             diverged=engine.diverged(self._batch.warning[rows, :, 1]),
             before=self._observations[rows],
         )

@@ -11,6 +11,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
+"""Gymnasium's own model files."""
+
 logger = logging.getLogger(__name__)
 # Without a handler Python prints warnings to stderr; an application that configures logging
 # still receives these.
@@ -35,8 +38,7 @@ def log_warnings() -> None:
 def load(asset: str) -> mujoco.MjModel:
     """One of gymnasium's own models, the file that its v5 environment loads."""
     log_warnings()
-    folder = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
-    return mujoco.MjModel.from_xml_path(str(folder / asset))
+    return mujoco.MjModel.from_xml_path(str(ASSETS / asset))
 
 
 def diverged(counts: NDArray[np.int32]) -> NDArray[np.bool_]:

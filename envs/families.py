@@ -7,6 +7,7 @@ the MAML paper's, ProMP's and gymnasium's is in docs/environments.md.
 
 from __future__ import annotations
 
+from .paper import PaperAnt, PaperHalfCheetah
 from .robots import Ant, HalfCheetah, Robot
 from .tabular import BernoulliBandits, GaussianBandits, RandomMDPs
 from .tasks import Direction, GoalPoint, GoalVelocity, Interval, Range, Tasks
@@ -122,6 +123,35 @@ def ant_dir(
         reset_noise_scale=reset_noise_scale,
     )
     return robot, Direction()
+
+
+def paper_half_cheetah_vel() -> tuple[Robot, Tasks]:
+    """PaperHalfCheetahVel: the MAML paper's, reward -|v - v*| - .05 Σa², v* in [0, 2] m/s."""
+    return PaperHalfCheetah(), GoalVelocity((0.0, 2.0))
+
+
+def paper_half_cheetah_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
+    """PaperHalfCheetahDir: the MAML paper's, reward ±v - .05 Σa².
+
+    Args:
+        balanced: draw half of the tasks forward; the paper draws each by itself.
+    """
+    return PaperHalfCheetah(), Direction(balanced=balanced)
+
+
+def paper_ant_vel() -> tuple[Robot, Tasks]:
+    """PaperAntVel: the MAML paper's, reward 1.05 - |v - v*| - .005 Σa² - contact cost, v* in
+    [0, 3] m/s."""
+    return PaperAnt(survival_bonus=1.05), GoalVelocity((0.0, 3.0))
+
+
+def paper_ant_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
+    """PaperAntDir: the MAML paper's, reward .05 ± v - .005 Σa² - contact cost.
+
+    Args:
+        balanced: draw half of the tasks forward; the paper draws each by itself.
+    """
+    return PaperAnt(), Direction(balanced=balanced)
 
 
 def navigation(*, goal_range: Interval = (-0.5, 0.5)) -> GoalPoint:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import mujoco
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.mujoco.ant_v5 import AntEnv as GymnasiumAnt
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv as GymnasiumHalfCheetah
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
@@ -14,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from . import engine, viewing
 from .markers import Marker, goal_markers
 from .outcome import check_actions, judge_robots
-from .robots import Ant, HalfCheetah, Robot
+from .paper import PaperRobot
+from .robots import Ant, HalfCheetah, Physics, Robot
 from .single import TaskEnv
 from .tasks import Tasks
 
@@ -23,12 +26,14 @@ def single_locomotion(robot: Robot, tasks: Tasks, **rendering: Any) -> Locomotio
     """One robot with a task.
 
     Args:
-        robot: a `HalfCheetah` or an `Ant`.
+        robot: a `HalfCheetah`, an `Ant` or one of `paper.py`.
         tasks: a task family that rewards a velocity along x.
         rendering: `render_mode`, `width`, `height`, `camera_id`, `camera_name` and whatever else
             gymnasium's v5 environment draws with; and `pretty`, with shadows, reflections and
             smooth edges, which are slow without a GPU.
     """
+    if isinstance(robot, PaperRobot):
+        return PaperTaskEnv(robot, tasks, **rendering)
     if isinstance(robot, Ant):
         return AntTaskEnv(robot, tasks, **rendering)
     if isinstance(robot, HalfCheetah):
@@ -39,11 +44,11 @@ def single_locomotion(robot: Robot, tasks: Tasks, **rendering: Any) -> Locomotio
 class LocomotionEnv(TaskEnv, MujocoEnv):
     """A robot that is rewarded by its task, in a `gymnasium.Env`.
 
-    Simulation, reset, rendering and spaces are gymnasium's v5; reward, observation and the end of
-    an episode are those of `robots.py` and `tasks.py`. Pictures show the goal too, by the arrows of
-    `markers.py`, and the camera follows the robot. A simulation that blew up truncates the
-    episode with `info["diverged"]`, reward 0 and the observation before the step. A copy or a
-    pickle keeps the task and must be reset.
+    Rendering is gymnasium's v5, and but for the paper's robots simulation and reset are; reward,
+    observation and the end of an episode are those of `robots.py` and `tasks.py`. Pictures show
+    the goal too, by the arrows of `markers.py`, and the camera follows the robot. A simulation
+    that blew up truncates the episode with `info["diverged"]`, reward 0 and the observation before
+    the step. A copy or a pickle keeps the task and must be reset.
     """
 
     diagnostics: tuple[str, ...] = ("x_velocity",)
@@ -130,17 +135,14 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
         actions = check_actions(np.asarray(action)[None], self.action_space, 1)
         x_before = self._x_position()
         self.do_simulation(actions[0], self.frame_skip)
-        data = self.data
         outcome = judge_robots(
             self._robot,
             self._tasks,
             self._task,
             actions,
-            x_velocity=(self._x_position() - x_before) / self.dt,
-            qpos=data.qpos[None],
-            qvel=data.qvel[None],
-            cfrc_ext=data.cfrc_ext[None],
-            diverged=engine.diverged(data.warning.number[None]),
+            displacement_rate=(self._x_position() - x_before) / self.dt,
+            physics=self._physics(),
+            diverged=engine.diverged(self.data.warning.number[None]),
             before=self._observation[None],
         )
         self._observation = outcome.observations[0]
@@ -152,6 +154,11 @@ class LocomotionEnv(TaskEnv, MujocoEnv):
             self.render()
         terminated = bool(outcome.terminations[0])
         return self._observation.copy(), outcome.rewards[0], terminated, diverged, info
+
+    def _physics(self) -> Physics:
+        data = self.data
+        fields = (data.qpos, data.qvel, data.cfrc_ext, data.sensordata)
+        return Physics(*(field[None] for field in fields))
 
     def _x_position(self) -> NDArray[np.float64]:
         torso = self._robot.torso
@@ -189,3 +196,37 @@ class AntTaskEnv(LocomotionEnv, GymnasiumAnt):
             **drawing,
         )
         self._set_up_drawing()
+
+
+class PaperTaskEnv(LocomotionEnv):
+    """A robot of the MAML paper with a task."""
+
+    def __init__(self, robot: PaperRobot, tasks: Tasks, **rendering: Any) -> None:
+        drawing = self._start(robot, tasks, rendering)
+        MujocoEnv.__init__(self, robot.asset, robot.frame_skip, None, **drawing)
+        self._init = robot.start(self.model)
+        size = robot.observation(self._physics()).shape[1]
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float64)
+        self.metadata = {
+            "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
+            "render_fps": round(1 / self.dt),
+        }
+        self._set_up_drawing()
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = self._robot.model()
+        buffer = model.vis.global_
+        buffer.offwidth = max(buffer.offwidth, self.width)
+        buffer.offheight = max(buffer.offheight, self.height)
+        return model, mujoco.MjData(model)
+
+    def _step_mujoco_simulation(self, ctrl: NDArray[np.float64], n_frames: int) -> None:
+        self.data.ctrl[:] = ctrl
+        mujoco.mj_step(self.model, self.data, nstep=n_frames)
+        mujoco.mj_forward(self.model, self.data)
+
+    def reset_model(self) -> NDArray[np.float64]:
+        self._velocity = 0.0
+        self.set_state(*self._robot.first_state(self.np_random, *self._init))
+        self._observation = self._robot.observation(self._physics())[0]
+        return self._observation.copy()

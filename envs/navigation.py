@@ -22,12 +22,12 @@ REACHED = 0.01
 """The episode ends when both coordinates are nearer to the goal than this."""
 
 
-def move(family: GoalPoint, tasks: NDArray[Any], start: Any, actions: Any) -> Outcome:
-    """One step of m points from `start`, `[m, 2]`, under `actions`, `[m, 2]`.
+def move(family: GoalPoint, tasks: NDArray[Any], start: Any, actions: Any, unit: float) -> Outcome:
+    """One step of m points from `start`, `[m, 2]`, under `actions`, `[m, 2]`, in units of `unit`.
 
     The reward is minus the distance to the goal after the move.
     """
-    position = start + np.clip(actions, -MAX_STEP, MAX_STEP)
+    position = start + np.clip(unit * actions, -MAX_STEP, MAX_STEP)
     rewards = family.reward(tasks, position)
     reached = (np.abs(position - tasks) < REACHED).all(axis=1)
     never = np.zeros(len(position), dtype=np.bool_)
@@ -38,8 +38,11 @@ def _position_space() -> spaces.Box:
     return spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
 
 
-def _action_space() -> spaces.Box:
-    return spaces.Box(-MAX_STEP, MAX_STEP, (2,), dtype=np.float32)
+def _action_space(scaled: bool) -> tuple[spaces.Box, float]:
+    """The space of actions, and how far an action of 1 moves the point."""
+    unit = MAX_STEP if scaled else 1.0
+    most = MAX_STEP / unit
+    return spaces.Box(-most, most, (2,), dtype=np.float32), unit
 
 
 class Navigation(TaskEnv):
@@ -50,6 +53,7 @@ class Navigation(TaskEnv):
 
     Args:
         tasks: where goals are.
+        scaled_actions: actions are in ±1, and 1 is the largest move, .1.
         render_mode: "rgb_array": `render` draws goal, start, the episode's path and the point;
             None: nothing is drawn.
         width: of a picture, in pixels.
@@ -69,6 +73,7 @@ class Navigation(TaskEnv):
     def __init__(
         self,
         tasks: GoalPoint,
+        scaled_actions: bool = False,
         render_mode: str | None = None,
         width: int = 480,
         height: int = 480,
@@ -81,14 +86,14 @@ class Navigation(TaskEnv):
         if min(width, height) < 1:
             raise ValueError(f"pictures are {width} x {height} pixels; both must be at least 1")
         parameters = {"render_mode": render_mode, "width": width, "height": height}
-        self._start_tasks(tasks, {"tasks": tasks, **parameters})
+        self._start_tasks(tasks, {"tasks": tasks, "scaled_actions": scaled_actions, **parameters})
         self._family = tasks
         self.render_mode = render_mode
         self.background_paths: Sequence[NDArray[np.float64]] = ()
         largest = max(float(np.abs([tasks.space.low, tasks.space.high]).max()), MAX_STEP)
         self._view = PlaneView(width, height, 1.3 * largest)
         self.observation_space = _position_space()
-        self.action_space = _action_space()
+        self.action_space, self._unit = _action_space(scaled_actions)
         self._position = np.zeros((1, 2))
         self._path = [self._position[0]]
 
@@ -111,7 +116,7 @@ class Navigation(TaskEnv):
             ValueError: `action` has another shape or is not finite.
         """
         actions = check_actions(np.asarray(action)[None], self.action_space, 1)
-        outcome = move(self._family, self._task, self._position, actions)
+        outcome = move(self._family, self._task, self._position, actions, self._unit)
         self._position = outcome.observations
         if self.render_mode is not None:
             self._path.append(self._position[0])
@@ -132,6 +137,7 @@ class BatchedNavigation(TaskVectorEnv):
 
     Args:
         tasks: where goals are.
+        scaled_actions: as of `Navigation`.
         num_envs: M.
         max_episode_steps: None for no time limit.
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value.
@@ -145,13 +151,16 @@ class BatchedNavigation(TaskVectorEnv):
         tasks: GoalPoint,
         num_envs: int,
         *,
+        scaled_actions: bool = False,
         max_episode_steps: int | None = 100,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         num_threads: int | None = None,
     ) -> None:
+        action_space, self._unit = _action_space(scaled_actions)
         parameters = {
             "tasks": tasks,
             "num_envs": num_envs,
+            "scaled_actions": scaled_actions,
             "max_episode_steps": max_episode_steps,
             "autoreset_mode": autoreset_mode,
         }
@@ -159,7 +168,7 @@ class BatchedNavigation(TaskVectorEnv):
             tasks,
             num_envs,
             _position_space(),
-            _action_space(),
+            action_space,
             max_episode_steps,
             autoreset_mode,
             parameters,
@@ -171,4 +180,4 @@ class BatchedNavigation(TaskVectorEnv):
 
     def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
         # The position is the observation: the base class keeps it.
-        return move(self._goals, self._tasks[rows], self._observations[rows], actions)
+        return move(self._goals, self._tasks[rows], self._observations[rows], actions, self._unit)

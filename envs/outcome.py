@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from .robots import Robot
+from .robots import Physics, Robot
 from .tasks import Tasks
 
 Floats = NDArray[np.float64]
@@ -29,10 +29,8 @@ def judge_robots(
     family: Tasks,
     tasks: NDArray[Any],
     actions: Floats,
-    x_velocity: Floats,
-    qpos: Floats,
-    qvel: Floats,
-    cfrc_ext: Floats,
+    displacement_rate: Floats,
+    physics: Physics,
     diverged: NDArray[np.bool_],
     before: Floats,
 ) -> Outcome:
@@ -43,13 +41,12 @@ def judge_robots(
         family: the task family.
         tasks: a task each, `[m, *space.shape]`.
         actions: as given, `[m, A]`, in C order.
-        x_velocity: over the step, in metres a second, `[m]`.
-        qpos: joint positions after the step, `[m, nq]`.
-        qvel: joint velocities after the step, `[m, nv]`.
-        cfrc_ext: contact forces, `[m, nbody, 6]`, read only where the robot needs them.
+        displacement_rate: of the torso along x over the step, in metres a second, `[m]`.
+        physics: after the step.
         diverged: where the simulation blew up in this step, `[m]`.
         before: observations before the step, `[m, D]`.
     """
+    x_velocity = robot.x_velocity(physics, displacement_rate)
     details = {
         "x_velocity": x_velocity,
         "reward_forward": family.reward(tasks, x_velocity),
@@ -57,11 +54,11 @@ def judge_robots(
     }
     rewards = details["reward_forward"] + details["reward_ctrl"]
     if robot.can_fall:
-        details["reward_survive"] = np.full(len(qpos), robot.survival_bonus)
-        details["reward_contact"] = -robot.contact_cost(cfrc_ext)
+        details["reward_survive"] = np.full(len(actions), robot.survival_bonus)
+        details["reward_contact"] = -robot.contact_cost(physics.cfrc_ext)
         rewards = rewards + details["reward_survive"] + details["reward_contact"]
-    observations = robot.observation(qpos, qvel, cfrc_ext)
-    fallen = ~robot.healthy(qpos, qvel)
+    observations = robot.observation(physics)
+    fallen = ~robot.healthy(physics.qpos, physics.qvel)
     if diverged.any():
         # The simulator has put these back to its default state: nothing it says now happened.
         observations[diverged] = before[diverged]

@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from . import engine
+
 Floats = NDArray[np.float64]
+
+
+class Physics(NamedTuple):
+    """What a robot's step is judged by, a row for each of m simulations."""
+
+    qpos: Floats  # [m, nq]
+    qvel: Floats  # [m, nv]
+    cfrc_ext: Floats  # [m, nbody, 6]  contact forces; read only where the robot needs them
+    sensors: Floats  # [m, nsensordata]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +58,9 @@ class Robot:
     """From where it is looked at, unless `default_camera_config` says otherwise."""
     camera_height: ClassVar[float]
     """Of the point that the camera looks at, which moves along with the torso, in metres."""
+    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_NONE
+    """What is computed of the state that a step led to. Without it, derived quantities are those
+    of the state before the last simulator step, as in gymnasium."""
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
@@ -58,20 +73,32 @@ class Robot:
         """Whether `cfrc_ext` must be computed, at about 15 µs a simulation and step."""
         return self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
 
+    def model(self) -> mujoco.MjModel:
+        """The robot's model, compiled anew."""
+        return engine.load(self.asset)
+
+    def start(self, model: mujoco.MjModel) -> tuple[Floats, Floats]:
+        """qpos `[nq]` and qvel `[nv]` of the first state without its noise."""
+        return model.qpos0.copy(), np.zeros(model.nv)
+
     def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
-        """False where the robot has fallen, which ends the episode, `[M]`."""
+        """False where the robot has fallen, which ends the episode, `[m]`."""
         raise NotImplementedError
 
-    def observation(self, qpos: Floats, qvel: Floats, cfrc_ext: Floats) -> Floats:
-        """`[M, D]`, float64, a fresh array.
-
-        `cfrc_ext` is `[M, nbody, 6]`, read only where the observation includes it. The world
-        (body 0) is left out.
-        """
-        parts = [qpos[:, self.hidden :], qvel]
+    def observation(self, physics: Physics) -> Floats:
+        """`[m, D]`, float64, a fresh array. Of contact forces the world's (body 0) are left out."""
+        parts = [physics.qpos[:, self.hidden :], physics.qvel]
         if self.include_cfrc_ext_in_observation:
-            parts.append(np.clip(cfrc_ext[:, 1:], -1.0, 1.0).reshape(len(qpos), -1))
+            clipped = np.clip(physics.cfrc_ext[:, 1:], -1.0, 1.0)
+            parts.append(clipped.reshape(len(clipped), -1))
         return np.concatenate(parts, axis=1)
+
+    def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
+        """The velocity along x that tasks reward, in metres a second, `[m]`.
+
+        `displacement_rate`, `[m]`, is how far the torso came in the step, by its duration.
+        """
+        return displacement_rate
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """ctrl_cost_weight Σa², `[M]`, of actions `[M, A]` in C order."""

@@ -142,19 +142,25 @@ class Direction(Tasks):
     """Run along x, forward (task 0) or backward (task 1): pays v or -v.
 
     There are two tasks, so the splits are the same.
+
+    Args:
+        balanced: draw half forward and half backward, or each by a coin of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, balanced: bool = True) -> None:
+        self._balanced = balanced
         self.space = spaces.Discrete(2)
         self.default = np.array(0)
 
     def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
         """Half forward and half backward in random order; a coin gives the odd one of odd `n`.
 
-        Each task alone is a fair coin. Independent coins would also leave the batch unbalanced,
-        which a meta-gradient sees as noise, and larger than what it looks for.
+        Each task alone is a fair coin. Independent coins also leave the batch unbalanced, which a
+        meta-gradient sees as noise, and larger than what it looks for.
         """
         check_split(split)
+        if not self._balanced:
+            return rng.integers(2, size=n)
         return rng.permutation((np.arange(n) + rng.integers(2)) % 2)
 
     def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,6 +37,37 @@ def fit(features: Tensor, returns: Tensor, mask: Tensor, *, ridge: float = 1e-5)
     return torch.linalg.solve_ex(gram, x.T @ y).result
 
 
+FOLDS = 5
+
+
+def cross_fit(
+    features: Tensor, returns: Tensor, mask: Tensor, *, folds: int = FOLDS, ridge: float = 1e-5
+) -> Tensor:
+    """For every episode, `fit` to the episodes of the other folds: weights [B, F], float64.
+
+    A baseline that has not seen an episode's actions leaves its policy gradient unbiased, and it
+    cannot explain by its many features what those actions brought about.
+
+    Args:
+        features: [B, T, F], float64.
+        returns, mask: [B, T].
+        folds: of which episodes 0, 1, 2 ... are members in turn; as many as there are episodes
+            where these are fewer.
+    """
+    count = len(features)
+    members = torch.arange(count, device=features.device) % min(folds, count)
+    own = (members[:, None] == members).double()  # [B, B], 1 for those of the same fold
+    x = features * mask.unsqueeze(-1)
+    y = (returns * mask).double()
+    gram, moment = x.mT @ x, (x.mT @ y.unsqueeze(-1)).squeeze(-1)  # of each episode
+    fold = own[: min(folds, count)]  # the first of each fold stands for it
+    gram = gram.sum(0) - (fold @ gram.flatten(1)).view(-1, *gram.shape[1:])
+    moment = moment.sum(0) - fold @ moment
+    gram = gram + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    weights = torch.linalg.solve_ex(gram, moment.unsqueeze(-1)).result.squeeze(-1)
+    return weights[members]
+
+
 def predict(weights: Tensor, features: Tensor) -> Tensor:
-    """Values [B, T], in the features' precision."""
-    return features @ weights
+    """Values [B, T], in the features' precision, by weights [F], or [B, F], for each episode."""
+    return (features @ weights.unsqueeze(-1)).squeeze(-1)

@@ -20,10 +20,16 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
+def episode_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean of x [..., B] over episodes that have a step, by their mask [..., B, T]."""
+    there = mask.amax(-1)
+    return (x * there).sum(-1) / there.sum(-1).clamp(min=1)
+
+
 def reduce(x: Tensor, mask: Tensor, reduction: Reduction = "steps") -> Tensor:
     """One number from the valid steps of B episodes. Shapes equal, [B, T]."""
     if reduction == "episodes":
-        return (x * mask).sum(-1).mean()
+        return episode_mean((x * mask).sum(-1), mask)
     return masked_mean(x, mask)
 
 

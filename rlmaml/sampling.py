@@ -22,6 +22,8 @@ from rlmaml.returns import discounted_sum, generalised_advantages, normalise
 from rlmaml.stages import stage
 from rlmaml.types import Episodes, Params, Policy, Role
 
+MOST_ROUNDS = 10
+"""Times B episodes, at most, that a task has to come by B·T time steps."""
 _STEPS_AT_ONCE = 32_768
 """Time steps whose advantages are estimated in one stacked computation on a CPU, for its cache."""
 
@@ -37,9 +39,10 @@ class AdvantageConfig:
     bootstrap: bool = False
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
     agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
-    baseline: Literal["linear", "none"] = "linear"
+    baseline: Literal["linear", "cross-fitted", "none"] = "linear"
     """What is subtracted from returns: a linear function of the observation and the time, fitted
-    on the episodes themselves, or nothing. Only nothing is exactly unbiased."""
+    on the episodes themselves; the same, for each fifth of them fitted on the other four; or
+    nothing. The first is biased: it explains away a part of what the actions did."""
     normalise: bool = True
     """Shift and scale each task's advantages to mean 0, standard deviation 1. Off, steps shrink as
     there is less to gain; the inner step size then refers to the reward's units."""
@@ -67,9 +70,10 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
     """
     rewards, mask = episodes.rewards, episodes.mask
     values, final = torch.zeros_like(rewards), torch.zeros_like(episodes.terminated)
-    if config.baseline == "linear":
+    if config.baseline != "none":
         diverged = episodes.diagnostics["diverged"].amax(1)
-        values, final = _linear_baseline(episodes, config.discount, diverged)
+        fit = baselines.fit if config.baseline == "linear" else baselines.cross_fit
+        values, final = _linear_baseline(episodes, config.discount, diverged, fit)
         final = final * (1 - episodes.terminated if config.bootstrap else diverged)
     advantages = generalised_advantages(
         rewards,
@@ -85,7 +89,7 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
 
 
 def _linear_baseline(
-    episodes: Episodes, discount: float, diverged: Tensor
+    episodes: Episodes, discount: float, diverged: Tensor, fit: Callable[..., Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Values of the observations [B, T] and of the final ones [B], of one task."""
     rewards, mask = episodes.rewards, episodes.mask
@@ -93,7 +97,7 @@ def _linear_baseline(
     features = baselines.features(episodes.observations, steps)
     returns = discounted_sum(rewards, discount)
     whole = torch.where(diverged.amin() == 0, 1 - diverged, torch.ones_like(diverged))
-    weights = baselines.fit(features, returns, mask * whole.unsqueeze(-1))
+    weights = fit(features, returns, mask * whole.unsqueeze(-1))
     values = baselines.predict(weights, features).to(rewards.dtype)
     ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
     final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
@@ -169,6 +173,9 @@ class RolloutSampler:
             step from a longer one (less bias).
         normaliser: standardises what the policy sees, if given.
         device: where policies act.
+        whole: sample on, where episodes end early, until a task's have B·T time steps, B more
+            at a time and at most `MOST_ROUNDS` times B; those after the one that reaches it are
+            not used. Episodes then come padded to as many as the task with most of them has.
         deterministic: take each policy's likeliest action, and draw only the first states. For
             measuring alone: nothing is learned from actions that were not drawn.
     """
@@ -184,6 +191,7 @@ class RolloutSampler:
         support_advantages: AdvantageConfig | None = None,
         normaliser: Normaliser | None = None,
         device: torch.device | str = "cpu",
+        whole: bool = False,
         deterministic: bool = False,
     ) -> None:
         if env.num_envs % episodes:
@@ -201,7 +209,7 @@ class RolloutSampler:
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
         inner = support_advantages or advantages
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
-        self.normaliser, self.deterministic = normaliser, deterministic
+        self.normaliser, self.whole, self.deterministic = normaliser, whole, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._to_env = action_filter(env.single_action_space)
 
@@ -225,7 +233,8 @@ class RolloutSampler:
             ValueError: the number of tasks is not N.
 
         Returns:
-            Episodes with leaves [N, B, ...], on `device`.
+            Episodes with leaves [N, B, ...], on `device`; with `whole` there may be more than B,
+            and rows of padding alone.
         """
         if len(tasks) != self.tasks:
             raise ValueError(
@@ -236,9 +245,8 @@ class RolloutSampler:
         rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in range(self.tasks)]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
-        seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
         with stage("rollouts"):
-            recorded = self._roll_out(params, self.env.reset(seed=seeds)[0], rngs)
+            recorded = self._sample(params, rngs)
         if self.normaliser is not None:
             self.normaliser.observe(recorded.observations, recorded.mask)
             recorded = recorded._replace(
@@ -254,9 +262,42 @@ class RolloutSampler:
                 chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))
             return over_tasks(lambda task: estimate_advantages(task, config), chunk_size)(recorded)
 
+    def _sample(self, params: Params, rngs: list[np.random.Generator]) -> Episodes:
+        """B episodes per task, or as many as `whole` wants."""
+        wanted = self.episodes * self.horizon
+        lacking = torch.ones(self.tasks, dtype=torch.bool)
+        rounds: list[Episodes] = []
+        while lacking.any() and len(rounds) < (MOST_ROUNDS if self.whole else 1):
+            rounds.append(self._roll_out(params, lacking.numpy(), rngs))
+            lengths = torch.cat([part.mask.sum(-1) for part in rounds], 1).cpu()  # [N, B·rounds]
+            lacking = lengths.sum(1) < wanted
+        if not self.whole:
+            return rounds[0]
+        before = lengths.cumsum(1) - lengths
+        used = (before < wanted) & (lengths > 0)
+        most = int(used.any(0).nonzero().max()) + 1 if used.any() else 1
+
+        def join(*parts: Tensor) -> Tensor:  # [N, B, ...] each
+            joined = torch.cat(parts, 1)[:, :most]
+            kept = used[:, :most].to(joined.device)
+            return joined * kept.view(*kept.shape, *[1] * (joined.ndim - 2))
+
+        return tree.map(join, *rounds)
+
     def _roll_out(
-        self, params: Params, first: np.ndarray, rngs: list[np.random.Generator]
+        self, params: Params, wanted: np.ndarray, rngs: list[np.random.Generator]
     ) -> Episodes:
+        """B episodes of each task that is `wanted`, [N] bool; of the others, padding."""
+        seeds = [
+            int(s)
+            for rng, more in zip(rngs, wanted, strict=True)
+            for s in (rng.integers(2**31, size=self.episodes) if more else [0] * self.episodes)
+        ]
+        alive = np.repeat(wanted, self.episodes)
+        # Others rest, where that is to be had, and are ignored where it is not.
+        resting = self.env.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+        options = None if alive.all() or not resting else {"reset_mask": alive.copy()}
+        first, _ = self.env.reset(seed=seeds, options=options)
         n, b, t_max, m = self.tasks, self.episodes, self.horizon, self.env.num_envs
         # Time comes first while sampling, so that each step writes one contiguous row.
         observations = torch.zeros(t_max, n, b, *self.observation_shape)
@@ -266,7 +307,7 @@ class RolloutSampler:
         rows = {name: value.numpy().reshape(t_max, m) for name, value in diagnostics.items()}
         reward_rows, mask_rows = rewards.numpy().reshape(t_max, m), mask.numpy().reshape(t_max, m)
         final = np.zeros((m, *self.observation_shape), np.float32)
-        alive, terminated = np.ones(m, bool), np.zeros(m, bool)
+        terminated = np.zeros(m, bool)
         same_step = self.env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
 
         act = actor(self.policy, params)

@@ -84,6 +84,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         support_advantages=config.inner_advantages,
         normaliser=Normaliser(observations) if config.normalise_observations else None,
         device=sampling_device,
+        whole=config.batch_by == "steps",
     )
     return Experiment(
         env.sample_tasks, sampler, algorithm, _parameters(model, device), device, Returns()

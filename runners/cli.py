@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | compare | render | report | export | list."""
+"""The command line: rlmaml train | evaluate | compare | reproduce | render | report | export."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runners.options import (
     ExportOptions,
     RenderOptions,
     ReportOptions,
+    ReproduceOptions,
     TrainOptions,
     parse,
 )
@@ -31,6 +32,7 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
   rlmaml evaluate DIR [DIR ...] --against random pretrained oracle
                                               the same beside baselines, over several seeds
   rlmaml compare PRESET [options]             train every method on it; one table
+  rlmaml reproduce ROW [--seeds N] [options]  a row of the MAML paper's table, beside its figures
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
   rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         "train": _train,
         "evaluate": _evaluate,
         "compare": _compare,
+        "reproduce": _reproduce,
         "render": _render,
         "report": _report,
         "export": _export,
@@ -199,6 +202,18 @@ def _compare(words: list[str]) -> None:
         **_without(options, "algorithms", "iterations", "device", "out"),
     )
     print(methods.table(result))
+
+
+def _reproduce(words: list[str]) -> None:
+    name = None if not words or words[0].startswith("-") else words[0]
+    options = parse(ReproduceOptions, None, words[1:] if name else words, "reproduce")
+    from runners import reproduce
+
+    if name is None:
+        raise UsageError(f"Name a row of the paper: {', '.join(reproduce.NAMES)}.")
+    result = reproduce.reproduce(name, **vars(options))
+    print(reproduce.table([result]))
+    print(f"Written: {options.out / name}/reproduction.json, learning.png; {options.out}/table.md")
 
 
 def _render(words: list[str]) -> None:

@@ -100,6 +100,9 @@ class TrainConfig:
     """Episodes B per task and inner step (data episodes)."""
     horizon: int = 200
     """Time steps T per episode at most (data episodes)."""
+    batch_by: Literal["episodes", "steps"] = "episodes"
+    """Where episodes end early: B of them all the same, or as many as have the B·T time steps of B
+    whole ones, 10 B at most (data episodes)."""
     seed: int = 0
     """All randomness derives from this."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -38,11 +38,12 @@ from runners.worlds import task_label
 def evaluate(
     folder: RunFolder,
     *,
-    tasks: int | None = None,
+    tasks: int | np.ndarray | None = None,
     steps: int | None = None,
     episodes: int = 20,
     queries: int | None = None,
     step_size: float | None = None,
+    later_step_size: float | None = None,
     halve_later_steps: bool = False,
     deterministic: bool = False,
     seed: int = 0,
@@ -58,11 +59,13 @@ def evaluate(
 
     Args:
         folder: the run.
-        tasks: how many tasks, drawn from the family's test split by `seed`; 40, or 600 of examples.
+        tasks: how many tasks, drawn from the family's test split by `seed`; 40, or 600 of examples;
+            or the tasks themselves, `[N, *task_space.shape]`.
         steps: K, the most inner steps; 3, or 10 with examples.
         episodes: B, episodes per task and step.
         queries: query examples per task (classification: per class); as in training if None.
         step_size: of the inner steps; as in training if None.
+        later_step_size: of the steps after the first; as in training if None.
         halve_later_steps: make the steps after the first half as long as it, as the MAML paper
             does.
         deterministic: report the return of likeliest actions, of episodes that begin as those that
@@ -78,7 +81,9 @@ def evaluate(
     """
     config = folder.read_config()
     supervised = config.data == "examples"
+    given = tasks if isinstance(tasks, np.ndarray) else None
     tasks = (600 if supervised else 40) if tasks is None else tasks
+    tasks = len(tasks) if isinstance(tasks, np.ndarray) else tasks
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
     check_least(1, tasks=tasks, episodes=episodes, queries=queries)
@@ -91,7 +96,8 @@ def evaluate(
             "leave it out."
         )
     source = read_checkpoint(folder.path, checkpoint)
-    changed = _changed(config, episodes, queries, step_size, halve_later_steps, device)
+    later = (later_step_size, halve_later_steps)
+    changed = _changed(config, episodes, queries, step_size, later, device)
     experiment = build(changed, tasks=tasks)
     meta = matching(source.meta, experiment.algorithm.begin(experiment.params), folder.path)
     restore_normaliser(experiment, source, folder.path)
@@ -100,7 +106,7 @@ def evaluate(
     began = time.perf_counter()
     rng = generator(seed, 0, Phase.EVALUATION_TASKS)
     try:
-        chosen = experiment.sample_tasks(tasks, rng, split="test")
+        chosen = experiment.sample_tasks(tasks, rng, split="test") if given is None else given
     except ValueError as problem:
         experiment.close()
         raise UsageError(f"There are no test tasks: {problem}") from problem
@@ -237,7 +243,7 @@ def _changed(
     episodes: int,
     queries: int,
     step_size: float | None,
-    halve_later_steps: bool,
+    later: tuple[float | None, bool],
     device: str | None,
 ) -> TrainConfig:
     """The run's configuration with what the evaluation does otherwise."""
@@ -252,8 +258,11 @@ def _changed(
         inner = config.inner
         if step_size is not None:  # of all steps
             inner = dataclasses.replace(inner, step_size=step_size, later_step_size=None)
-        if halve_later_steps:
-            inner = dataclasses.replace(inner, later_step_size=inner.step_size / 2)
+        later_step_size, halve = later
+        if halve:
+            later_step_size = inner.step_size / 2
+        if later_step_size is not None:
+            inner = dataclasses.replace(inner, later_step_size=later_step_size)
         config = dataclasses.replace(config, inner=inner)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem

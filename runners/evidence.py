@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlmaml import checkpoint
-from runners import compare, evaluate, grouping, reproduce, wording
+from runners import compare, evaluate, grouping, repeat, wording
 from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.runfolder import RunFolder
@@ -112,8 +112,8 @@ class Evidence:
         init = self.origins[0]["init"]
         for name, (out, _) in self._named().items():
             seeds = [folder.read_config().seed for folder in self.methods[name]]
-            start = reproduce.origin(init) if init is not None and name == self.main else None
-            commands.append(reproduce.train_command(self.configs[name], out, seeds, start))
+            start = repeat.origin(init) if init is not None and name == self.main else None
+            commands.append(repeat.train_command(self.configs[name], out, seeds, start))
         return commands
 
     def _named(self) -> dict[str, tuple[str, list[str]]]:
@@ -121,7 +121,7 @@ class Evidence:
         named: dict[str, tuple[str, list[str]]] = {}
         for name, folders in self.methods.items():
             if len(folders) == 1:
-                out = reproduce.place(folders[0].path)
+                out = repeat.place(folders[0].path)
                 named[name] = out, [out]
                 continue
             out = f"runs/{Path(os.path.commonpath([f.path.resolve() for f in folders])).name}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlmaml.losses import Loss
 from rlmaml.objective import along_path
+from rlmaml.returns import episode_mean
 from rlmaml.types import Episodes, Examples, InnerLoop, Meta, MetaBatch
 
 Scores = dict[str, np.ndarray]
@@ -61,8 +62,8 @@ class Returns:
         sets = _sets(batch)
         return {
             **_before_and_after({"return": _returns(sets)}),
-            "length/pre": sets[0].mask.sum(-1).mean().item(),
-            "length/post": sets[-1].mask.sum(-1).mean().item(),
+            "length/pre": _length(sets[0]),
+            "length/post": _length(sets[-1]),
             "diverged": sum(
                 data.diagnostics["diverged"].sum().item() for data in (*sets, *batch.hessian)
             ),
@@ -122,7 +123,12 @@ def _sets(batch: MetaBatch) -> list[Episodes]:
 
 def _returns(sets: list[Episodes]) -> np.ndarray:
     """Mean undiscounted return of each task's episodes, [N, K+1]."""
-    return _stack(data.rewards.sum(-1).mean(-1) for data in sets)
+    return _stack(episode_mean(data.rewards.sum(-1), data.mask) for data in sets)
+
+
+def _length(data: Episodes) -> float:
+    """Mean length of episodes, over tasks."""
+    return episode_mean(data.mask.sum(-1), data.mask).mean().item()
 
 
 def _stack(values: Iterable[Tensor]) -> np.ndarray:

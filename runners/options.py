@@ -94,6 +94,25 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
+class ReproduceOptions:
+    """Train a row of the MAML paper's table and measure it as its authors did. Called again, it
+    goes on where it was."""
+
+    seeds: int = 3
+    """Meta-train with seeds 0, 1 ... so many."""
+    baseline_seeds: int = 1
+    """Train the baselines (pre-trained, oracle; random is untrained) of the first so many."""
+    out: Path = Path("runs/paper")
+    """Folder of all rows; table.md in it has those that there are."""
+    measure_only: bool = False
+    """Train nothing: measure the checkpoints that there are."""
+    device: str | None = None
+    """Where learning runs; as in the preset if not given."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """Make a video of a task before adaptation and after it, side by side."""
 

@@ -29,12 +29,14 @@ def learning_curve(
     path: Target,
     title: str,
     runs: Sequence[list[dict[str, Any]]] = (),
+    levels: Sequence[tuple[str, float, str]] = (),
 ) -> None:
     """The metric before and after adaptation, against env steps or iterations of meta-training.
 
     Args:
         metrics: lines of one run, or means over several.
         runs: the single runs, as thin lines.
+        levels: horizontal lines: what each is, where, its colour.
     """
     figure, axes = _figure()
     metric = next(name for name in wording.METRICS if f"{name}/pre" in metrics[0])
@@ -56,6 +58,8 @@ def learning_curve(
             thin = [line[name] for line in run[: len(x)]]
             axes.plot(x, np.array(thin, float), color=colour, linewidth=0.6, alpha=0.5)
         axes.plot(x, y, label=label, color=colour)
+    for label, level, colour in levels:
+        axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label=label)
     validated = [line for line in metrics if f"validation/{metric}/post" in line]
     if validated:
         axes.plot(

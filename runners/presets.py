@@ -10,6 +10,7 @@ from rlmaml.optimisers import Optimiser
 from rlmaml.sampling import AdvantageConfig
 from rlmaml.text import TextConfig
 from rlmaml.trpo import TrustRegion
+from runners import paper
 from runners.config import EnvConfig, ExamplesConfig, TrainConfig
 
 # A run on two CPU cores takes minutes with these: curvature on a tenth of the episodes, and inner
@@ -157,6 +158,16 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             outer_advantages=_OUTER,
         ),
     ),
+    **{
+        config.preset: (f"{what}, as in the MAML paper", config)
+        for what, config in (
+            ("Navigation", paper.POINT),
+            ("HalfCheetah, run at a goal velocity", paper.HALF_CHEETAH_VEL),
+            ("HalfCheetah, run forward or backward", paper.HALF_CHEETAH_DIR),
+            ("Ant, walk at a goal velocity", paper.ANT_VEL),
+            ("Ant, walk forward or backward", paper.ANT_DIR),
+        )
+    },
     "bandit": (
         "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",
         BANDIT,

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from rlmaml import checkpoint
-from runners import grouping, pictures, plots, render, reproduce, wording
+from runners import grouping, pictures, plots, render, repeat, wording
 from runners.baselines import BASELINES
 from runners.errors import UsageError
 from runners.evidence import Evidence, gather
@@ -80,7 +80,7 @@ def _page(evidence: Evidence, shown: pictures.Videos | None) -> str:
         result["metric"], [value for each in groups for value in each["mean"]]
     )
     against = [name for name in BASELINES if name in methods]
-    settings = reproduce.settings(config)
+    settings = repeat.settings(config)
     used = _versions(evidence)
     k = min(config.inner.steps, result["steps"][-1])
     environment = jinja2.Environment(
@@ -116,7 +116,7 @@ def _page(evidence: Evidence, shown: pictures.Videos | None) -> str:
         runs=len(evidence.seeds),
         settings=settings,
         notable=[row for row in settings if row.notable],
-        base=reproduce.base(config),
+        base=repeat.base(config),
         mean=wording.MEANS[result["metric"]],
         noun=wording.NOUNS[result["metric"]],
         direction=f"{'Lower' if result['metric'] == 'mse' else 'Higher'} is better.",
@@ -279,7 +279,7 @@ def _commands(evidence: Evidence, against: list[str], seen: bool) -> list[str]:
     """What makes the page again, from nothing."""
     commands = evidence.train_commands()
     made = evidence.comparison or evidence.evaluations[0]
-    commands.append(reproduce.evaluate_command(evidence.config, made, evidence.places, against))
+    commands.append(repeat.evaluate_command(evidence.config, made, evidence.places, against))
     if seen:
         commands.append(_render_command(evidence))
     commands.append(f"rlmaml report {' '.join(evidence.places)}")

@@ -1,165 +1,257 @@
-"""What sets a run's configuration apart, and the commands that make it again."""
+"""`rlmaml reproduce`: a row of the MAML paper's table, trained and measured as its authors did."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
-from runners.config import TrainConfig, flat
+import numpy as np
+
+from runners import baselines, evaluate, plots, statistics
+from runners.baselines import Baseline, Plan
+from runners.config import TrainConfig
+from runners.errors import UsageError, check_least
+from runners.paper import OURS, ROWS, Row
 from runners.presets import PRESETS
+from runners.runfolder import RunFolder, versions, write_json, write_text
 
-_NOT_OPTIONS = ("preset", "seed")
+NAMES = tuple(name for name in PRESETS if name.removesuffix(OURS) in ROWS)
+"""What can be reproduced: the authors' settings, and ours for the same environment."""
 
-
-@dataclass(frozen=True)
-class Setting:
-    """A field of a configuration, by its name as an option, and what else it might have been."""
-
-    name: str
-    value: str
-    preset: str
-    default: str
-
-    @property
-    def special(self) -> bool:
-        """Whether the run differs from its preset here."""
-        return self.value != self.preset
-
-    @property
-    def notable(self) -> bool:
-        return self.special or self.value != self.default
+_BESIDE: tuple[Baseline, ...] = ("random", "pretrained", "oracle")
 
 
-def settings(config: TrainConfig) -> list[Setting]:
-    """All of a configuration's fields: those that differ from the preset, from the default, others.
+def reproduce(
+    name: str,
+    *,
+    seeds: int = 3,
+    baseline_seeds: int = 1,
+    out: Path = Path("runs/paper"),
+    measure_only: bool = False,
+    device: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train a row's runs and baselines, and measure them by the authors' protocol.
 
-    A configuration that began as no preset is compared with the most similar one.
-    """
-    own, preset, default = (
-        flat(each.to_dict()) for each in (config, PRESETS[base(config)][1], TrainConfig())
-    )
-    rows = [
-        Setting(name, *(_shown(fields.get(name)) for fields in (own, preset, default)))
-        for name in own
-        if name != "preset"
-    ]
-    return sorted(rows, key=lambda row: (not row.special, not row.notable))
-
-
-def base(config: TrainConfig) -> str:
-    """The preset a configuration began as, or else the one it differs from in the fewest fields."""
-    if config.preset in PRESETS:
-        return config.preset
-    return min(PRESETS, key=lambda name: len(_options(config, name)))
-
-
-def train_command(
-    config: TrainConfig, out: str, seeds: Sequence[int] = (), init: str | None = None
-) -> str:
-    """The `rlmaml train` that makes a run.
+    Their 40 tasks, the stochastic policy, a linear baseline fitted anew each time, 4000 time steps
+    a task and step (ant direction 8000), the first step of their size and later ones of their
+    share of it. Everything is kept in `out`, and calling this again goes on where it was: runs
+    from their newest checkpoints, evaluations from their files. Results are written after every
+    run that finishes: `out/NAME/reproduction.json` and `learning.png`, and `out/table.md` of all
+    rows that are there.
 
     Args:
-        out: run folder to name in it.
-        seeds: of several runs, in out/seed-S; the configuration's own if empty.
-        init: what the run started from.
+        name: of `NAMES`.
+        seeds: meta-train with seeds 0, 1 ... so many.
+        baseline_seeds: train the baselines of the first so many.
+        out: folder of all rows.
+        measure_only: train nothing: measure the checkpoints that there are.
+        device: where learning runs; as in the preset if None.
+        quiet: show no progress.
+
+    Returns:
+        What `reproduction.json` holds.
+
+    Raises:
+        UsageError: another name, or what training and evaluating raise.
     """
-    name = base(config)
-    words = ["rlmaml", "train", name, *_options(config, name)]
-    if len(seeds) > 1:
-        words += ["--seeds", *map(str, seeds)]
-    elif config.seed != PRESETS[name][1].seed:
-        words += ["--seed", str(config.seed)]
-    if init is not None:
-        words += ["--init", init]
-    return shlex.join([*words, "--out", out])
+    if name not in NAMES:
+        raise UsageError(f"{name!r} is no row of the paper: use one of {', '.join(NAMES)}.")
+    check_least(1, seeds=seeds)
+    check_least(0, baseline_seeds=baseline_seeds)
+    row, config = ROWS[name.removesuffix(OURS)], PRESETS[name][1]
+    plans: list[tuple[str, Plan]] = []
+    for seed in range(seeds):  # all found possible before hours are spent
+        place = RunFolder(out / name / f"seed-{seed}")
+        its = dataclasses.replace(config, seed=seed)
+        plans.append(("maml", baselines.prepared(place, its, device=device)))
+        if seed < baseline_seeds:
+            for which in _BESIDE:
+                beside = RunFolder(place.path / "baselines" / which)
+                own = baselines.baseline_config(its, which)
+                plans.append((which, baselines.prepared(beside, own, device=device)))
+    # Runs first, seed by seed: they are what the row is about.
+    plans.sort(key=lambda each: each[0] != "maml")
+    found: dict[str, list[dict[str, Any]]] = {}
+    curves: list[list[dict[str, Any]]] = []
+    result: dict[str, Any] = {}
+    for which, plan in plans:
+        if not measure_only:
+            baselines.trained(plan, quiet=quiet)
+        elif not plan.exists:
+            continue
+        found.setdefault(which, []).append(_measured(plan.place, which, row, device, quiet))
+        if which == "maml":
+            curves.append(plan.place.read_metrics())
+        result = _summary(name, config, row, found)
+        write_json(out / name / "reproduction.json", result)
+        _draw(name, row, curves, out / name / "learning.png")
+        write_text(out / "table.md", table(_results(out)))
+    if not result:
+        raise UsageError(f"{out / name} has no run: leave out --measure-only.")
+    return result
 
 
-def evaluate_command(
-    config: TrainConfig,
-    evaluation: dict[str, Any],
-    runs: Sequence[str],
-    against: Sequence[str] = (),
-) -> str:
-    """The `rlmaml evaluate` that made an evaluation of runs, beside baselines if there are any."""
-    supervised = config.data == "examples"
-    usual = {
-        "--tasks": 600 if supervised else 40,
-        "--steps": 10 if supervised else 3,
-        "--episodes": None if supervised else 20,
-        "--queries": config.examples.queries if supervised else None,
-        "--step-size": config.inner.step_size,
-        "--seed": 0,
+def _measured(
+    place: RunFolder, which: str, row: Row, device: str | None, quiet: bool
+) -> dict[str, Any]:
+    """A run by the authors' protocol, from its evaluation file if it is of the same."""
+    config = place.read_config()
+    size = None if which == "oracle" else row.sizes[which]
+    steps = 0 if which == "oracle" else len(row.maml) - 1
+    later = None if size is None else row.later * size
+    tasks = row.tasks()
+    protocol: dict[str, Any] = {
+        "steps": list(range(steps + 1)),
+        "episodes": row.episodes,
+        "seed": 0,
+        "deterministic": False,
+        "step_size": config.inner.step_size if size is None else size,
+        "later_step_size": later,
     }
-    made = {f"--{name.replace('_', '-')}": value for name, value in evaluation.items()}
-    made["--steps"] = evaluation["steps"][-1]
-    if isinstance(evaluation["tasks"], list):  # a comparison's
-        made["--tasks"] = len(evaluation["tasks"])
-    words = ["rlmaml", "evaluate", *runs]
-    if against:
-        words += ["--against", *against]
-    for flag, value in usual.items():
-        if made.get(flag) != value:
-            words += [flag, _shown(made.get(flag))]
-    if evaluation.get("deterministic"):
-        words.append("--deterministic")
-    if evaluation.get("later_step_size") != config.inner.later_step_size:
-        words += ["--halve-later-steps"]
-    if evaluation.get("checkpoint") is not None:  # of a comparison
-        words += [
-            "--checkpoint",
-            "best"
-            if evaluation["checkpoint"] == "best"
-            else f"{runs[0]}/checkpoints/{evaluation['checkpoint']}",
-        ]
-    iteration = evaluation.get("iteration", config.iterations)
-    if iteration != config.iterations and len(runs) == 1:
-        words += ["--checkpoint", f"{runs[0]}/checkpoints/{iteration:06d}"]
-    return shlex.join(words)
+    result = _kept(place, protocol, tasks)
+    if result is None:
+        result = evaluate.evaluate(
+            place,
+            tasks=tasks,
+            steps=steps,
+            episodes=row.episodes,
+            step_size=size,
+            later_step_size=later,
+            device=device,
+            quiet=quiet,
+        )
+    if result["iteration"] < config.iterations:
+        done = f"{result['iteration']} of its {config.iterations} iterations"
+        print(f"{place.path} has done {done}.", file=sys.stderr)
+    metrics = place.read_metrics()
+    return {
+        "seed": config.seed,
+        "iterations": [result["iteration"], config.iterations],
+        "env_steps": result["train_env_steps"],
+        "minutes": metrics[-1]["seconds"] / 60 if metrics else 0.0,
+        "returns": np.array([task["return"] for task in result["per_task"]], float),
+        **protocol,
+    }
 
 
-def place(path: Path) -> str:
-    """How commands name a run folder: runs/NAME, wherever it lies; its seed's folder with it."""
-    path = path.resolve()
-    parts = path.parts[-2:] if re.fullmatch(r"seed-\d+", path.name) else path.parts[-1:]
-    return "/".join(("runs", *parts))
+def _kept(place: RunFolder, protocol: dict[str, Any], tasks: np.ndarray) -> Any:
+    """The evaluation of the newest checkpoint that is there already, if it is by this protocol."""
+    from rlmaml import checkpoint
+
+    if not place.evaluation.exists():
+        return None
+    kept = json.loads(place.evaluation.read_text())
+    newest = checkpoint.available(place.checkpoints)[-1]
+    same = all(kept[name] == value for name, value in protocol.items())
+    its = [task["task"] for task in kept["per_task"]]
+    return kept if same and kept["iteration"] == newest and its == tasks.tolist() else None
 
 
-def origin(init: str) -> str:
-    """How commands name what a run started from: a run's folder or a checkpoint's."""
-    path = Path(init)
-    if not path.is_absolute():
-        return init
-    return "/".join(("runs", *path.parts[-3 if path.parent.name == "checkpoints" else -1 :]))
+def _summary(
+    name: str, config: TrainConfig, row: Row, found: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Of runs measured, by what they are: means over tasks and runs."""
+    methods = {}
+    for which, runs in found.items():
+        per_run = np.stack([run["returns"].mean(0) for run in runs])
+        mean, half = statistics.over_runs(per_run, runs[0]["returns"])
+        plain = [{k: v for k, v in run.items() if k != "returns"} for run in runs]
+        for run, means in zip(plain, per_run, strict=True):
+            run["mean"] = means.tolist()
+        methods[which] = {
+            "mean": mean.tolist(),
+            "ci95": half.tolist(),
+            "over": "runs" if len(runs) > 1 else "tasks",
+            "runs": plain,
+        }
+    return {
+        "preset": name,
+        "settings": "ours" if name.endswith(OURS) else "authors'",
+        "row": name.removesuffix(OURS),
+        "paper": {"maml": row.maml, "pretrained": row.pretrained, "oracle": row.oracle},
+        "methods": methods,
+        "config": config.to_dict(),
+        "versions": versions(),
+    }
 
 
-def _options(config: TrainConfig, preset: str) -> list[str]:
-    """The options that make a preset the configuration, but for the seed."""
-    default = PRESETS[preset][1]
-    if config.algorithm == default.algorithm:
-        return _words(default.differing(config))
-    options: dict[str, Any] = {"algorithm": config.algorithm}
-    if config.iterations != default.iterations:  # what the method brings is made for them
-        options["iterations"] = config.iterations
-        default = default.changed({"iterations": config.iterations})
-    return _words(options | default.with_algorithm(config.algorithm).differing(config))
+def _draw(name: str, row: Row, curves: list[list[dict[str, Any]]], path: Path) -> None:
+    curves = [curve for curve in curves if curve]
+    if not curves:
+        return
+    shortest = min(map(len, curves))  # a mean over fewer runs would jump
+    mean = [
+        {
+            key: float(np.mean([curve[i][key] for curve in curves]))
+            for key in ("iteration", "env_steps", "return/pre", "return/post")
+        }
+        for i in range(shortest)
+    ]
+    levels = [
+        ("paper, before", row.maml[0], plots.BEFORE),
+        ("paper, after 1 step", row.maml[1], plots.AFTER),
+    ]
+    many = f", mean of {len(curves)} seeds" if len(curves) > 1 else ", seed 0"
+    plots.learning_curve(mean, path, name + many, curves * (len(curves) > 1), levels)
 
 
-def _words(options: dict[str, Any]) -> list[str]:
-    words = []
-    for name, value in options.items():
-        if name not in _NOT_OPTIONS:
-            words.append(f"--{name.replace('_', '-')}")
-            words += map(_shown, value) if isinstance(value, tuple) else [_shown(value)]
-    return words
+def _results(out: Path) -> list[dict[str, Any]]:
+    """Every row that has been reproduced in a folder, in the order of `NAMES`."""
+    files = [out / name / "reproduction.json" for name in NAMES]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
-def _shown(value: Any) -> str:
-    """As the command line takes it."""
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return " ".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
+def table(results: list[dict[str, Any]]) -> str:
+    """Rows of the table, in Markdown: the paper's figures, and under them what there is of ours."""
+    most = max(len(result["paper"]["maml"]) for result in results)
+    steps = " | ".join(f"{k} step{'s' * (k != 1)}" for k in range(most))
+    lines = [
+        f"| | {steps} | seeds | iterations | million env steps | min |",
+        "|---" * (most + 5) + "|",
+    ]
+    shown: set[str] = set()
+    for result in results:
+        if result["row"] not in shown:
+            shown.add(result["row"])
+            lines += _paper_lines(result, most)
+        for which, method in result["methods"].items():
+            lines.append(_line(result, which, method, most))
+    return "\n".join(lines) + "\n"
+
+
+def _paper_lines(result: dict[str, Any], most: int) -> list[str]:
+    paper = result["paper"]
+    labelled = (
+        (f"**{result['row'].removeprefix('paper-')}**: paper, MAML", paper["maml"]),
+        ("paper, pre-trained", paper["pretrained"]),
+        ("paper, oracle", [paper["oracle"]]),
+    )
+    return [
+        f"| {label} | {_cells([f'{value:.1f}' for value in values], most)} | | | | |"
+        for label, values in labelled
+        if values is not None
+    ]
+
+
+def _line(result: dict[str, Any], which: str, method: dict[str, Any], most: int) -> str:
+    runs = method["runs"]
+    settings = f"{result['settings']} settings"
+    what = f"MAML, {settings}" if which == "maml" else f"{which}, {settings}"
+    cells = [f"{m:.1f} ± {h:.1f}" for m, h in zip(method["mean"], method["ci95"], strict=True)]
+    if which == "maml":
+        cells[1:2] = [f"**{cell}**" for cell in cells[1:2]]
+    done = sorted({run["iterations"][0] for run in runs})
+    planned = runs[0]["iterations"][1]
+    iterations = str(planned) if done == [planned] else f"{'/'.join(map(str, done))} of {planned}"
+    steps = np.mean([run["env_steps"] for run in runs]) / 1e6
+    minutes = np.mean([run["minutes"] for run in runs])
+    end = f"{len(runs)} | {iterations} | {steps:.1f} | {minutes:.1f}"
+    return f"| {what} | {_cells(cells, most)} | {end} |"
+
+
+def _cells(cells: list[str], most: int) -> str:
+    return " | ".join([*cells, *[""] * (most - len(cells))])

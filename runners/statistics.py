@@ -81,3 +81,37 @@ def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
     start, end = mean(reference), mean(oracle)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (mean(scores) - start) / (end - start)
+
+
+def over_runs(per_run: Floats, per_task: Floats) -> tuple[Floats, Floats]:
+    """The mean of runs' means, and the half-width of its 95 % interval, [...] each.
+
+    Args:
+        per_run: [R, ...], a run's mean over tasks each.
+        per_task: [N, ...], the only run's tasks.
+
+    Over runs by Student's t; of a single run, which says nothing of others, over its tasks by the
+    normal approximation.
+    """
+    if len(per_run) == 1:
+        return per_run[0], 1.96 * per_task.std(0, ddof=1) / np.sqrt(len(per_task))
+    spread = per_run.std(0, ddof=1) / np.sqrt(len(per_run))
+    return per_run.mean(0), student_t(len(per_run) - 1) * spread
+
+
+def student_t(freedom: int) -> float:
+    """The .975 quantile of Student's t: exact for 1 and 2 degrees of freedom, otherwise to 1 %.
+
+    By the expansion in powers of 1 / freedom of Abramowitz and Stegun 1964, 26.7.5.
+    """
+    if freedom == 1:
+        return float(np.tan(0.475 * np.pi))
+    if freedom == 2:
+        return float(0.95 * np.sqrt(2 / (1 - 0.95**2)))
+    z, n = 1.959964, freedom
+    return float(
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )

@@ -17,6 +17,10 @@ ROBOTS = (
     "rlmaml/HalfCheetahDir-v0",
     "rlmaml/AntVel-v0",
     "rlmaml/AntDir-v0",
+    "rlmaml/PaperHalfCheetahVel-v0",
+    "rlmaml/PaperHalfCheetahDir-v0",
+    "rlmaml/PaperAntVel-v0",
+    "rlmaml/PaperAntDir-v0",
 )
 CONTINUOUS = (*ROBOTS, "rlmaml/Navigation2D-v0")
 DISCRETE = ("rlmaml/TabularMDP-v0", "rlmaml/BernoulliBandit-v0", "rlmaml/GaussianBandit-v0")

@@ -127,6 +127,20 @@ def test_baseline_against_lstsq():
     np.testing.assert_allclose(predicted, x @ expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("episodes", "folds"), [(7, 5), (10, 5), (3, 3), (4, 2)])
+def test_cross_fitted_baseline_is_the_one_fitted_on_the_other_folds(episodes, folds):
+    torch.manual_seed(0)
+    features = torch.randn(episodes, 6, 3, dtype=torch.float64)
+    returns, mask = torch.randn(episodes, 6), (torch.rand(episodes, 6) > 0.2).float()
+    weights = baselines.cross_fit(features, returns, mask, folds=folds)
+    for i in range(episodes):
+        others = [j for j in range(episodes) if j % folds != i % folds]
+        alone = baselines.fit(features[others], returns[others], mask[others])
+        torch.testing.assert_close(weights[i], alone)
+    predicted = baselines.predict(weights, features)
+    torch.testing.assert_close(predicted[1], features[1] @ weights[1])
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 12), st.integers(0, 10_000))
 def test_conjugate_gradient_against_solve(size, seed):

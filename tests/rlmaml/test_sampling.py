@@ -369,3 +369,113 @@ def test_collect_and_update_on_cuda(sampling_device):
     new, metrics = algorithm.update(state, batch)
     assert metrics["outcome"] == "accepted"
     assert all(leaf.is_cuda for leaf in tree.leaves(new.meta))
+
+
+def points(goals, episodes=3, horizon=40, **kwargs):
+    """A sampler of points that walk about, and its policies, and where they are to go."""
+    env = gymnasium.make_vec(
+        "rlmaml/Navigation2D-v0",
+        num_envs=len(goals) * episodes,
+        autoreset_mode=kwargs.pop("mode", "Disabled"),
+        max_episode_steps=horizon,
+        scaled_actions=True,
+    )
+    torch.manual_seed(0)
+    model = models.GaussianMLP(2, 2, SMALL)
+    sampler = RolloutSampler(
+        env, models.functional(model), episodes=episodes, horizon=horizon, **kwargs
+    )
+    return sampler, tree.repeat(models.parameters(model), len(goals)), np.array(goals)
+
+
+NEAR, FAR = [0.0, 0.0], [0.5, 0.5]
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Goals that a point walks into by chance."""
+    monkeypatch.setattr("envs.navigation.REACHED", 0.1)
+
+
+@pytest.mark.parametrize("mode", ["Disabled", "SameStep"])
+def test_whole_batches_have_as_many_time_steps_as_whole_episodes(mode, wide):
+    sampler, params, goals = points([NEAR, FAR], mode=mode, whole=True)
+    episodes = sampler(params, goals, (0, 0, 1))
+    near, far = episodes.mask.sum(-1).int().tolist()
+    assert sum(far[:3]) == 3 * 40
+    assert not any(far[3:])
+    used = [length for length in near if length]
+    assert len(used) > 3
+    assert near[: len(used)] == used  # padding comes last
+    assert sum(used[:-1]) < 3 * 40 <= sum(used)
+    ended = episodes.terminated[0, : len(used)]
+    assert torch.equal(ended > 0, torch.tensor(used) < 40)
+    assert episodes.rewards[1, 3:].abs().max() == 0
+    # The first are those that there would be otherwise.
+    plain, params, goals = points([NEAR, FAR], mode=mode)
+    first = tree.map(lambda leaf: leaf[:, :3], episodes)
+    for name, theirs in plain(params, goals, (0, 0, 1))._asdict().items():
+        if name != "diagnostics":
+            assert torch.equal(getattr(first, name), theirs), name
+
+
+def test_a_tasks_whole_batch_does_not_depend_on_the_other_tasks(wide):
+    sampler, params, goals = points([NEAR, FAR], whole=True)
+    two = sampler(params, goals, (0, 0, 1))
+    sampler, params, goals = points([NEAR], whole=True)
+    alone = sampler(params, goals, (0, 0, 1))
+    count = alone.mask.shape[1]
+    torch.testing.assert_close(two.rewards[:1, :count], alone.rewards)
+
+
+def test_whole_batches_give_up_at_last(monkeypatch, wide):
+    monkeypatch.setattr("rlmaml.sampling.MOST_ROUNDS", 2)
+    sampler, params, goals = points([NEAR], episodes=2, horizon=2000, whole=True)
+    episodes = sampler(params, goals, (0, 0, 1))
+    assert episodes.mask.shape[1] == 4
+    assert episodes.mask.sum() < 2 * 2000
+
+
+def test_whole_batches_are_learned_from_as_they_are(wide):
+    """Rows of padding change neither advantages nor losses."""
+    sampler, params, goals = points(
+        [NEAR, FAR], whole=True, advantages=AdvantageConfig(baseline="cross-fitted")
+    )
+    both = sampler(params, goals, (0, 0, 1))
+    far = one(both, 1)
+    bare = tree.map(lambda leaf: leaf[:3], far)
+    again = estimate_advantages(bare, AdvantageConfig())
+    padded = estimate_advantages(far, AdvantageConfig())
+    torch.testing.assert_close(padded.advantages[:3], again.advantages)
+    assert padded.advantages[3:].abs().max() == 0
+    for reduction in ("steps", "episodes"):
+        loss = losses.likelihood_ratio(sampler.policy, reduction)
+        torch.testing.assert_close(loss(one(params, 1), far), loss(one(params, 1), bare))
+
+
+def test_a_cross_fitted_baseline_has_not_seen_what_it_is_for():
+    model = models.GaussianMLP(3, 2, SMALL).double()
+    episodes = one(
+        random_episodes(
+            models.functional(model),
+            models.parameters(model),
+            tasks=1,
+            episodes=6,
+            horizon=7,
+            observation_size=3,
+        ),
+        0,
+    )
+    config = AdvantageConfig(baseline="cross-fitted", normalise=False)
+    values = estimate_advantages(episodes, config).values
+    changed = episodes.rewards.clone()
+    changed[2] += 5.0
+    after = estimate_advantages(episodes._replace(rewards=changed), config).values
+    torch.testing.assert_close(after[2], values[2], rtol=1e-9, atol=1e-9)
+    assert (after[0] - values[0]).abs().max() > 0.1
+    plain = AdvantageConfig(normalise=False)
+    seen = [
+        estimate_advantages(e, plain).values[2]
+        for e in (episodes, episodes._replace(rewards=changed))
+    ]
+    assert (seen[0] - seen[1]).abs().max() > 0.1

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from runners import cli, evaluate, options, presets, reproduce
+from runners import cli, evaluate, options, presets, repeat
 from runners.config import changes
 from runners.runfolder import RunFolder
 
@@ -18,7 +18,7 @@ def test_commands_make_the_same_settings(preset, known):
     default = options.TrainOptions(presets.PRESETS[preset][1])
     wanted = options.parse(options.TrainOptions, default, more, "train").config
     named = wanted if known else dataclasses.replace(wanted, preset="mine")
-    words = shlex.split(reproduce.train_command(named, "runs/x", init="runs/y"))
+    words = shlex.split(repeat.train_command(named, "runs/x", init="runs/y"))
     assert words[:2] == ["rlmaml", "train"]
     assert words[2] == preset or not known
     base = options.TrainOptions(presets.PRESETS[words[2]][1])
@@ -39,7 +39,7 @@ def test_the_command_of_a_run_by_another_method(preset, name):
     wanted = options.parse(
         options.TrainOptions, options.TrainOptions(default), more, "train"
     ).config
-    said = shlex.split(reproduce.train_command(wanted, "runs/x"))
+    said = shlex.split(repeat.train_command(wanted, "runs/x"))
     assert said == ["rlmaml", "train", preset, *more, "--out", "runs/x"]
 
 
@@ -49,7 +49,7 @@ def test_the_command_of_an_evaluation(runs):
     made = evaluate.evaluate(
         folder, **settings, halve_later_steps=True, checkpoint=folder.checkpoints / "000030"
     )
-    command = reproduce.evaluate_command(folder.read_config(), made, ["runs/sinusoid"])
+    command = repeat.evaluate_command(folder.read_config(), made, ["runs/sinusoid"])
     got = options.parse(options.EvaluateOptions, None, shlex.split(command)[2:], "evaluate")
     assert {name: getattr(got, name) for name in settings} == settings
     assert got.halve_later_steps
@@ -57,8 +57,8 @@ def test_the_command_of_an_evaluation(runs):
 
 
 def test_run_folders_have_names_in_commands(tmp_path):
-    assert reproduce.place(tmp_path / "vel") == "runs/vel"
-    assert reproduce.place(tmp_path / "vel" / "seed-3") == "runs/vel/seed-3"
-    assert reproduce.origin(str(tmp_path / "a" / "checkpoints" / "000010")) == (
+    assert repeat.place(tmp_path / "vel") == "runs/vel"
+    assert repeat.place(tmp_path / "vel" / "seed-3") == "runs/vel/seed-3"
+    assert repeat.origin(str(tmp_path / "a" / "checkpoints" / "000010")) == (
         "runs/a/checkpoints/000010"
     )

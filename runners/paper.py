@@ -1,0 +1,144 @@
+"""The MAML paper's reinforcement learning: its settings as presets, and its results.
+
+Settings are those of the authors' code, results those of their result files (40 tasks, mean
+return after 0, 1, 2 ... inner steps), both for Finn, Abbeel and Levine 2017, section 5.3.
+docs/results/paper.md has what remains different, and our figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rlmaml.method import InnerConfig
+from rlmaml.sampling import AdvantageConfig
+from rlmaml.trpo import TrustRegion
+from runners.config import EnvConfig, TrainConfig
+
+_AUTHORS = TrainConfig(
+    tasks=40,
+    inner=InnerConfig(step_size=0.1, surrogate="log-likelihood"),
+    trust_region=TrustRegion(max_kl=0.01),
+    inner_advantages=AdvantageConfig(),
+    outer_advantages=AdvantageConfig(),
+)
+
+POINT = replace(
+    _AUTHORS,
+    preset="paper-point",
+    env=EnvConfig("rlmaml/Navigation2D-v0", {"scaled_actions": True}),
+    iterations=100,
+    tasks=20,
+    horizon=100,
+    inner=replace(_AUTHORS.inner, step_size=0.5),
+    batch_by="steps",
+)
+HALF_CHEETAH_VEL = replace(
+    _AUTHORS,
+    preset="paper-half-cheetah-vel",
+    env=EnvConfig("rlmaml/PaperHalfCheetahVel-v0"),
+    iterations=475,
+    episodes=10,
+)
+HALF_CHEETAH_DIR = replace(
+    _AUTHORS,
+    preset="paper-half-cheetah-dir",
+    env=EnvConfig("rlmaml/PaperHalfCheetahDir-v0"),
+    iterations=100,
+    trust_region=replace(_AUTHORS.trust_region, max_kl=0.02),
+)
+ANT_VEL = replace(
+    _AUTHORS,
+    preset="paper-ant-vel",
+    env=EnvConfig("rlmaml/PaperAntVel-v0"),
+    iterations=375,
+    batch_by="steps",
+)
+ANT_DIR = replace(
+    ANT_VEL,
+    preset="paper-ant-dir",
+    env=EnvConfig("rlmaml/PaperAntDir-v0"),
+    iterations=575,
+    episodes=40,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the paper's table: how its authors measured it, and what they found."""
+
+    maml: tuple[float, ...]
+    """Mean return over 40 tasks after 0, 1, 2 ... inner steps."""
+    oracle: float
+    pretrained: tuple[float, ...] | None
+    """After 0 and 1 steps."""
+    goals: tuple[int, float, float, int]
+    """Their 40 tasks: the seed of NumPy's old generator, lower and upper end of its uniform draws,
+    and how many numbers a task is."""
+    sizes: dict[str, float]
+    """Of the first inner step, by what adapts."""
+    middle: float | None = None
+    """A direction's goal is backward where it is drawn below."""
+    episodes: int = 20
+    """Whole ones, a task and step."""
+    later: float = 0.5
+    """Size of the later steps, as a share of the first."""
+
+    def tasks(self) -> np.ndarray:
+        """Their 40 tasks, `[40, ...]` as the environments here take them."""
+        seed, low, high, size = self.goals
+        drawn = np.random.RandomState(seed).uniform(low, high, (40, size))
+        return drawn if self.middle is None else (drawn[:, 0] < self.middle).astype(np.int64)
+
+
+def _sizes(maml: float, pretrained: float, random: float) -> dict[str, float]:
+    return {"maml": maml, "pretrained": pretrained, "random": random}
+
+
+ROWS = {
+    POINT.preset: Row(
+        maml=(-40.41, -11.68, -3.33, -3.23, -3.35),
+        oracle=-2.3,
+        pretrained=None,
+        goals=(1, -0.5, 0.5, 2),
+        sizes=_sizes(0.5, 0.5, 0.5),
+        episodes=40,
+    ),
+    HALF_CHEETAH_VEL.preset: Row(
+        maml=(-129.53, -78.57, -66.62, -60.78),
+        oracle=-54.5,
+        pretrained=(-158, -134),
+        goals=(1, 0.0, 2.0, 1),
+        sizes=_sizes(0.1, 0.02, 0.1),
+    ),
+    HALF_CHEETAH_DIR.preset: Row(
+        maml=(-50.69, 293.19, 313.48, 315.65),
+        oracle=442.7,
+        pretrained=(-43, 20),
+        goals=(1, 0.0, 2.0, 1),
+        middle=1.0,
+        sizes=_sizes(0.1, 0.2, 1.0),
+    ),
+    ANT_VEL.preset: Row(
+        maml=(30.58, 96.74, 100.06, 101.41),
+        oracle=107.9,
+        pretrained=(-1.8, 9.5),
+        goals=(1, 0.0, 3.0, 1),
+        sizes=_sizes(0.1, 0.2, 1.0),
+    ),
+    ANT_DIR.preset: Row(
+        maml=(8.66, 499.15, 500.68, 499.11),
+        oracle=524.8,
+        pretrained=(3, 7),
+        goals=(2, 0.0, 3.0, 1),
+        middle=1.5,
+        sizes=_sizes(0.1, 0.2, 1.0),
+        episodes=40,
+        later=0.01,
+    ),
+}
+"""The paper's table, by preset."""
+
+OURS = "-ours"
+"""What the preset of a row with our settings of the learner is called, after the authors'."""
