@@ -83,7 +83,7 @@ def reproduce(
             baselines.trained(plan, quiet=quiet)
         elif not plan.exists:
             continue
-        found.setdefault(which, []).append(_measured(plan.place, which, row, device, quiet))
+        found.setdefault(which, []).append(_measured(plan, which, row, device, quiet))
         if which == "maml":
             curves.append(plan.place.read_metrics())
         result = _summary(name, config, row, found)
@@ -95,11 +95,9 @@ def reproduce(
     return result
 
 
-def _measured(
-    place: RunFolder, which: str, row: Row, device: str | None, quiet: bool
-) -> dict[str, Any]:
+def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool) -> dict[str, Any]:
     """A run by the authors' protocol, from its evaluation file if it is of the same."""
-    config = place.read_config()
+    place, config = plan.place, plan.config
     size = None if which == "oracle" else row.sizes[which]
     steps = 0 if which == "oracle" else len(row.maml) - 1
     later = None if size is None else row.later * size
