@@ -64,15 +64,20 @@ FINITE_DIFFERENCES = "curvature: finite differences"
 
 
 def finite_differences(
-    objective: Objective, meta: Meta, batch: MetaBatch, ref: Any, *, fraction: float
+    objective: Objective,
+    meta: Meta,
+    batch: MetaBatch,
+    ref: Any,
+    *,
+    fraction: float,
+    span: float = 1.0,
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The authors' curvature product: [∇KL(θ + εv) - ∇KL(θ - εv)] / 2ε, on all data.
+    """The authors' curvature product: [∇KL(θ + εv) - ∇KL(θ - εv)] / 2ε, ε = span / ‖θ‖, all data.
 
-    Their optimiser means ε to be 1e-5 / ‖θ‖, but passes a number of slices in the place of the
-    numerator: it is 1 / ‖θ‖.
+    Their span is 1, since a number of slices is passed where a span of 1e-8 or so is expected.
     """
     theta, unravel = tree.ravel(meta)
-    step = 1 / (theta.norm() + 1e-8)
+    step = span / (theta.norm() + 1e-8)
 
     def gradient(at: torch.Tensor) -> torch.Tensor:
         def kl(data: MetaBatch, old: Any) -> torch.Tensor:

@@ -65,6 +65,39 @@ ANT_DIR = replace(
 )
 
 
+_OURS = {
+    "policy.activation": "tanh",
+    "inner.surrogate": "lvc",
+    "inner_advantages": AdvantageConfig(discount=0.9, gae_lambda=0.9, baseline="cross-fitted"),
+    "outer_advantages": AdvantageConfig(gae_lambda=0.95, baseline="cross-fitted"),
+}
+"""What we do otherwise than the authors, in every row; docs/results/paper.md says what each is
+worth."""
+OURS = "-ours"
+"""Ends the names of presets with their worlds and batches, and our settings of the learner."""
+
+
+def _ours(config: TrainConfig, **more: object) -> TrainConfig:
+    return config.changed({"preset": config.preset + OURS, **_OURS, **more})
+
+
+PRESETS: dict[str, tuple[str, TrainConfig]] = {
+    config.preset: (f"{what}, as in the MAML paper{how}", config)
+    for what, authors, ours in (
+        ("Navigation", POINT, _ours(POINT)),
+        (
+            "HalfCheetah, run at a goal velocity",
+            HALF_CHEETAH_VEL,
+            _ours(HALF_CHEETAH_VEL, **{"trust_region.max_kl": 0.03}),
+        ),
+        ("HalfCheetah, run forward or backward", HALF_CHEETAH_DIR, _ours(HALF_CHEETAH_DIR)),
+        ("Ant, walk at a goal velocity", ANT_VEL, _ours(ANT_VEL)),
+        ("Ant, walk forward or backward", ANT_DIR, _ours(ANT_DIR)),
+    )
+    for how, config in (("", authors), (", our settings", ours))
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of the paper's table: how its authors measured it, and what they found."""
@@ -140,6 +173,3 @@ ROWS = {
     ),
 }
 """The paper's table, by preset."""
-
-OURS = "-ours"
-"""What the preset of a row with our settings of the learner is called, after the authors'."""

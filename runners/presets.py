@@ -158,16 +158,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             outer_advantages=_OUTER,
         ),
     ),
-    **{
-        config.preset: (f"{what}, as in the MAML paper", config)
-        for what, config in (
-            ("Navigation", paper.POINT),
-            ("HalfCheetah, run at a goal velocity", paper.HALF_CHEETAH_VEL),
-            ("HalfCheetah, run forward or backward", paper.HALF_CHEETAH_DIR),
-            ("Ant, walk at a goal velocity", paper.ANT_VEL),
-            ("Ant, walk forward or backward", paper.ANT_DIR),
-        )
-    },
+    **paper.PRESETS,
     "bandit": (
         "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",
         BANDIT,

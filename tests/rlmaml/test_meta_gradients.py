@@ -20,9 +20,11 @@ from rlmaml.sampling import AdvantageConfig, estimate_advantages
 from tests.problems import end_loss, one, plus
 from tests.tabular import (
     adapted_return,
+    data_sets,
     every_batch,
     expected_gradient,
     expected_return,
+    log_probs,
     magic_box,
     probabilities,
     small_policy,
@@ -107,6 +109,30 @@ def test_expected_derivatives_of_the_surrogates(problem, name, baseline):
         assert error < EXACT
     else:
         assert error > 0.02
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("baseline", ["cross-fitted", "linear"])
+def test_a_cross_fitted_baseline_leaves_the_policy_gradient_unbiased(problem, baseline, n):
+    policy, meta, every = problem
+    gradient, _ = exact(lambda m: expected_return(policy, m["params"], every), meta)
+    config = AdvantageConfig(discount=1.0, normalise=False, baseline=baseline)
+    logs = log_probs(policy, meta["params"], every.episodes)
+    episodes = every.episodes._replace(log_probs=logs)
+    sets = data_sets(n, len(every.law))
+    theta, unravel = tree.ravel(meta["params"])
+    loss = losses.likelihood_ratio(policy, "episodes")
+
+    def one(indices):
+        data = estimate_advantages(tree.map(lambda leaf: leaf[indices], episodes), config)
+        return torch.func.grad(lambda v: -loss(unravel(v), data))(theta)
+
+    weights = sets.probabilities(probabilities(policy, meta["params"], every))
+    found = weights @ torch.stack([one(indices) for indices in sets.indices])
+    if baseline == "cross-fitted":
+        assert distance(found, gradient) < 1e-9
+    else:  # it explains away what the actions did: here nearly all of it
+        assert distance(found, gradient) > 0.3
 
 
 def test_lvc_is_exact_for_one_step():

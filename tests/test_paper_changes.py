@@ -1,0 +1,54 @@
+"""The benchmark that changes the paper's settings one at a time."""
+
+import json
+import sys
+from dataclasses import replace
+
+import torch
+
+import rlmaml.trpo
+from benchmarks import paper
+from rlmaml import tree
+from rlmaml.objective import fisher_product, reference
+from runners.presets import PRESETS
+from tests.problems import random_batch
+
+PRESET = "paper-half-cheetah-dir"
+
+
+def test_finite_differences_are_the_curvature_in_the_limit():
+    objective, meta, batch = random_batch(1)
+    ref = reference(objective, meta, batch)
+    v = torch.randn_like(tree.ravel(meta)[0])
+    exact = fisher_product(objective, meta, batch, ref)(v)
+
+    def error(span):
+        found = paper.finite_differences(objective, meta, batch, ref, fraction=1.0, span=span)(v)
+        return ((found - exact).norm() / exact.norm()).item()
+
+    assert error(1e-3) < 1e-5
+    assert error(1.0) > 10 * error(0.1)  # of second order
+
+
+def test_every_change_is_one():
+    config = PRESETS[PRESET][1]
+    for name in paper.CHANGES:
+        its = paper.changed(config, name)
+        unchanged = name in ("authors'", paper.FINITE_DIFFERENCES)
+        assert (its == config) == unchanged, name
+
+
+def test_changes_are_trained_and_written(tmp_path, monkeypatch, capsys):
+    small = {"tasks": 2, "episodes": 2, "horizon": 4, "iterations": 2}
+    config = replace(PRESETS[PRESET][1], **small)
+    monkeypatch.setitem(PRESETS, PRESET, ("", config))
+    words = ["--iterations", "2", "--out", str(tmp_path), "--only", "authors'"]
+    ours = rlmaml.trpo.fisher_product
+    monkeypatch.setattr(sys, "argv", ["paper", *words, paper.FINITE_DIFFERENCES, "network: tanh"])
+    paper.main()
+    assert rlmaml.trpo.fisher_product is ours
+    rows = json.loads((tmp_path / "changes.json").read_text())["rows"]
+    assert list(rows) == ["authors'", paper.FINITE_DIFFERENCES, "network: tanh"]
+    first, other, tanh = (rows[name]["after"] for name in rows)
+    assert len({first, other, tanh}) == 3
+    assert (tmp_path / "changes.png").exists()
