@@ -40,6 +40,7 @@ def half_cheetah_vel(
 
 def half_cheetah_dir(
     *,
+    balanced: bool = True,
     ctrl_cost_weight: float = 0.05,
     frame_skip: int = 5,
     reset_noise_scale: float = 0.1,
@@ -47,6 +48,7 @@ def half_cheetah_dir(
     """HalfCheetahDir: reward ±v - ctrl_cost_weight Σa².
 
     Args:
+        balanced: draw half of the tasks forward; the paper draws each by itself.
         ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
         frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
         reset_noise_scale: gymnasium's .1.
@@ -56,7 +58,7 @@ def half_cheetah_dir(
         ctrl_cost_weight=ctrl_cost_weight,
         reset_noise_scale=reset_noise_scale,
     )
-    return robot, Direction()
+    return robot, Direction(balanced=balanced)
 
 
 def ant_vel(
@@ -97,6 +99,7 @@ def ant_vel(
 
 def ant_dir(
     *,
+    balanced: bool = True,
     ctrl_cost_weight: float = 0.005,
     survival_bonus: float = 0.05,
     contact_cost_weight: float = 0.0,
@@ -107,6 +110,7 @@ def ant_dir(
     """AntDir: reward survival_bonus ± v - ctrl_cost_weight Σa² - contact cost.
 
     Args:
+        balanced: as in `half_cheetah_dir`.
         ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
         survival_bonus: a step, the last included; the paper's .05.
         contact_cost_weight: as in `ant_vel`.
@@ -122,7 +126,7 @@ def ant_dir(
         include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
         reset_noise_scale=reset_noise_scale,
     )
-    return robot, Direction()
+    return robot, Direction(balanced=balanced)
 
 
 def paper_half_cheetah_vel() -> tuple[Robot, Tasks]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import engine
-from .robots import Ant, Floats, HalfCheetah, Physics, Robot
+from .robots import Ant, Floats, HalfCheetah, Physics, Robot, flat
 
 _S = mujoco.mjtSensor
 _SENSORS = {
@@ -124,11 +124,10 @@ class PaperAnt(Ant, PaperRobot):
         return qpos, np.zeros(model.nv)
 
     def observation(self, physics: Physics) -> Floats:
-        clipped = np.clip(physics.cfrc_ext, -1.0, 1.0)
         parts = (
             physics.qpos,
             physics.qvel,
-            clipped.reshape(len(clipped), -1),
+            flat(np.clip(physics.cfrc_ext, -1.0, 1.0)),
             physics.sensors[:, _ROTATION],
             physics.sensors[:, _COM],
         )

@@ -7,6 +7,7 @@ the robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -27,6 +28,11 @@ class Physics(NamedTuple):
     qvel: Floats  # [m, nv]
     cfrc_ext: Floats  # [m, nbody, 6]  contact forces; read only where the robot needs them
     sensors: Floats  # [m, nsensordata]
+
+
+def flat(x: Floats) -> Floats:
+    """[m, ...] as [m, D], for no rows too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +95,7 @@ class Robot:
         """`[m, D]`, float64, a fresh array. Of contact forces the world's (body 0) are left out."""
         parts = [physics.qpos[:, self.hidden :], physics.qvel]
         if self.include_cfrc_ext_in_observation:
-            clipped = np.clip(physics.cfrc_ext[:, 1:], -1.0, 1.0)
-            parts.append(clipped.reshape(len(clipped), -1))
+            parts.append(flat(np.clip(physics.cfrc_ext[:, 1:], -1.0, 1.0)))
         return np.concatenate(parts, axis=1)
 
     def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
@@ -108,7 +113,7 @@ class Robot:
         """contact_cost_weight Σ clip(f, ±1)², `[M]`, over every body, `[M, nbody, 6]`."""
         if self.contact_cost_weight == 0.0:
             return np.zeros(len(cfrc_ext))
-        clipped = np.clip(cfrc_ext, -1.0, 1.0).reshape(len(cfrc_ext), -1)
+        clipped = flat(np.clip(cfrc_ext, -1.0, 1.0))
         return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
 
     def first_state(

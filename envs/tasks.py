@@ -153,7 +153,7 @@ class Direction(Tasks):
         self.default = np.array(0)
 
     def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
-        """Half forward and half backward in random order; a coin gives the odd one of odd `n`.
+        """Balanced, half forward and half backward in random order; a coin gives the odd one.
 
         Each task alone is a fair coin. Independent coins also leave the batch unbalanced, which a
         meta-gradient sees as noise, and larger than what it looks for.

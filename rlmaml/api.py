@@ -187,6 +187,7 @@ class Learner:
             horizon=self.config["horizon"],
             support_advantages=from_dict(AdvantageConfig, self.config["inner_advantages"]),
             normaliser=normaliser,
+            whole=self.config.get("batch_by") == "steps",
         )
         task = np.zeros(1)  # the environment has its own
         batch = collect(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -21,53 +23,74 @@ def features(observations: Tensor, times: Tensor) -> Tensor:
     return torch.cat([o, o**2, t, t**2, t**3, torch.ones_like(t)], -1)
 
 
-def fit(features: Tensor, returns: Tensor, mask: Tensor, *, ridge: float = 1e-5) -> Tensor:
+class Linear(NamedTuple):
+    """A fitted baseline, for all of a task's episodes or one for each of them."""
+
+    weights: Tensor  # [F] or [B, F], float64
+    low: Tensor  # [] or [B]  the least and
+    high: Tensor  # [] or [B]  the largest value that it may predict
+
+
+def fit(features: Tensor, returns: Tensor, mask: Tensor, *, ridge: float = 1e-5) -> Linear:
     """Least squares over the valid steps: argmin_w Σ mask (φ·w - R)² + ridge ‖w‖².
 
     Args:
         features: [B, T, F], float64.
         returns, mask: [B, T].
-
-    Returns:
-        w [F], float64.
     """
     x = (features * mask.unsqueeze(-1)).flatten(0, 1)
     y = (returns * mask).double().flatten()
     gram = x.T @ x + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return torch.linalg.solve_ex(gram, x.T @ y).result
-
-
-FOLDS = 5
+    limit = torch.full((), torch.inf, dtype=x.dtype, device=x.device)
+    return Linear(torch.linalg.solve_ex(gram, x.T @ y).result, -limit, limit)
 
 
 def cross_fit(
-    features: Tensor, returns: Tensor, mask: Tensor, *, folds: int = FOLDS, ridge: float = 1e-5
-) -> Tensor:
-    """For every episode, `fit` to the episodes of the other folds: weights [B, F], float64.
+    features: Tensor, returns: Tensor, mask: Tensor, *, folds: int = 5, ridge: float = 10.0
+) -> Linear:
+    """For every episode, a fit to the episodes of the other folds (as Chernozhukov et al. 2018).
 
     A baseline that has not seen an episode's actions leaves its policy gradient unbiased, and it
-    cannot explain by its many features what those actions brought about.
+    cannot explain away what they brought about. It has to extrapolate, though: hence a ridge that
+    counts, for features of order 1, and predictions no further than the returns it was fitted on.
 
     Args:
         features: [B, T, F], float64.
         returns, mask: [B, T].
         folds: of which episodes 0, 1, 2 ... are members in turn; as many as there are episodes
             where these are fewer.
+
+    Raises:
+        ValueError: fewer than two episodes, or folds.
     """
     count = len(features)
-    members = torch.arange(count, device=features.device) % min(folds, count)
-    own = (members[:, None] == members).double()  # [B, B], 1 for those of the same fold
+    folds = min(folds, count)
+    if folds < 2:
+        raise ValueError(
+            f"A cross-fitted baseline needs two episodes and two folds, got {count} and {folds}."
+        )
+    members = torch.arange(count, device=features.device) % folds
+    own = members[:, None] == members  # [B, B], of the same fold
     x = features * mask.unsqueeze(-1)
     y = (returns * mask).double()
     gram, moment = x.mT @ x, (x.mT @ y.unsqueeze(-1)).squeeze(-1)  # of each episode
-    fold = own[: min(folds, count)]  # the first of each fold stands for it
+    fold = own[:folds].double()  # the first of each fold stands for it
     gram = gram.sum(0) - (fold @ gram.flatten(1)).view(-1, *gram.shape[1:])
     moment = moment.sum(0) - fold @ moment
     gram = gram + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     weights = torch.linalg.solve_ex(gram, moment.unsqueeze(-1)).result.squeeze(-1)
-    return weights[members]
+    least = torch.where(mask > 0, y, torch.inf).amin(1)
+    most = torch.where(mask > 0, y, -torch.inf).amax(1)
+    return Linear(
+        weights[members],
+        torch.where(own, torch.inf, least).amin(1),
+        torch.where(own, -torch.inf, most).amax(1),
+    )
 
 
-def predict(weights: Tensor, features: Tensor) -> Tensor:
-    """Values [B, T], in the features' precision, by weights [F], or [B, F], for each episode."""
-    return (features @ weights.unsqueeze(-1)).squeeze(-1)
+def predict(fitted: Linear, features: Tensor) -> Tensor:
+    """Values [B, T] of features [B, T, F], in their precision."""
+    values = (features @ fitted.weights.unsqueeze(-1)).squeeze(-1)
+    # Where there was nothing to fit, low is above high.
+    low, high = fitted.low.unsqueeze(-1), fitted.high.unsqueeze(-1)
+    return torch.where(low <= high, values.clamp(low, high), 0.0)

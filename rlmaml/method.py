@@ -97,6 +97,7 @@ class Setup(NamedTuple):
     tasks: int | None = None  # N, where it is known
     normalised: bool | None = None  # whether outer advantages are
     per_task: int | None = None  # B episodes of a task, where it is known
+    ragged: bool = False  # a task may have more of them, where they end early
 
 
 class Plan(NamedTuple):

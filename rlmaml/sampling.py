@@ -22,7 +22,7 @@ from rlmaml.returns import discounted_sum, generalised_advantages, normalise
 from rlmaml.stages import stage
 from rlmaml.types import Episodes, Params, Policy, Role
 
-MOST_ROUNDS = 10
+MOST_EPISODES = 10
 """Times B episodes, at most, that a task has to come by B·T time steps."""
 _STEPS_AT_ONCE = 32_768
 """Time steps whose advantages are estimated in one stacked computation on a CPU, for its cache."""
@@ -42,7 +42,7 @@ class AdvantageConfig:
     baseline: Literal["linear", "cross-fitted", "none"] = "linear"
     """What is subtracted from returns: a linear function of the observation and the time, fitted
     on the episodes themselves; the same, for each fifth of them fitted on the other four; or
-    nothing. The first is biased: it explains away a part of what the actions did."""
+    nothing. The first explains away a part of what the actions did, the others add no bias."""
     normalise: bool = True
     """Shift and scale each task's advantages to mean 0, standard deviation 1. Off, steps shrink as
     there is less to gain; the inner step size then refers to the reward's units."""
@@ -63,7 +63,8 @@ class AdvantageConfig:
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
     """Fill in `values` and `advantages` of one task's episodes.
 
-    The baseline is fitted on the same episodes that it serves (Duan et al. 2016). An episode
+    The baseline is fitted on the same episodes that it serves (Duan et al. 2016), or, cross-fitted,
+    on others of the task. An episode
     whose simulation diverged always goes on with the baseline's value, and the baseline is not
     fitted on its cut-off returns (unless there is nothing else): otherwise diverging would pay
     wherever rewards are negative, as it does without a baseline.
@@ -96,11 +97,12 @@ def _linear_baseline(
     steps = torch.arange(rewards.shape[1], device=rewards.device)
     features = baselines.features(episodes.observations, steps)
     returns = discounted_sum(rewards, discount)
-    whole = torch.where(diverged.amin() == 0, 1 - diverged, torch.ones_like(diverged))
-    weights = fit(features, returns, mask * whole.unsqueeze(-1))
-    values = baselines.predict(weights, features).to(rewards.dtype)
+    whole = (1 - diverged) * mask.amax(1)
+    whole = torch.where(whole.amax() > 0, whole, torch.ones_like(whole))
+    fitted = fit(features, returns, mask * whole.unsqueeze(-1))
+    values = baselines.predict(fitted, features).to(rewards.dtype)
     ends = baselines.features(episodes.final_observations[:, None], mask.sum(1, keepdim=True))
-    final = baselines.predict(weights, ends)[:, 0].to(rewards.dtype)
+    final = baselines.predict(fitted, ends)[:, 0].to(rewards.dtype)
     return values, final
 
 
@@ -173,9 +175,9 @@ class RolloutSampler:
             step from a longer one (less bias).
         normaliser: standardises what the policy sees, if given.
         device: where policies act.
-        whole: sample on, where episodes end early, until a task's have B·T time steps, B more
-            at a time and at most `MOST_ROUNDS` times B; those after the one that reaches it are
-            not used. Episodes then come padded to as many as the task with most of them has.
+        whole: sample on, where episodes end early, until a task's have B·T time steps, in at most
+            `MOST_EPISODES` times B; those after the one that reaches it are not used, and not
+            counted. Episodes then come padded to as many as the task with most of them has.
         deterministic: take each policy's likeliest action, and draw only the first states. For
             measuring alone: nothing is learned from actions that were not drawn.
     """
@@ -246,7 +248,7 @@ class RolloutSampler:
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         with stage("rollouts"):
-            recorded = self._sample(params, rngs)
+            recorded = self._sample(params, rngs, (*key[:-1], key[-1] + step), len(own))
         if self.normaliser is not None:
             self.normaliser.observe(recorded.observations, recorded.mask)
             recorded = recorded._replace(
@@ -262,38 +264,45 @@ class RolloutSampler:
                 chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))
             return over_tasks(lambda task: estimate_advantages(task, config), chunk_size)(recorded)
 
-    def _sample(self, params: Params, rngs: list[np.random.Generator]) -> Episodes:
+    def _sample(
+        self, params: Params, rngs: list[np.random.Generator], key: Key, own: int
+    ) -> Episodes:
         """B episodes per task, or as many as `whole` wants."""
-        wanted = self.episodes * self.horizon
-        lacking = torch.ones(self.tasks, dtype=torch.bool)
-        rounds: list[Episodes] = []
-        while lacking.any() and len(rounds) < (MOST_ROUNDS if self.whole else 1):
-            rounds.append(self._roll_out(params, lacking.numpy(), rngs))
-            lengths = torch.cat([part.mask.sum(-1) for part in rounds], 1).cpu()  # [N, B·rounds]
-            lacking = lengths.sum(1) < wanted
+        more = np.full(self.tasks, self.episodes)
+        rounds = [self._roll_out(params, more, rngs)]
         if not self.whole:
             return rounds[0]
-        before = lengths.cumsum(1) - lengths
-        used = (before < wanted) & (lengths > 0)
-        most = int(used.any(0).nonzero().max()) + 1 if used.any() else 1
+        wanted, most = self.episodes * self.horizon, MOST_EPISODES * self.episodes
+        while True:
+            # An episode's steps, a diverged one's last included: it was an episode.
+            steps = [part.mask.sum(-1) + part.diagnostics["diverged"].sum(-1) for part in rounds]
+            steps = torch.cat(steps, 1).cpu()  # [N, episodes]
+            taken, done = steps.sum(1).numpy(), (steps > 0).sum(1).numpy()
+            # As many more as will do if they are as long as those so far.
+            more = np.ceil((wanted - taken).clip(0) * done / taken.clip(1)).astype(int)
+            more = np.minimum(more, np.minimum(self.episodes, most - done)).clip(0)
+            if not more.any():
+                break
+            rngs = [generator(*key, i, own, len(rounds)) for i in range(self.tasks)]
+            rounds.append(self._roll_out(params, more, rngs))
+        used = (steps.cumsum(1) - steps < wanted) & (steps > 0)
+        # Those that are used come first, in their order.
+        order = (~used).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(used.sum(1).max())]
 
         def join(*parts: Tensor) -> Tensor:  # [N, B, ...] each
-            joined = torch.cat(parts, 1)[:, :most]
-            kept = used[:, :most].to(joined.device)
-            return joined * kept.view(*kept.shape, *[1] * (joined.ndim - 2))
+            shape = (*order.shape, *[1] * (parts[0].ndim - 2))
+            rows, kept = (x.view(shape).to(parts[0].device) for x in (order, used.gather(1, order)))
+            joined = torch.cat(parts, 1)
+            return joined.gather(1, rows.expand(-1, -1, *joined.shape[2:])) * kept
 
         return tree.map(join, *rounds)
 
     def _roll_out(
-        self, params: Params, wanted: np.ndarray, rngs: list[np.random.Generator]
+        self, params: Params, more: np.ndarray, rngs: list[np.random.Generator]
     ) -> Episodes:
-        """B episodes of each task that is `wanted`, [N] bool; of the others, padding."""
-        seeds = [
-            int(s)
-            for rng, more in zip(rngs, wanted, strict=True)
-            for s in (rng.integers(2**31, size=self.episodes) if more else [0] * self.episodes)
-        ]
-        alive = np.repeat(wanted, self.episodes)
+        """So many episodes of each task, [N], at most B, and padding up to B."""
+        alive = (np.arange(self.episodes) < more[:, None]).ravel()
+        seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
         # Others rest, where that is to be had, and are ignored where it is not.
         resting = self.env.metadata["autoreset_mode"] == AutoresetMode.DISABLED
         options = None if alive.all() or not resting else {"reset_mask": alive.copy()}

@@ -102,7 +102,7 @@ class TrainConfig:
     """Time steps T per episode at most (data episodes)."""
     batch_by: Literal["episodes", "steps"] = "episodes"
     """Where episodes end early: B of them all the same, or as many as have the B·T time steps of B
-    whole ones, 10 B at most (data episodes)."""
+    whole ones, 10 B at most; what is drawn beyond is neither used nor counted (data episodes)."""
     seed: int = 0
     """All randomness derives from this."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -161,6 +161,14 @@ class TrainConfig:
         size: Any = self.chunk_size
         if size not in (None, "auto") and not (type(size) is int and size >= 1):
             raise ValueError(f"chunk_size must be at least 1, None or auto, got {size!r}.")
+        if self.data == "examples" and self.batch_by != "episodes":
+            raise ValueError("batch_by is for data episodes: labelled examples do not end early.")
+        for name in ("inner_advantages", "outer_advantages"):
+            if getattr(self, name).baseline == "cross-fitted" and self.episodes < 2:
+                raise ValueError(
+                    f"{name}.baseline cross-fitted is fitted on a task's other episodes, and there "
+                    "is one: take more episodes, or baseline none."
+                )
         self._check_method()
 
     def _check_method(self) -> None:
@@ -179,6 +187,7 @@ class TrainConfig:
                 self.tasks,
                 self.outer_advantages.normalise,
                 self.episodes,
+                self.batch_by == "steps",
             )
         )
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):

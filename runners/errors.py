@@ -13,4 +13,4 @@ def check_least(least: int, **options: int | None) -> None:
     """
     for name, value in options.items():
         if value is not None and value < least:
-            raise UsageError(f"--{name} must be at least {least}, got {value}.")
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")

@@ -54,7 +54,8 @@ def evaluate(
     """Evaluate a run on held-out tasks, by the training code: `evaluation.json` and `.csv`.
 
     Of episodes, the return reported after k steps is that of `episodes` fresh ones sampled with φ_k
-    by the stochastic policy; the same make step k + 1. Of examples, the score after k steps is that
+    by the stochastic policy (with `batch_by` steps, of as many as have that many whole ones' time
+    steps); the same make step k + 1. Of examples, the score after k steps is that
     of φ_k on the query set, and every step learns from the same support set.
 
     Args:
@@ -74,6 +75,11 @@ def evaluate(
         device: where adaptation runs (policies then act on the CPU); the run's own if None.
         quiet: show no progress.
 
+    Raises:
+        UsageError: bad input.
+        ValueError: tasks that the family does not have.
+        FloatingPointError: a policy's parameters have blown up.
+
     Returns:
         What `evaluation.json` holds: `metric`, `steps` [K+1], `mean` and `ci95` [K+1] over tasks,
         `per_task` (task, the metric and other scores, [K+1] each), of a regression of one number on
@@ -81,13 +87,17 @@ def evaluate(
     """
     config = folder.read_config()
     supervised = config.data == "examples"
-    given = tasks if isinstance(tasks, np.ndarray) else None
-    tasks = (600 if supervised else 40) if tasks is None else tasks
-    tasks = len(tasks) if isinstance(tasks, np.ndarray) else tasks
+    given = None if tasks is None or isinstance(tasks, int) else np.asarray(tasks)
+    if given is not None:
+        tasks = len(given)
+    elif tasks is None:
+        tasks = 600 if supervised else 40
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
     check_least(1, tasks=tasks, episodes=episodes, queries=queries)
     check_least(0, steps=steps, seed=seed)
+    if halve_later_steps and later_step_size is not None:
+        raise UsageError("Later steps are halved or of a size of their own, not both.")
     if deterministic and supervised:
         raise UsageError("--deterministic is of episodes, and the run learned from examples.")
     if step_size is not None and config.method_class.learns_step_sizes(config.method):
@@ -151,6 +161,7 @@ def evaluate(
         ],
         "fits": _fits(experiment, meta, batch, chosen),
         "tasks": tasks,
+        "tasks_given": given is not None,
         "episodes": None if supervised else episodes,
         "deterministic": deterministic,
         "shots": config.examples.shots if supervised else None,

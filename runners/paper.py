@@ -152,7 +152,7 @@ ROWS = {
         pretrained=(-43, 20),
         goals=(1, 0.0, 2.0, 1),
         middle=1.0,
-        sizes=_sizes(0.1, 0.2, 1.0),
+        sizes=_sizes(0.1, 0.2, 0.5),
     ),
     ANT_VEL.preset: Row(
         maml=(30.58, 96.74, 100.06, 101.41),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runners import paper
 from runners.config import TrainConfig, flat
 from runners.presets import PRESETS
 
@@ -86,6 +87,8 @@ def evaluate_command(
     against: Sequence[str] = (),
 ) -> str:
     """The `rlmaml evaluate` that made an evaluation of runs, beside baselines if there are any."""
+    if evaluation.get("tasks_given") and config.preset in paper.PRESETS:
+        return f"rlmaml reproduce {config.preset} --measure-only"
     supervised = config.data == "examples"
     usual = {
         "--tasks": 600 if supervised else 40,
@@ -107,7 +110,8 @@ def evaluate_command(
             words += [flag, _shown(made.get(flag))]
     if evaluation.get("deterministic"):
         words.append("--deterministic")
-    if evaluation.get("later_step_size") != config.inner.later_step_size:
+    later = evaluation.get("later_step_size")
+    if later != config.inner.later_step_size and later == evaluation["step_size"] / 2:
         words += ["--halve-later-steps"]
     if evaluation.get("checkpoint") is not None:  # of a comparison
         words += [

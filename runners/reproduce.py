@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rlmaml import checkpoint
 from runners import baselines, evaluate, plots, statistics
 from runners.baselines import Baseline, Plan
 from runners.config import TrainConfig
@@ -22,6 +23,7 @@ NAMES = tuple(name for name in PRESETS if name.removesuffix(OURS) in ROWS)
 """What can be reproduced: the authors' settings, and ours for the same environment."""
 
 _BESIDE: tuple[Baseline, ...] = ("random", "pretrained", "oracle")
+_ORDER = ("maml", *_BESIDE)
 
 
 def reproduce(
@@ -63,36 +65,56 @@ def reproduce(
     check_least(1, seeds=seeds)
     check_least(0, baseline_seeds=baseline_seeds)
     row, config = ROWS[name.removesuffix(OURS)], PRESETS[name][1]
-    plans: list[tuple[str, Plan]] = []
-    for seed in range(seeds):  # all found possible before hours are spent
-        place = RunFolder(out / name / f"seed-{seed}")
-        its = dataclasses.replace(config, seed=seed)
-        plans.append(("maml", baselines.prepared(place, its, device=device)))
-        if seed < baseline_seeds:
-            for which in _BESIDE:
-                beside = RunFolder(place.path / "baselines" / which)
-                own = baselines.baseline_config(its, which)
-                plans.append((which, baselines.prepared(beside, own, device=device)))
-    # Runs first, seed by seed: they are what the row is about.
-    plans.sort(key=lambda each: each[0] != "maml")
-    found: dict[str, list[dict[str, Any]]] = {}
-    curves: list[list[dict[str, Any]]] = []
-    result: dict[str, Any] = {}
-    for which, plan in plans:
-        if not measure_only:
-            baselines.trained(plan, quiet=quiet)
-        elif not plan.exists:
-            continue
-        found.setdefault(which, []).append(_measured(plan, which, row, device, quiet))
+    wanted = {"maml": 0 if measure_only else seeds}
+    wanted |= dict.fromkeys(_BESIDE, 0 if measure_only else min(seeds, baseline_seeds))
+    plans = _plans(config, out / name, wanted, device)  # found possible before hours are spent
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    curves: dict[int, list[dict[str, Any]]] = {}
+
+    def measure(which: str, seed: int, plan: Plan) -> None:
+        found.setdefault(which, {})[seed] = _measured(plan, which, row, device, quiet)
         if which == "maml":
-            curves.append(plan.place.read_metrics())
+            curves[seed] = plan.place.read_metrics()
+
+    def write() -> dict[str, Any]:
         result = _summary(name, config, row, found)
         write_json(out / name / "reproduction.json", result)
-        _draw(name, row, curves, out / name / "learning.png")
+        _draw(name, row, [curves[seed] for seed in sorted(curves)], out / name / "learning.png")
         write_text(out / "table.md", table(_results(out)))
-    if not result:
+        return result
+
+    to_train = {key: plan for key, plan in plans.items() if key[1] < wanted[key[0]]}
+    for (which, seed), plan in plans.items():  # what there is stays in the table
+        there = measure_only or (which, seed) not in to_train or plan.finished
+        if there and checkpoint.available(plan.place.checkpoints):
+            measure(which, seed, plan)
+    if not found and measure_only:
         raise UsageError(f"{out / name} has no run: leave out --measure-only.")
+    result = write() if found else {}
+    for (which, seed), plan in to_train.items():
+        if not plan.finished:
+            baselines.trained(plan, quiet=quiet)
+            measure(which, seed, plan)
+            result = write()
     return result
+
+
+def _plans(
+    config: TrainConfig, place: Path, wanted: dict[str, int], device: str | None
+) -> dict[tuple[str, int], Plan]:
+    """What is wanted and what there is, by kind and seed; runs first, seed by seed."""
+    there = [int(path.name[5:]) for path in place.glob("seed-*") if path.name[5:].isdigit()]
+    plans = {}
+    for which in wanted:
+        for seed in sorted({*range(wanted[which]), *there}):
+            folder = RunFolder(place / f"seed-{seed}")
+            its = dataclasses.replace(config, seed=seed)
+            if which != "maml":
+                folder = RunFolder(folder.path / "baselines" / which)
+                its = baselines.baseline_config(its, which)
+            if seed < wanted[which] or folder.path.exists():
+                plans[which, seed] = baselines.prepared(folder, its, device=device)
+    return plans
 
 
 def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool) -> dict[str, Any]:
@@ -138,23 +160,22 @@ def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool)
 
 def _kept(place: RunFolder, protocol: dict[str, Any], tasks: np.ndarray) -> Any:
     """The evaluation of the newest checkpoint that is there already, if it is by this protocol."""
-    from rlmaml import checkpoint
-
     if not place.evaluation.exists():
         return None
     kept = json.loads(place.evaluation.read_text())
     newest = checkpoint.available(place.checkpoints)[-1]
-    same = all(kept[name] == value for name, value in protocol.items())
+    same = all(name in kept and kept[name] == value for name, value in protocol.items())
     its = [task["task"] for task in kept["per_task"]]
     return kept if same and kept["iteration"] == newest and its == tasks.tolist() else None
 
 
 def _summary(
-    name: str, config: TrainConfig, row: Row, found: dict[str, list[dict[str, Any]]]
+    name: str, config: TrainConfig, row: Row, found: dict[str, dict[int, dict[str, Any]]]
 ) -> dict[str, Any]:
     """Of runs measured, by what they are: means over tasks and runs."""
     methods = {}
-    for which, runs in found.items():
+    for which, by_seed in sorted(found.items(), key=lambda each: _ORDER.index(each[0])):
+        runs = [by_seed[seed] for seed in sorted(by_seed)]
         per_run = np.stack([run["returns"].mean(0) for run in runs])
         mean, half = statistics.over_runs(per_run, runs[0]["returns"])
         plain = [{k: v for k, v in run.items() if k != "returns"} for run in runs]
@@ -218,7 +239,12 @@ def table(results: list[dict[str, Any]]) -> str:
             lines += _paper_lines(result, most)
         for which, method in result["methods"].items():
             lines.append(_line(result, which, method, most))
-    return "\n".join(lines) + "\n"
+    legend = (
+        "± is half a 95 % interval: over seeds by Student's t, or where there is one seed over its "
+        "40 tasks, which does not say how seeds differ. Environment steps and minutes are those of "
+        "training a run, the mean over seeds."
+    )
+    return "\n".join([*lines, "", legend, ""])
 
 
 def _paper_lines(result: dict[str, Any], most: int) -> list[str]:
@@ -239,7 +265,10 @@ def _line(result: dict[str, Any], which: str, method: dict[str, Any], most: int)
     runs = method["runs"]
     settings = f"{result['settings']} settings"
     what = f"MAML, {settings}" if which == "maml" else f"{which}, {settings}"
-    cells = [f"{m:.1f} ± {h:.1f}" for m, h in zip(method["mean"], method["ci95"], strict=True)]
+    cells = [
+        f"{m:.1f} ± {h:.1f}" if np.isfinite([m, h]).all() else "diverged"
+        for m, h in zip(*(_numbers(method[field]) for field in ("mean", "ci95")), strict=True)
+    ]
     if which == "maml":
         cells[1:2] = [f"**{cell}**" for cell in cells[1:2]]
     done = sorted({run["iterations"][0] for run in runs})
@@ -249,6 +278,11 @@ def _line(result: dict[str, Any], which: str, method: dict[str, Any], most: int)
     minutes = np.mean([run["minutes"] for run in runs])
     end = f"{len(runs)} | {iterations} | {steps:.1f} | {minutes:.1f}"
     return f"| {what} | {_cells(cells, most)} | {end} |"
+
+
+def _numbers(values: list[float | None]) -> list[float]:
+    """JSON has no NaN: it comes back as null."""
+    return [np.nan if value is None else value for value in values]
 
 
 def _cells(cells: list[str], most: int) -> str:

@@ -84,6 +84,8 @@ def trained(config: TrainConfig, metrics: Sequence[Sequence[dict[str, Any]]], se
     else:
         unit = "environment steps"
         per = f"with {config.episodes} episodes of {config.horizon} steps each"
+        if config.batch_by == "steps":
+            per = f"with episodes of {config.episodes * config.horizon:,} steps in all each"
         if config.inner.steps:
             per += ", before and again after every inner step"
     done = max((run[-1]["iteration"] + 1 for run in metrics if run), default=0)

@@ -87,6 +87,11 @@ class BayesianMAML(Method):
                 "The leader goes on from the parameters that sampled, which inner.surrogate "
                 "log-likelihood does not correct for. Take inner.surrogate lvc or dice."
             )
+        if setup.ragged:
+            raise ValueError(
+                "batch_by steps gives tasks any number of episodes, and M particles learn from "
+                "as many each. Take batch_by episodes."
+            )
         if setup.episodes and setup.per_task is not None:
             count = setup.settings.particles
             _check_rows(count, setup.per_task, "episodes")

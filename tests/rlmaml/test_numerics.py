@@ -2,6 +2,7 @@
 
 import math
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -117,13 +118,13 @@ def test_baseline_against_lstsq():
     mask = (torch.arange(50) < torch.tensor([[50], [50], [31], [50], [7], [50]])).double()
     returns = torch.from_numpy(rng.standard_normal((6, 50)))
     features = baselines.features(observations, torch.arange(50))
-    weights = baselines.fit(features, returns, mask, ridge=1e-12)
+    fitted = baselines.fit(features, returns, mask, ridge=1e-12)
     rows = mask.bool()
     clipped = observations.clamp(-10, 10)[rows].numpy()
     t = (np.broadcast_to(np.arange(50), (6, 50))[rows.numpy()] / 100)[:, None]
     x = np.hstack([clipped, clipped**2, t, t**2, t**3, np.ones_like(t)])
     expected = np.linalg.lstsq(x, returns[rows].numpy(), rcond=None)[0]
-    predicted = baselines.predict(weights, features)[rows].numpy()
+    predicted = baselines.predict(fitted, features)[rows].numpy()
     np.testing.assert_allclose(predicted, x @ expected, atol=1e-6)
 
 
@@ -132,13 +133,46 @@ def test_cross_fitted_baseline_is_the_one_fitted_on_the_other_folds(episodes, fo
     torch.manual_seed(0)
     features = torch.randn(episodes, 6, 3, dtype=torch.float64)
     returns, mask = torch.randn(episodes, 6), (torch.rand(episodes, 6) > 0.2).float()
-    weights = baselines.cross_fit(features, returns, mask, folds=folds)
+    fitted = baselines.cross_fit(features, returns, mask, folds=folds, ridge=0.5)
+    predicted = baselines.predict(fitted, features)
+    clipped = False
     for i in range(episodes):
         others = [j for j in range(episodes) if j % folds != i % folds]
-        alone = baselines.fit(features[others], returns[others], mask[others])
-        torch.testing.assert_close(weights[i], alone)
-    predicted = baselines.predict(weights, features)
-    torch.testing.assert_close(predicted[1], features[1] @ weights[1])
+        alone = baselines.fit(features[others], returns[others], mask[others], ridge=0.5)
+        torch.testing.assert_close(fitted.weights[i], alone.weights)
+        seen = returns[others][mask[others] > 0].double()
+        expected = baselines.predict(alone, features[i : i + 1])[0]
+        clipped |= bool(((expected < seen.min()) | (expected > seen.max())).any())
+        torch.testing.assert_close(predicted[i], expected.clamp(seen.min(), seen.max()))
+    assert clipped or episodes > 4
+
+
+def test_cross_fitting_one_episode_is_refused():
+    one = torch.randn(1, 6, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="two episodes"):
+        baselines.cross_fit(one, torch.randn(1, 6), torch.ones(1, 6))
+
+
+def test_a_cross_fitted_baseline_predicts_returns_of_ants_it_has_not_seen():
+    """Contact forces are rare and large: least squares alone extrapolates wildly."""
+    env = gymnasium.make_vec("envs:rlmaml/PaperAntVel-v0", num_envs=20, num_threads=1)
+    observations, _ = env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    seen, rewards = [], []
+    for _ in range(60):
+        seen.append(observations)
+        observations, reward, *_ = env.step(rng.standard_normal((20, 8)))
+        rewards.append(reward)
+    seen, rewards = (torch.from_numpy(np.stack(x, 1)) for x in (seen, rewards))
+    returns, mask = discounted_sum(rewards, 0.9), torch.ones(20, 60)
+    features = baselines.features(seen, torch.arange(60))
+    left = {}
+    for ridge in (1e-5, 10.0):
+        fitted = baselines.cross_fit(features, returns, mask, ridge=ridge)
+        off = returns - baselines.predict(fitted, features)
+        left[ridge] = (off.var() / returns.var()).item()
+    assert left[10.0] < 0.8
+    assert left[10.0] < left[1e-5]
 
 
 @settings(deadline=None, max_examples=25)

@@ -429,7 +429,7 @@ def test_a_tasks_whole_batch_does_not_depend_on_the_other_tasks(wide):
 
 
 def test_whole_batches_give_up_at_last(monkeypatch, wide):
-    monkeypatch.setattr("rlmaml.sampling.MOST_ROUNDS", 2)
+    monkeypatch.setattr("rlmaml.sampling.MOST_EPISODES", 2)
     sampler, params, goals = points([NEAR], episodes=2, horizon=2000, whole=True)
     episodes = sampler(params, goals, (0, 0, 1))
     assert episodes.mask.shape[1] == 4

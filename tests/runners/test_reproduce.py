@@ -62,11 +62,11 @@ def test_a_row(tmp_path, monkeypatch, capsys):
     oracle = result["methods"]["oracle"]
     assert len(oracle["mean"]) == 1
     assert oracle["over"] == "tasks"
-    steps = maml["runs"][0]["env_steps"]
-    assert steps == result["methods"]["maml"]["runs"][0]["env_steps"] > 0
+    assert maml["runs"][1]["env_steps"] >= 2 * 2 * 2 * 2 * 5  # K + 1, iterations, N, B, T
     assert (place / "learning.png").exists()
     table = (tmp_path / "table.md").read_text()
     assert table.strip() in shown
+    assert "| 1 | 4 |" in next(line for line in table.splitlines() if "oracle, authors" in line)
     assert "| **point**: paper, MAML | -40.4 | -11.7 | -3.3 | -3.2 | -3.4 |" in table
     assert f"| **{maml['mean'][1]:.1f} ± {maml['ci95'][1]:.1f}** |" in table
 
@@ -80,6 +80,10 @@ def test_a_row(tmp_path, monkeypatch, capsys):
 
     before = files()
     run(*words)
+    assert files() == before
+    # Less asked for: what there is stays.
+    run("reproduce", ROW, "--seeds", 1, "--baseline-seeds", 0, "--out", tmp_path, "--quiet")
+    assert (tmp_path / "table.md").read_text() == table
     assert files() == before
 
 
@@ -106,6 +110,8 @@ def test_what_cannot_be(tmp_path):
         reproduce.reproduce("half-cheetah-dir", out=tmp_path)
     with pytest.raises(UsageError, match="has no run"):
         reproduce.reproduce(ROW, out=tmp_path, measure_only=True)
+    with pytest.raises(UsageError, match="--seeds must be"):
+        reproduce.reproduce(ROW, seeds=0, out=tmp_path)
 
 
 def test_the_authors_tasks():
