@@ -86,6 +86,7 @@ class BatchedLocomotion(TaskVectorEnv):
             model,
             num_envs,
             num_threads,
+            # Persistent, the next step goes on from a stage of velocities, at no cost.
             persistent=self._one_by_one or robot.stage == mujoco.mjtStage.mjSTAGE_VEL,
         )
         # Live views: writing to them is writing the simulations' state.

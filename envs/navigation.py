@@ -40,6 +40,8 @@ def _position_space() -> spaces.Box:
 
 def _action_space(scaled: bool) -> tuple[spaces.Box, float]:
     """The space of actions, and how far an action of 1 moves the point."""
+    if not isinstance(scaled, bool):
+        raise TypeError(f"scaled_actions is {scaled!r}; it is True or False")
     unit = MAX_STEP if scaled else 1.0
     most = MAX_STEP / unit
     return spaces.Box(-most, most, (2,), dtype=np.float32), unit

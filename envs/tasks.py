@@ -148,6 +148,10 @@ class Direction(Tasks):
     """
 
     def __init__(self, *, balanced: bool = True) -> None:
+        if not isinstance(balanced, bool):
+            raise TypeError(
+                f"balanced is {balanced!r}; directions are balanced, True, or not, False"
+            )
         self._balanced = balanced
         self.space = spaces.Discrete(2)
         self.default = np.array(0)

@@ -47,7 +47,8 @@ class Episodes(NamedTuple):
         return self.observations
 
     def part(self, fraction: float) -> Episodes:
-        """The first of one task's episodes, at least one. Episodes are exchangeable."""
+        """The first of one task's episodes, at least one. Episodes are exchangeable. Of padding,
+        which comes last, rows count too: a task with such gives a larger share of its own."""
         return tree.map(lambda leaf: leaf[: _share(fraction, len(self.mask))], self)
 
 

@@ -1,4 +1,4 @@
-"""The command line: rlmaml train | evaluate | compare | reproduce | render | report | export."""
+"""The command line: rlmaml train, evaluate, compare, reproduce, render, report, export, list."""
 
 from __future__ import annotations
 

@@ -122,7 +122,10 @@ def _sets(batch: MetaBatch) -> list[Episodes]:
 
 
 def _returns(sets: list[Episodes]) -> np.ndarray:
-    """Mean undiscounted return of each task's episodes, [N, K+1]."""
+    """Mean undiscounted return of each task's episodes, [N, K+1].
+
+    One that diverged in its first step has none, like padding.
+    """
     return _stack(episode_mean(data.rewards.sum(-1), data.mask) for data in sets)
 
 

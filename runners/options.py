@@ -95,8 +95,9 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """Train a row of the MAML paper's table and measure it as its authors did. Called again, it
-    goes on where it was."""
+    """Train a ROW of the MAML paper's table and measure it as its authors did: paper-point,
+    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, each with its
+    authors' settings, or with -ours at its end with ours. Called again, it goes on where it was."""
 
     seeds: int = 3
     """Meta-train with seeds 0, 1 ... so many."""

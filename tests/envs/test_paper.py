@@ -224,3 +224,24 @@ def test_directions_by_independent_coins():
     assert np.std(counts) == pytest.approx(np.sqrt(10), rel=0.15)
     balanced = gymnasium.make("rlmaml/PaperAntDir-v0", balanced=True).unwrapped
     assert all(balanced.sample_tasks(40, rng).sum() == 20 for _ in range(5))
+
+
+def test_a_finished_batch_of_ants_is_left_alone():
+    env = gymnasium.make_vec("rlmaml/PaperAntVel-v0", num_envs=2, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(205):  # past the time limit
+        observations, _, terminations, truncations, _ = env.step(rng.uniform(-1, 1, (2, 8)))
+    assert (terminations | truncations).all()
+    again, rewards, *_ = env.step(np.zeros((2, 8)))
+    np.testing.assert_array_equal(again, observations)
+    np.testing.assert_array_equal(rewards, 0)
+
+
+def test_what_is_no_truth_value_is_refused():
+    for env_id, option in (
+        ("rlmaml/PaperAntDir-v0", {"balanced": "no"}),
+        ("rlmaml/Navigation2D-v0", {"scaled_actions": "false"}),
+    ):
+        with pytest.raises(TypeError, match="True"):
+            gymnasium.make(env_id, **option)
