@@ -17,6 +17,7 @@ def half_cheetah_vel(
     *,
     goal_range: Range = (0.0, 2.0),
     test_goal_range: Range | None = None,
+    balanced: bool = False,
     ctrl_cost_weight: float = 0.05,
     frame_skip: int = 5,
     reset_noise_scale: float = 0.1,
@@ -26,6 +27,8 @@ def half_cheetah_vel(
     Args:
         goal_range: goal velocities to train on, in metres a second: an interval or several.
         test_goal_range: those of split="test"; None is `goal_range`.
+        balanced: draw one of n goals from each n-th part of the range; the paper draws each by
+            itself.
         ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
         frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
         reset_noise_scale: gymnasium's .1.
@@ -35,7 +38,7 @@ def half_cheetah_vel(
         ctrl_cost_weight=ctrl_cost_weight,
         reset_noise_scale=reset_noise_scale,
     )
-    return robot, GoalVelocity(goal_range, test_goal_range)
+    return robot, GoalVelocity(goal_range, test_goal_range, balanced=balanced)
 
 
 def half_cheetah_dir(
@@ -65,6 +68,7 @@ def ant_vel(
     *,
     goal_range: Range = (0.0, 3.0),
     test_goal_range: Range | None = None,
+    balanced: bool = False,
     ctrl_cost_weight: float = 0.005,
     survival_bonus: float = 1.05,
     contact_cost_weight: float = 0.0,
@@ -77,6 +81,8 @@ def ant_vel(
     Args:
         goal_range: goal velocities to train on, in metres a second: an interval or several.
         test_goal_range: those of split="test"; None is `goal_range`.
+        balanced: draw one of n goals from each n-th part of the range; the paper draws each by
+            itself.
         ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
         survival_bonus: a step, the last included; the paper's 1 + .05.
         contact_cost_weight: of the squared contact forces, clipped to ±1; the paper's and
@@ -94,7 +100,7 @@ def ant_vel(
         include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
         reset_noise_scale=reset_noise_scale,
     )
-    return robot, GoalVelocity(goal_range, test_goal_range)
+    return robot, GoalVelocity(goal_range, test_goal_range, balanced=balanced)
 
 
 def ant_dir(
@@ -129,9 +135,13 @@ def ant_dir(
     return robot, Direction(balanced=balanced)
 
 
-def paper_half_cheetah_vel() -> tuple[Robot, Tasks]:
-    """PaperHalfCheetahVel: the MAML paper's, reward -|v - v*| - .05 Σa², v* in [0, 2] m/s."""
-    return PaperHalfCheetah(), GoalVelocity((0.0, 2.0))
+def paper_half_cheetah_vel(*, balanced: bool = False) -> tuple[Robot, Tasks]:
+    """PaperHalfCheetahVel: the MAML paper's, reward -|v - v*| - .05 Σa², v* in [0, 2] m/s.
+
+    Args:
+        balanced: as in `half_cheetah_vel`.
+    """
+    return PaperHalfCheetah(), GoalVelocity((0.0, 2.0), balanced=balanced)
 
 
 def paper_half_cheetah_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
@@ -143,10 +153,14 @@ def paper_half_cheetah_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
     return PaperHalfCheetah(), Direction(balanced=balanced)
 
 
-def paper_ant_vel() -> tuple[Robot, Tasks]:
+def paper_ant_vel(*, balanced: bool = False) -> tuple[Robot, Tasks]:
     """PaperAntVel: the MAML paper's, reward 1.05 - |v - v*| - .005 Σa² - contact cost, v* in
-    [0, 3] m/s."""
-    return PaperAnt(survival_bonus=1.05), GoalVelocity((0.0, 3.0))
+    [0, 3] m/s.
+
+    Args:
+        balanced: as in `half_cheetah_vel`.
+    """
+    return PaperAnt(survival_bonus=1.05), GoalVelocity((0.0, 3.0), balanced=balanced)
 
 
 def paper_ant_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:

@@ -106,9 +106,17 @@ class GoalVelocity(Tasks):
         test_goal_range: the same for split="test"; None is `goal_range`. With the holes that a
             `Range` may have, ((0, .8), (1.2, 2)) to train and (.8, 1.2) to test asks for
             interpolation, (0, 2) and (2, 3) for extrapolation.
+        balanced: draw one of n goals from each n-th part of the range, or each by itself.
     """
 
-    def __init__(self, goal_range: Range, test_goal_range: Range | None = None) -> None:
+    def __init__(
+        self,
+        goal_range: Range,
+        test_goal_range: Range | None = None,
+        *,
+        balanced: bool = False,
+    ) -> None:
+        self._balanced = _truth("balanced", balanced)
         self._intervals = {
             "train": _intervals(goal_range),
             "test": _intervals(goal_range if test_goal_range is None else test_goal_range),
@@ -125,6 +133,8 @@ class GoalVelocity(Tasks):
         # One uniform number on the intervals laid end to end.
         ends = np.cumsum(widths)
         drawn = rng.uniform(0.0, ends[-1], size=n)
+        if self._balanced:
+            drawn = rng.permutation((np.arange(n) * ends[-1] + drawn) / n)
         which = np.minimum(np.searchsorted(ends, drawn, side="right"), len(ends) - 1)
         return (starts[which] + drawn - (ends - widths)[which])[:, None]
 
@@ -148,11 +158,7 @@ class Direction(Tasks):
     """
 
     def __init__(self, *, balanced: bool = True) -> None:
-        if not isinstance(balanced, bool):
-            raise TypeError(
-                f"balanced is {balanced!r}; directions are balanced, True, or not, False"
-            )
-        self._balanced = balanced
+        self._balanced = _truth("balanced", balanced)
         self.space = spaces.Discrete(2)
         self.default = np.array(0)
 
@@ -204,6 +210,12 @@ class GoalPoint(Tasks):
 
     def describe(self, task: NDArray[Any]) -> str:
         return f"goal ({task[0]:.2f}, {task[1]:.2f})"
+
+
+def _truth(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; it is True or False")
+    return value
 
 
 def check_split(split: str) -> Split:

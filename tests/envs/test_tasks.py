@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from envs.outcome import judge_robots
-from envs.robots import Ant, HalfCheetah
+from envs.robots import Ant, HalfCheetah, Physics
 from envs.tasks import Direction, GoalPoint, GoalVelocity
 
 
@@ -37,10 +37,8 @@ def judged(robot, family, task, velocity, action, height=0.5, forces=0.0):
         family,
         np.array([task]),
         np.array([action]),
-        x_velocity=np.array([velocity]),
-        qpos=qpos,
-        qvel=np.zeros((1, 14)),
-        cfrc_ext=np.full((1, 2, 6), forces),
+        displacement_rate=np.array([velocity]),
+        physics=Physics(qpos, np.zeros((1, 14)), np.full((1, 2, 6), forces), np.zeros((1, 0))),
         diverged=np.array([False]),
         before=np.zeros((1, nq + 14 - robot.hidden)),
     )
@@ -124,3 +122,22 @@ def test_a_point_moves_by_a_clipped_action():
     assert info["distance"] == pytest.approx(0.55)
     assert not terminated
     assert not truncated
+
+
+def test_balanced_goals_are_one_from_each_part_of_the_range():
+    rng = np.random.default_rng(0)
+    for family, parts in (
+        (GoalVelocity((0.0, 2.0), balanced=True), [(0.0, 2.0)]),
+        (GoalVelocity(((0.0, 0.5), (1.5, 2.0)), balanced=True), [(0.0, 0.5), (1.5, 2.0)]),
+    ):
+        goals = family.sample(8, rng)[:, 0]
+        assert not (np.diff(goals) > 0).all()  # in random order
+        edges = np.concatenate([np.linspace(*part, 8 // len(parts) + 1) for part in parts])
+        edges = np.unique(edges)
+        counts = np.histogram(goals, edges)[0]
+        inside = [any(a <= m <= b for a, b in parts) for m in (edges[1:] + edges[:-1]) / 2]
+        np.testing.assert_array_equal(counts, np.array(inside, int))
+    many = np.concatenate(
+        [GoalVelocity((0.0, 2.0), balanced=True).sample(3, rng) for _ in range(900)]
+    )
+    assert np.histogram(many, 4, (0, 2))[0] / len(many) == pytest.approx(0.25, abs=0.03)
