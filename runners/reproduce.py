@@ -39,8 +39,8 @@ def reproduce(
     """Train a row's runs and baselines, and measure them by the authors' protocol.
 
     Their 40 tasks, the stochastic policy, a linear baseline fitted anew each time, 4000 time steps
-    a task and step (ant direction 8000), the first step of their size and later ones of their
-    share of it. Everything is kept in `out`, and calling this again goes on where it was: runs
+    a task and step (ant direction 8000), the first step of their size (with our settings, of
+    ours) and later ones of their share of it. Everything is kept in `out`, and calling this again goes on where it was: runs
     from their newest checkpoints, evaluations from their files. Results are written after every
     run that finishes: `out/NAME/reproduction.json` and `learning.png`, and `out/table.md` of all
     rows that are there.
@@ -120,7 +120,8 @@ def _plans(
 def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool) -> dict[str, Any]:
     """A run by the authors' protocol, from its evaluation file if it is of the same."""
     place, config = plan.place, plan.config
-    size = None if which == "oracle" else row.sizes[which]
+    ours = config.preset.endswith(OURS)
+    size = None if which == "oracle" else config.inner.step_size if ours else row.sizes[which]
     steps = 0 if which == "oracle" else len(row.maml) - 1
     later = None if size is None else row.later * size
     tasks = row.tasks()
