@@ -42,8 +42,8 @@ def reproduce(
     a task and step (ant direction 8000), the first step of their size (with our settings, of
     ours) and later ones of their share of it. Everything is kept in `out`, and calling this again
     goes on where it was: runs from their newest checkpoints, evaluations from their files. Results
-    are written after every run that finishes: `out/NAME/reproduction.json` and `learning.png`, and `out/table.md` of all
-    rows that are there.
+    are written after every run that finishes: `out/NAME/reproduction.json` and `learning.png`, and
+    `out/table.md` of all rows that are there.
 
     Args:
         name: of `NAMES`.
