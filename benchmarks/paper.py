@@ -1,10 +1,13 @@
-"""What separates the MAML paper's settings from its figure: one change at a time.
+"""What makes a row of the MAML paper's table, one change at a time.
 
-    python -m benchmarks.paper [--iterations 20] [--only NAME ...]
+    python -m benchmarks.paper changes [--iterations 20] [--only NAME ...]
+    python -m benchmarks.paper returns [--iterations 60] [--only NAME ...]
 
-Meta-trains cheetah direction with the authors' settings and with each of the changes below, seed 0,
-and writes what return after one step each had come to, JSON, CSV and a plot, into --out,
-runs/paper-changes. Interrupted, it goes on where it was.
+`changes` meta-trains cheetah direction with the authors' settings and with each of some changes to
+them; `returns` meta-trains cheetah velocity with our settings and with each of them put back to the
+authors'. Seed 0 alone. What the return after one step had come to in the last iterations goes,
+as JSON, CSV and a plot, to --out, runs/paper-changes or -returns. Interrupted, it goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,44 +28,81 @@ from rlmaml.objective import Objective, over_tasks
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch
 from runners import baselines, plots
-from runners.config import TrainConfig
 from runners.presets import PRESETS
 from runners.runfolder import RunFolder, versions, write_csv, write_json
 
-PRESET = "paper-half-cheetah-dir"
-LAST = 5
-"""Iterations whose mean is reported."""
-
-BASELINE = {"inner_advantages.baseline": None, "outer_advantages.baseline": None}
-SHORT = {"inner_advantages.discount": 0.9, "inner_advantages.gae_lambda": 0.9}
-
-CHANGES: dict[str, dict[str, Any]] = {
-    "authors'": {},
-    "surrogate: LVC": {"inner.surrogate": "lvc"},
-    "surrogate: DiCE": {"inner.surrogate": "dice"},
-    "baseline: cross-fitted": dict.fromkeys(BASELINE, "cross-fitted"),
-    "baseline: none": dict.fromkeys(BASELINE, "none"),
-    "inner advantages: γ = λ = .9": SHORT,
-    "outer advantages: λ = .95": {"outer_advantages.gae_lambda": 0.95},
-    "outer advantages: not scaled": {"outer_advantages.normalise": False},
-    "network: tanh": {"policy.activation": "tanh"},
-    "weights: actions near zero at first": {"policy.output_gain": 0.1},
-    "observations: standardised": {"normalise_observations": True},
-    "directions: half and half": {"env.kwargs": {"balanced": True}},
-    "world: gymnasium's": {  # its observation, first state and velocity
-        "env.id": "rlmaml/HalfCheetahDir-v0",
-        "env.kwargs": {"frame_skip": 1, "balanced": False},
-    },
-    "curvature: on all data": {"trust_region.fisher_fraction": 1.0},
-    # Of all data too, since with a part the line search mends the length of the step.
-    "curvature: finite differences": {"trust_region.fisher_fraction": 1.0},
-    "tanh and cross-fitted": {"policy.activation": "tanh"}
-    | dict.fromkeys(BASELINE, "cross-fitted"),
-    "tanh and γ = λ = .9": {"policy.activation": "tanh"} | SHORT,
-}
-"""Options that differ from the preset's, by what the change is called."""
-
 FINITE_DIFFERENCES = "curvature: finite differences"
+
+BASELINE = ("inner_advantages.baseline", "outer_advantages.baseline")
+CROSS_FITTED, LINEAR = (dict.fromkeys(BASELINE, kind) for kind in ("cross-fitted", "linear"))
+SHORT = {"inner_advantages.discount": 0.9, "inner_advantages.gae_lambda": 0.9}
+LONG = {"inner_advantages.discount": 0.99, "inner_advantages.gae_lambda": 1.0}
+TANH = {"policy.activation": "tanh"}
+
+
+class Study(NamedTuple):
+    """Settings, and options that differ from them, by what the change is called."""
+
+    preset: str
+    iterations: int
+    last: int  # iterations whose mean is reported
+    changes: dict[str, dict[str, Any]]
+
+
+STUDIES = {
+    "changes": Study(
+        "paper-half-cheetah-dir",
+        20,
+        5,
+        {
+            "authors'": {},
+            "surrogate: LVC": {"inner.surrogate": "lvc"},
+            "surrogate: DiCE": {"inner.surrogate": "dice"},
+            "baseline: cross-fitted": CROSS_FITTED,
+            "baseline: none": dict.fromkeys(BASELINE, "none"),
+            "inner advantages: γ = λ = .9": SHORT,
+            "inner advantages: not scaled, α = .2": {
+                "inner_advantages.normalise": False,
+                "inner.step_size": 0.2,
+            },
+            "outer advantages: λ = .95": {"outer_advantages.gae_lambda": 0.95},
+            "outer advantages: not scaled": {"outer_advantages.normalise": False},
+            "network: tanh": TANH,
+            "weights: actions near zero at first": {"policy.output_gain": 0.1},
+            "observations: standardised": {"normalise_observations": True},
+            "directions: half and half": {"env.kwargs": {"balanced": True}},
+            "world: gymnasium's": {  # its observation, first state and velocity
+                "env.id": "rlmaml/HalfCheetahDir-v0",
+                "env.kwargs": {"frame_skip": 1, "balanced": False},
+            },
+            "curvature: on all data": {"trust_region.fisher_fraction": 1.0},
+            # Of all data too, since with a part the line search mends the length of the step.
+            FINITE_DIFFERENCES: {"trust_region.fisher_fraction": 1.0},
+            "tanh and cross-fitted": TANH | CROSS_FITTED,
+            "tanh and γ = λ = .9": TANH | SHORT,
+        },
+    ),
+    "returns": Study(
+        "paper-half-cheetah-vel-ours",
+        60,
+        10,
+        {
+            "ours": {},
+            "network: ReLU": {"policy.activation": "relu"},
+            "observations: as they are": {"normalise_observations": False},
+            "inner advantages: scaled, α = .1": {
+                "inner_advantages.normalise": True,
+                "inner.step_size": 0.1,
+            },
+            "inner advantages: γ = .99, λ = 1": LONG,
+            "outer advantages: λ = 1": {"outer_advantages.gae_lambda": 1.0},
+            "baseline: on its own episodes": LINEAR,
+            "surrogate: log-likelihood": {"inner.surrogate": "log-likelihood"},
+            "goals: each by itself": {"env.kwargs": {}},
+            "40 tasks of 10 episodes": {"tasks": 40, "episodes": 10},
+        },
+    ),
+}
 
 
 def finite_differences(
@@ -107,29 +147,31 @@ def curvature(name: str) -> Any:
         rlmaml.trpo.fisher_product = ours
 
 
-def changed(config: TrainConfig, name: str) -> TrainConfig:
-    return config.changed(CHANGES[name])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--only", nargs="+", choices=CHANGES, default=list(CHANGES))
-    parser.add_argument("--out", type=Path, default=Path("runs/paper-changes"))
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--iterations", type=int, default=None)
+    parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
+    parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    out = options.out
-    config = replace(PRESETS[PRESET][1], iterations=options.iterations)
+    study = STUDIES[options.study]
+    names = options.only or list(study.changes)
+    if unknown := set(names) - set(study.changes):
+        parser.error(f"no such change: {', '.join(unknown)}; there are {', '.join(study.changes)}")
+    out = options.out or Path(f"runs/paper-{options.study}")
+    iterations = options.iterations or study.iterations
+    config = replace(PRESETS[study.preset][1], iterations=iterations)
     rows: dict[str, dict[str, Any]] = {}
     curves: dict[str, list[list[dict[str, Any]]]] = {}
-    for name in options.only:
+    for name in names:
         slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
         place = RunFolder(out / slug)
         with curvature(name):
-            baselines.trained(baselines.prepared(place, changed(config, name)))
-        metrics = place.read_metrics()[: options.iterations]
-        last = metrics[-LAST:]
+            baselines.trained(baselines.prepared(place, config.changed(study.changes[name])))
+        metrics = place.read_metrics()[:iterations]
+        last = metrics[-study.last :]
         rows[name] = {
-            "changed": CHANGES[name],
+            "changed": study.changes[name],
             "before": float(np.mean([line["return/pre"] for line in last])),
             "after": float(np.mean([line["return/post"] for line in last])),
             "best": float(max(line["return/post"] for line in metrics)),
@@ -138,19 +180,21 @@ def main() -> None:
         curves[name] = [metrics]
         print(f"{name:<50}{rows[name]['before']:>8.1f}{rows[name]['after']:>8.1f}", flush=True)
         result = {
-            "preset": PRESET,
-            "iterations": options.iterations,
-            "mean_of_last": LAST,
+            "preset": study.preset,
+            "iterations": iterations,
+            "mean_of_last": study.last,
             "seed": 0,
             "rows": rows,
             "versions": versions(),
         }
-        write_json(out / "changes.json", result)
+        write_json(out / f"{options.study}.json", result)
         header = ("change", "before", "after", "best", "seconds_per_iteration")
         write_csv(
-            out / "changes.csv", header, [(n, *(r[k] for k in header[1:])) for n, r in rows.items()]
+            out / f"{options.study}.csv",
+            header,
+            [(n, *(r[k] for k in header[1:])) for n, r in rows.items()],
         )
-        plots.compared_curves(curves, out / "changes.png", PRESET)
+        plots.compared_curves(curves, out / f"{options.study}.png", study.preset)
 
 
 if __name__ == "__main__":

@@ -96,8 +96,9 @@ class CompareOptions:
 @dataclass(frozen=True)
 class ReproduceOptions:
     """Train a ROW of the MAML paper's table and measure it as its authors did: paper-point,
-    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, each with its
-    authors' settings, or with -ours at its end with ours. Called again, it goes on where it was."""
+    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, with its
+    authors' settings; cheetahs and ants with -ours at the end have ours. Called again, it goes on
+    where it was."""
 
     seeds: int = 3
     """Meta-train with seeds 0, 1 ... so many."""

@@ -87,24 +87,32 @@ def _ours(config: TrainConfig, **more: object) -> TrainConfig:
 
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
-    config.preset: (f"{what}, as in the MAML paper{how}", config)
-    for what, authors, ours in (
-        ("Navigation", POINT, _ours(POINT)),
+    config.preset: (what + how, config)
+    for what, *both in (
+        ("Navigation, as in the MAML paper", POINT),  # where theirs need no change
         (
-            "HalfCheetah, run at a goal velocity",
+            "HalfCheetah, run at a goal velocity, as in the MAML paper",
             HALF_CHEETAH_VEL,
             # As many steps an adaptation as when it is evaluated, and half as many tasks.
             _ours(HALF_CHEETAH_VEL, tasks=20, episodes=20, **_BALANCED),
         ),
         (
-            "HalfCheetah, run forward or backward",
+            "HalfCheetah, run forward or backward, as in the MAML paper",
             HALF_CHEETAH_DIR,
             _ours(HALF_CHEETAH_DIR, **_BALANCED),
         ),
-        ("Ant, walk at a goal velocity", ANT_VEL, _ours(ANT_VEL, **_BALANCED)),
-        ("Ant, walk forward or backward", ANT_DIR, _ours(ANT_DIR, **_BALANCED)),
+        (
+            "Ant, walk at a goal velocity, as in the MAML paper",
+            ANT_VEL,
+            _ours(ANT_VEL, **_BALANCED),
+        ),
+        (
+            "Ant, walk forward or backward, as in the MAML paper",
+            ANT_DIR,
+            _ours(ANT_DIR, **_BALANCED),
+        ),
     )
-    for how, config in (("", authors), (", our settings", ours))
+    for how, config in zip(("", ", our settings"), both, strict=False)
 }
 
 
