@@ -190,7 +190,7 @@ def _summary(
         }
     return {
         "preset": name,
-        "settings": "ours" if name.endswith(OURS) else "authors'",
+        "settings": "our" if name.endswith(OURS) else "authors'",
         "row": name.removesuffix(OURS),
         "paper": {"maml": row.maml, "pretrained": row.pretrained, "oracle": row.oracle},
         "methods": methods,
