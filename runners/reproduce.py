@@ -85,8 +85,7 @@ def reproduce(
 
     to_train = {key: plan for key, plan in plans.items() if key[1] < wanted[key[0]]}
     for (which, seed), plan in plans.items():  # what there is stays in the table
-        there = measure_only or (which, seed) not in to_train or plan.finished
-        if there and checkpoint.available(plan.place.checkpoints):
+        if plan.finished or (measure_only and checkpoint.available(plan.place.checkpoints)):
             measure(which, seed, plan)
     if not found and measure_only:
         raise UsageError(f"{out / name} has no run: leave out --measure-only.")

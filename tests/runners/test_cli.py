@@ -124,6 +124,18 @@ def test_resuming_equals_never_having_stopped(tmp_path, more):
     assert_same_run(whole, RunFolder(tmp_path / "parts"))
 
 
+def test_batches_counted_in_time_steps_are_resumed_to_the_bit(tmp_path):
+    """Ants that fall, or jump too high: more of them are sampled, and as many again."""
+    more = ("--horizon", "120", "--iterations", "2", "--checkpoint-every", "1")
+    whole = tiny(tmp_path / "whole", *more, preset="paper-ant-vel")
+    lines = whole.read_metrics()
+    assert lines[0]["length/pre"] < 120
+    assert lines[0]["env_steps"] >= 2 * 2 * 3 * 120
+    tiny(tmp_path / "parts", *more, "--iterations", 1, preset="paper-ant-vel")
+    run("train", "--resume", tmp_path / "parts", "--iterations", 2)
+    assert_same_run(whole, RunFolder(tmp_path / "parts"))
+
+
 def test_iterations_after_the_last_checkpoint_are_done_again(tmp_path):
     whole = tiny(tmp_path / "whole")
     broken = tiny(tmp_path / "broken", "--iterations", 2)
@@ -260,6 +272,10 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-10])
 
 
+BAYESIAN = ("--algorithm", "bayesian-maml")
+CROSS_FITTED = ("--inner-advantages.baseline", "cross-fitted")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -280,6 +296,12 @@ def cut(path):
         (["train", "navigation", "--out", "/etc/hosts/run"], "Cannot make"),
         (["train", "navigation", "--device", "cuda:99"], "No such CUDA device"),
         (["list", "please"], "no arguments"),
+        (["reproduce"], "Name a row"),
+        (["reproduce", "half-cheetah-dir"], "no row of the paper"),
+        (["reproduce", "paper-point", "--seeds", "0"], "--seeds must be at least 1"),
+        (["train", "sinusoid", "--batch-by", "steps"], "for data episodes"),
+        (["train", "navigation", "--batch-by", "steps", *BAYESIAN], "Take batch_by episodes"),
+        (["train", "navigation", "--episodes", "1", *CROSS_FITTED], "other episodes"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, words, message):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlmaml import checkpoint
-from runners import paper, reproduce
+from runners import paper, repeat, reproduce
 from runners.errors import UsageError
 from runners.evaluate import evaluate
 from runners.presets import PRESETS
@@ -112,6 +112,20 @@ def test_what_cannot_be(tmp_path):
         reproduce.reproduce(ROW, out=tmp_path, measure_only=True)
     with pytest.raises(UsageError, match="--seeds must be"):
         reproduce.reproduce(ROW, seeds=0, out=tmp_path)
+
+
+def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
+    tiny(monkeypatch, iterations=1)
+    reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path, quiet=True)
+    folder = RunFolder(tmp_path / ROW / "seed-0")
+    goals = [[0.1, 0.2], [0.3, -0.4]]
+    result = evaluate(folder, tasks=np.array(goals), episodes=2, steps=1, quiet=True)
+    assert [task["task"] for task in result["per_task"]] == goals
+    assert (result["tasks"], result["tasks_given"]) == (2, True)
+    command = repeat.evaluate_command(folder.read_config(), result, ["runs/x"])
+    assert command == f"rlmaml reproduce {ROW} --measure-only"
+    with pytest.raises(UsageError, match="not both"):
+        evaluate(folder, later_step_size=0.1, halve_later_steps=True)
 
 
 def test_the_authors_tasks():
