@@ -149,12 +149,12 @@ def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool)
         print(f"{place.path} has done {done}.", file=sys.stderr)
     metrics = place.read_metrics()
     return {
-        "seed": config.seed,
+        **protocol,
+        "seed": config.seed,  # of the training; the evaluation's is 0
         "iterations": [result["iteration"], config.iterations],
         "env_steps": result["train_env_steps"],
         "minutes": metrics[-1]["seconds"] / 60 if metrics else 0.0,
         "returns": np.array([task["return"] for task in result["per_task"]], float),
-        **protocol,
     }
 
 

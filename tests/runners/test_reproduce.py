@@ -45,6 +45,7 @@ def test_a_row(tmp_path, monkeypatch, capsys):
         "oracle": 1,
     }
     maml = result["methods"]["maml"]
+    assert [each["seed"] for each in maml["runs"]] == [0, 1]
     # Measured as anybody else would who asked for the same.
     means = []
     for seed in (0, 1):
