@@ -90,7 +90,7 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
 
 
 def _linear_baseline(
-    episodes: Episodes, discount: float, diverged: Tensor, fit: Callable[..., Tensor]
+    episodes: Episodes, discount: float, diverged: Tensor, fit: Callable[..., baselines.Linear]
 ) -> tuple[Tensor, Tensor]:
     """Values of the observations [B, T] and of the final ones [B], of one task."""
     rewards, mask = episodes.rewards, episodes.mask

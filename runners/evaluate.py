@@ -90,8 +90,7 @@ def evaluate(
     given = None if tasks is None or isinstance(tasks, int) else np.asarray(tasks)
     if given is not None:
         tasks = len(given)
-    elif tasks is None:
-        tasks = 600 if supervised else 40
+    tasks = (600 if supervised else 40) if tasks is None else int(tasks)  # pyright: ignore
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
     check_least(1, tasks=tasks, episodes=episodes, queries=queries)

@@ -108,7 +108,7 @@ def _plans(
         for seed in sorted({*range(wanted[which]), *there}):
             folder = RunFolder(place / f"seed-{seed}")
             its = dataclasses.replace(config, seed=seed)
-            if which != "maml":
+            if which in _BESIDE:
                 folder = RunFolder(folder.path / "baselines" / which)
                 its = baselines.baseline_config(its, which)
             if seed < wanted[which] or folder.path.exists():

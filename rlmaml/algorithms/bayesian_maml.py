@@ -106,6 +106,7 @@ class BayesianMAML(Method):
         count, usual = settings.particles, super().usual(config, settings)
         usual["inner.step_size"] = config.inner.step_size * count / 2
         if config.data == "episodes":  # a share of them that every particle has a part in
+            usual["batch_by"] = "episodes"
             used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count
             usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
         elif isinstance(config.chunk_size, int):  # as many networks at once

@@ -77,6 +77,8 @@ class IMAML(Method):
         strength, size = cls.Settings.strength, config.inner.step_size
         if config.data == "episodes":
             strength = 5.0
+            if config.inner.surrogate == "log-likelihood":
+                usual["inner.surrogate"] = "lvc"
         else:
             usual["inner.steps"] = max(config.inner.steps, 10)
             if config.preset.startswith("sinusoid"):  # the least bad of what was tried
