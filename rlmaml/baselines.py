@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlmaml.linalg import one_thread
+
 
 def features(observations: Tensor, times: Tensor) -> Tensor:
     """[o, o², t, t², t³, 1] with o clipped to ±10 and t in hundreds of steps.
@@ -40,9 +42,16 @@ def fit(features: Tensor, returns: Tensor, mask: Tensor, *, ridge: float = 1e-5)
     """
     x = (features * mask.unsqueeze(-1)).flatten(0, 1)
     y = (returns * mask).double().flatten()
-    gram = x.T @ x + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     limit = torch.full((), torch.inf, dtype=x.dtype, device=x.device)
-    return Linear(torch.linalg.solve_ex(gram, x.T @ y).result, -limit, limit)
+    return Linear(_solve(x.T @ x, x.T @ y, ridge), -limit, limit)
+
+
+def _solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
+    """(gram + ridge I)⁻¹ moment of matrices [..., F, F] and vectors [..., F]."""
+    gram = gram + ridge * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    # In two threads oneMKL never comes back from several matrices of an ant's size at once.
+    with one_thread():
+        return torch.linalg.solve_ex(gram, moment.unsqueeze(-1)).result.squeeze(-1)
 
 
 def cross_fit(
@@ -77,8 +86,7 @@ def cross_fit(
     fold = own[:folds].double()  # the first of each fold stands for it
     gram = gram.sum(0) - (fold @ gram.flatten(1)).view(-1, *gram.shape[1:])
     moment = moment.sum(0) - fold @ moment
-    gram = gram + ridge * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    weights = torch.linalg.solve_ex(gram, moment.unsqueeze(-1)).result.squeeze(-1)
+    weights = _solve(gram, moment, ridge)
     least = torch.where(mask > 0, y, torch.inf).amin(1)
     most = torch.where(mask > 0, y, -torch.inf).amax(1)
     return Linear(

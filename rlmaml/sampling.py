@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from rlmaml import baselines, tree
 from rlmaml.acting import actor
 from rlmaml.distributions import Distribution, stack
+from rlmaml.linalg import one_thread
 from rlmaml.objective import over_tasks
 from rlmaml.random import Key, generator
 from rlmaml.returns import discounted_sum, generalised_advantages, normalise
@@ -323,7 +323,7 @@ class RolloutSampler:
         observed, noise = self.encode(first), None
         policies: list[Distribution] = []
         actions: list[Tensor] = []
-        with _one_thread():
+        with one_thread():  # more would spin beside the simulator's and slow it down
             for t in range(t_max):
                 observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
                 seen = (
@@ -387,18 +387,6 @@ class RolloutSampler:
             final_observations=torch.from_numpy(final).view(n, b, *self.observation_shape).to(mask),
             diagnostics={name: episodewise(value) for name, value in diagnostics.items()},
         )
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: more would spin beside the simulator's threads and slow it down,
-    for a policy call too small to gain from them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _reported(info: dict[str, Any], name: str, count: int) -> np.ndarray:

@@ -204,3 +204,28 @@ def test_ravel_round_trips_and_keeps_order():
     assert torch.equal(back["b"]["c"], value["b"]["c"])
     with pytest.raises(ValueError, match="empty tree"):
         tree.ravel({})
+
+
+@pytest.mark.timeout(60)
+def test_baselines_of_several_ants_are_fitted_whatever_the_threads():
+    """Two tasks at once, 254 numbers each and fewer steps than that: oneMKL used to hang."""
+    env = gymnasium.make_vec("envs:rlmaml/PaperAntVel-v0", num_envs=2, num_threads=1)
+    observations, _ = env.reset(seed=0)
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(200):
+        seen.append(observations)
+        observations, *_ = env.step(rng.standard_normal((2, 8)))
+    features = baselines.features(torch.from_numpy(np.stack(seen, 1)), torch.arange(200))
+    features = features.unsqueeze(1)  # [2, 1, T, F], an episode each
+    returns, mask = torch.randn(2, 1, 200), torch.ones(2, 1, 200)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        both = torch.func.vmap(baselines.fit)(features, returns, mask)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    for i in range(2):
+        alone = baselines.predict(baselines.fit(features[i], returns[i], mask[i]), features[i])
+        fitted = baselines.Linear(*(part[i] for part in both))
+        torch.testing.assert_close(baselines.predict(fitted, features[i]), alone, rtol=0, atol=1e-3)
