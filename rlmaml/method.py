@@ -140,6 +140,9 @@ class Method:
     """Why the outer step cannot be a trust region; empty if it can."""
     needs_episodes: ClassVar[str] = ""
     """Why the method cannot learn from labelled examples; empty if it can."""
+    leaves_sampler: ClassVar[bool] = False
+    """Whether it goes on from the parameters that sampled, for which `inner.surrogate`
+    log-likelihood does not correct: presets with it are usually changed to lvc."""
     no_own_hessian: ClassVar[str] = ""
     """Why `inner.hessian separate` makes no sense; empty if it does."""
     starts_from: ClassVar[str] = ""
@@ -226,7 +229,11 @@ class Method:
         Returns:
             Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimiser"}.
         """
-        return {"outer": "optimiser"} if cls.needs_optimiser else {}
+        usual = {"outer": "optimiser"} if cls.needs_optimiser else {}
+        corrected = not cls.leaves_sampler or config.data != "episodes"
+        if not corrected and config.inner.surrogate == "log-likelihood":
+            usual["inner.surrogate"] = "lvc"
+        return usual
 
     # What a method may replace.
 

@@ -87,10 +87,12 @@ def evaluate(
     """
     config = folder.read_config()
     supervised = config.data == "examples"
-    given = None if tasks is None or isinstance(tasks, int) else np.asarray(tasks)
-    if given is not None:
+    given = None
+    if tasks is None:
+        tasks = 600 if supervised else 40
+    elif not isinstance(tasks, int):
+        given = np.asarray(tasks)
         tasks = len(given)
-    tasks = (600 if supervised else 40) if tasks is None else int(tasks)  # pyright: ignore
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
     check_least(1, tasks=tasks, episodes=episodes, queries=queries)

@@ -48,6 +48,7 @@ class IMAML(Method):
         "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
         "region's curvature needs one and its transpose."
     )
+    leaves_sampler = True
     no_own_hessian = "the minimiser moves by the Hessian of the data that it is the minimiser of."
 
     @classmethod
@@ -77,8 +78,6 @@ class IMAML(Method):
         strength, size = cls.Settings.strength, config.inner.step_size
         if config.data == "episodes":
             strength = 5.0
-            if config.inner.surrogate == "log-likelihood":
-                usual["inner.surrogate"] = "lvc"
         else:
             usual["inner.steps"] = max(config.inner.steps, 10)
             if config.preset.startswith("sinusoid"):  # the least bad of what was tried

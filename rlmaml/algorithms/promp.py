@@ -62,14 +62,7 @@ class ProMP(Method):
 
     needs_episodes = "labelled examples have no likelihood ratios."
     needs_optimiser = "it keeps its steps short by clipping and a KL penalty."
-
-    @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
-        usual = super().usual(config, settings)
-        # Presets have no other that it does not take; who asks for DiCE is told so.
-        if config.data == "episodes" and config.inner.surrogate == "log-likelihood":
-            usual["inner.surrogate"] = "lvc"
-        return usual
+    leaves_sampler = True
 
     @classmethod
     def check(cls, setup: Setup) -> None:
