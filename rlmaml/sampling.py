@@ -64,10 +64,9 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
     """Fill in `values` and `advantages` of one task's episodes.
 
     The baseline is fitted on the same episodes that it serves (Duan et al. 2016), or, cross-fitted,
-    on others of the task. An episode
-    whose simulation diverged always goes on with the baseline's value, and the baseline is not
-    fitted on its cut-off returns (unless there is nothing else): otherwise diverging would pay
-    wherever rewards are negative, as it does without a baseline.
+    on others of the task. An episode whose simulation diverged always goes on with the baseline's
+    value, and the baseline is not fitted on its cut-off returns (unless there is nothing else):
+    otherwise diverging would pay wherever rewards are negative, as it does without a baseline.
     """
     rewards, mask = episodes.rewards, episodes.mask
     values, final = torch.zeros_like(rewards), torch.zeros_like(episodes.terminated)
