@@ -98,6 +98,8 @@ STUDIES = {
             },
             "inner advantages: γ = .99, λ = 1": LONG,
             "outer advantages: λ = 1": {"outer_advantages.gae_lambda": 1.0},
+            "outer advantages: scaled": {"outer_advantages.normalise": True},
+            "weights: actions anywhere at first": {"policy.output_gain": 1.0},
             "baseline: on its own episodes": LINEAR,
             "surrogate: log-likelihood": {"inner.surrogate": "log-likelihood"},
             "goals: each by itself": {"env.kwargs": {}},
