@@ -1,4 +1,4 @@
-"""The command line: rlmaml train, evaluate, compare, reproduce, render, report, export, list."""
+"""The command line: rlmaml COMMAND, of which `USAGE` has the list."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from runners.options import (
     RenderOptions,
     ReportOptions,
     ReproduceOptions,
+    TheoryOptions,
     TrainOptions,
     parse,
 )
@@ -33,6 +34,7 @@ rlmaml: meta-learn control policies, and few-shot learners, with MAML
                                               the same beside baselines, over several seeds
   rlmaml compare PRESET [options]             train every method on it; one table
   rlmaml reproduce ROW [--seeds N] [options]  a row of the MAML paper's table, beside its figures
+  rlmaml theory [--only PART ...]             the convergence analysis, measured
   rlmaml render DIR [--task NUMBER ...]       watch it: a video before and after adaptation
   rlmaml report DIR [DIR ...]                 one page to show: pictures, figures, how to repeat it
   rlmaml export DIR [FILE] [options]          adapt to one task, for stable-baselines3 or torch
@@ -52,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         "evaluate": _evaluate,
         "compare": _compare,
         "reproduce": _reproduce,
+        "theory": _theory,
         "render": _render,
         "report": _report,
         "export": _export,
@@ -214,6 +217,14 @@ def _reproduce(words: list[str]) -> None:
     result = reproduce.reproduce(name, **vars(options))
     print(reproduce.table([result]))
     print(f"Written: {options.out / name}/reproduction.json, learning.png; {options.out}/table.md")
+
+
+def _theory(words: list[str]) -> None:
+    options = parse(TheoryOptions, None, words, "theory")
+    from runners.theory.study import theory
+
+    theory(**vars(options))
+    print(f"\nWritten: {options.out}/theory.json and a picture of each part.")
 
 
 def _render(words: list[str]) -> None:

@@ -115,6 +115,23 @@ class ReproduceOptions:
 
 
 @dataclass(frozen=True)
+class TheoryOptions:
+    """Measure the convergence analysis of MAML on problems of which every constant is known: the
+    estimator's moments, iterations against precision, who stalls, and the rule in practice."""
+
+    out: Path = Path("runs/theory")
+    """Folder for theory.json and the pictures."""
+    only: tuple[Literal["moments", "iterations", "stalls", "practice"], ...] = ()
+    """Parts; all of them if not given."""
+    steps: int = 12_000
+    """Gradient steps of `iterations`."""
+    practice_iterations: int = 500
+    """Meta-iterations of `practice`."""
+    seed: int = 0
+    """Of samples in `iterations`, and of training in `practice`."""
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """Make a video of a task before adaptation and after it, side by side."""
 

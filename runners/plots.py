@@ -38,7 +38,7 @@ def learning_curve(
         runs: the single runs, as thin lines.
         levels: horizontal lines: what each is, where, its colour.
     """
-    figure, axes = _figure()
+    figure, axes = blank()
     metric = next(name for name in wording.METRICS if f"{name}/pre" in metrics[0])
     x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
     if metric == "return":
@@ -72,7 +72,7 @@ def learning_curve(
         )
     axes.set(xlabel=x_label, ylabel=wording.METRICS[metric], title=title)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def compared_curves(
@@ -84,7 +84,7 @@ def compared_curves(
         runs: the metrics of every seed's run, by what they are runs of; of equal length.
         window: iterations to take a running mean of.
     """
-    figure, axes = _figure()
+    figure, axes = blank()
     kernel = np.ones(window) / window
     for (name, seeds), style in zip(runs.items(), cycle(("-", "--", "-.", ":")), strict=False):
         y = np.array([[line["return/post"] for line in run] for run in seeds])
@@ -95,12 +95,12 @@ def compared_curves(
     label = f"return after adaptation (mean of {window} iterations)"
     axes.set(xlabel="meta-iterations", ylabel=label, title=title)
     axes.legend(frameon=False, fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
     """The metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
-    figure, axes = _figure()
+    figure, axes = blank()
     x, mean, half = (np.asarray(result[name]) for name in ("steps", "mean", "ci95"))
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
@@ -115,7 +115,7 @@ def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
     )
     if result["groups"]:
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def comparison(result: dict[str, Any], path: Target, title: str) -> None:
@@ -124,7 +124,7 @@ def comparison(result: dict[str, Any], path: Target, title: str) -> None:
     Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
     adapt, is a level.
     """
-    figure, axes = _figure()
+    figure, axes = blank()
     x = np.asarray(result["steps"])
     styles = cycle(("-", "--", "-.", ":"))
     for (name, method), colour in zip(result["methods"].items(), cycle(METHODS), strict=False):
@@ -147,7 +147,7 @@ def comparison(result: dict[str, Any], path: Target, title: str) -> None:
         xticks=x,
     )
     axes.legend(frameon=False, fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 def per_task(result: dict[str, Any], path: Target, title: str) -> None:
@@ -156,7 +156,7 @@ def per_task(result: dict[str, Any], path: Target, title: str) -> None:
     Tasks of two numbers are placed by the goal's distance from the origin, larger ones in the order
     of their returns before adaptation.
     """
-    figure, axes = _figure()
+    figure, axes = blank()
     goals = np.array([np.atleast_1d(task["task"]) for task in result["per_task"]], float)
     returns = np.array([task["return"] for task in result["per_task"]])
     if goals.shape[1:] == (1,):
@@ -174,7 +174,7 @@ def per_task(result: dict[str, Any], path: Target, title: str) -> None:
         what = ""
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> None:
@@ -207,7 +207,7 @@ def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> 
         axes.set_axis_off()
     if title:
         figure.suptitle(f"{title}: tasks never seen")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _shown(last: int) -> list[tuple[int, str, str]]:
@@ -217,7 +217,8 @@ def _shown(last: int) -> list[tuple[int, str, str]]:
     return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))
 
 
-def _figure() -> tuple[Any, Any]:
+def blank() -> tuple[Any, Any]:
+    """A figure with one empty plot."""
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
     figure = Figure(figsize=(6.4, 3.8), dpi=120, layout="constrained")
@@ -227,7 +228,8 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, path: Target) -> None:
+def save(figure: Any, path: Target) -> None:
+    """Write a figure, or hand it over."""
     if not isinstance(path, Path):
         path(figure)
         return

@@ -18,7 +18,7 @@ def test_what_a_video_is_called():
 
 def test_a_picture_of_very_many_points_is_kept_as_png():
     def draw(path, title):
-        figure, axes = plots._figure()
+        figure, axes = plots.blank()
         axes.plot(np.random.default_rng(0).normal(size=20_000), "o")
         path(figure)
 

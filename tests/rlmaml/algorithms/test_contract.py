@@ -194,6 +194,8 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
         for path in sorted((ROOT / package).rglob("*.py")):
             if path in own or (name == NAMES[0] and path in usual):
                 continue
+            if path.parent == ROOT / "runners" / "theory":  # a study of three of them
+                continue
             code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.S)
             found = [word for word in words if re.search(word, code)]
             starts = f'starts_from = "{name}"' in code  # said by a method, and checked when it runs

@@ -1,0 +1,1 @@
+"""The convergence analysis of MAML, measured: `rlmaml theory`."""
