@@ -141,7 +141,8 @@ def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
         best = min(runs, key=lambda rate: runs[rate][0])
         label = f"MAML, Adam, α = {alpha:.2g}"
         rates[label], curves[label] = best, runs[best][1]
-    sizes = bounds.Batches(config.tasks, *[config.examples.shots] * 3, config.tasks, 10)
+    shots, queries = config.examples.shots, config.examples.queries
+    sizes = bounds.Batches(config.tasks, shots, queries, shots, config.tasks, shots)
     left = bounds.noise(seen, sizes)
     bent = seen.hessian_lipschitz * size / seen.smoothness
     return {

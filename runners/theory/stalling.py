@@ -83,7 +83,7 @@ class Case(NamedTuple):
 
     label: str
     name: str
-    settings: dict[str, float]
+    settings: dict[str, Any]
     share: float
     shift: float = 0.0  # h, where it is HF-MAML's
 
