@@ -87,7 +87,7 @@ _GRADED = {
 }
 """And with goal velocities."""
 _FEWER: dict[str, Any] = {"tasks": 20, "episodes": 20}
-"""Half as many tasks, which is enough, of as many episodes as goal velocities are measured with."""
+"""Half as many tasks or less, to come further in the time that there is."""
 OURS = "-ours"
 """Ends the names of presets with their worlds and budgets, and our settings of the learner."""
 
@@ -103,7 +103,9 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         (
             "HalfCheetah, run at a goal velocity, as in the MAML paper",
             HALF_CHEETAH_VEL,
-            _ours(HALF_CHEETAH_VEL, **_FEWER, **_GRADED),
+            # Better fewer updates, of less noise, than small ones: at any rate less of each goes
+            # into the policy's becoming sure. The paper's environment steps.
+            _ours(HALF_CHEETAH_VEL, episodes=20, iterations=237, **_GRADED),
         ),
         (
             "HalfCheetah, run forward or backward, as in the MAML paper",
