@@ -103,8 +103,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         (
             "HalfCheetah, run at a goal velocity, as in the MAML paper",
             HALF_CHEETAH_VEL,
-            # Better fewer updates, of less noise, than small ones: at any rate less of each goes
-            # into the policy's becoming sure. The paper's environment steps.
+            # The paper's environment steps in half as many updates, of less noise.
             _ours(HALF_CHEETAH_VEL, episodes=20, iterations=237, **_GRADED),
         ),
         (
