@@ -13,8 +13,6 @@ from runners.theory.problems import Constants
 
 STEP_SHARES = {"maml": 1 / 12, "fo-maml": 1 / 18, "hf-maml": 1 / 25}
 """β as a share of β̃."""
-
-
 INNER_SHARES = {"maml": 1 / 6, "fo-maml": 1 / 10, "hf-maml": 1 / 6}
 """The largest α, as a share of 1/L."""
 
@@ -97,6 +95,13 @@ def batches(constants: Constants, step_size: float, precision: float) -> Batches
         step_tasks=max(1, math.ceil((bent * constants.between_tasks) ** 2 / 2)),
         step_samples=max(1, math.ceil((2 * bent * constants.gradient_noise) ** 2)),
     )
+
+
+def floor(constants: Constants, step_size: float, sizes: Batches) -> float:
+    """What the theorem promises of E‖∇F‖ with these batches, however long."""
+    bent = constants.hessian_lipschitz * step_size / constants.smoothness
+    left = noise(constants, sizes)
+    return max(math.sqrt(61 * (1 + bent * constants.between_tasks) * left), 61 * bent * left)
 
 
 def noise(constants: Constants, sizes: Batches) -> float:

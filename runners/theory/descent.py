@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,6 +119,4 @@ def exponent(precisions: Tensor, counts: Tensor) -> float:
 
     The start, which B stands for, cancels; a term of a power between does not.
     """
-    x, y = precisions[1:].log(), counts.double().diff().log()
-    x, y = x - x.mean(), y - y.mean()
-    return -float((x @ y) / (x @ x))
+    return -float(np.polyfit(precisions[1:].log(), counts.double().diff().log(), 1)[0])

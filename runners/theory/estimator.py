@@ -13,6 +13,7 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,10 +158,7 @@ def moments_study() -> dict[str, Any]:
                 "second_moment_share": max(second),
             }
         )
-    sizes = torch.tensor(SIZES, dtype=torch.float64).log()
-    biases = torch.tensor([row["biases"] for row in rows], dtype=torch.float64).log()  # [4, 25]
-    centred = sizes - sizes.mean()
-    slopes = centred @ biases / (centred @ centred)
+    slopes = np.polyfit(np.log(SIZES), np.log([row["biases"] for row in rows]), 1)[0]  # [25]
     return {
         "constants": constants._asdict(),
         "step_size": size,

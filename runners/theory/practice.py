@@ -8,7 +8,6 @@ has tanh units, since a ReLU's losses have no ρ.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -143,13 +142,11 @@ def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
         rates[label], curves[label] = best, runs[best][1]
     shots, queries = config.examples.shots, config.examples.queries
     sizes = bounds.Batches(config.tasks, shots, queries, shots, config.tasks, shots)
-    left = bounds.noise(seen, sizes)
-    bent = seen.hessian_lipschitz * size / seen.smoothness
     return {
         "problem": PROBLEM,
         "constants": seen._asdict(),
         "step_size": size,
-        "floor": math.sqrt(61 * (1 + bent * seen.between_tasks) * left),
+        "floor": bounds.floor(seen, size, sizes),
         "curves": {name: curve._asdict() for name, curve in curves.items()},
         "learning_rates": rates,
     }

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -67,6 +67,9 @@ class Family(ABC):
         ValueError: shapes that do not match, amplitudes that are not positive, negative scales.
     """
 
+    infimum: ClassVar[float] = 0.0
+    """A lower bound of F: no ψ here is below it."""
+
     amplitudes: Tensor
     centres: Tensor
     gradient_scale: float = 0.0
@@ -94,11 +97,6 @@ class Family(ABC):
     @abstractmethod
     def constants(self) -> Constants:
         """Those that hold for every w, as small as they can be said to be."""
-
-    @property
-    @abstractmethod
-    def infimum(self) -> float:
-        """A lower bound of F."""
 
     @property
     def size(self) -> int:
@@ -184,10 +182,6 @@ class Cosines(Family):
         most = torch.linalg.eigvalsh(parts @ parts.mT / len(self.centres))[:, -1]
         return Constants(largest, largest, math.sqrt(float(most.sum())), *self._noise)
 
-    @property
-    def infimum(self) -> float:
-        return 0.0
-
 
 @dataclass(frozen=True, eq=False)
 class Quadratics(Family):
@@ -200,10 +194,6 @@ class Quadratics(Family):
     @property
     def constants(self) -> Constants:
         return Constants(float(self.amplitudes.max()), 0.0, math.inf, *self._noise)
-
-    @property
-    def infimum(self) -> float:
-        return 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +234,6 @@ class SlowTail(Family):
         shift = grid[:, None] - self.centres[:, 0]
         gradients = -self.power * self.amplitudes * shift * (1 + shift**2) ** (-self.power / 2 - 1)
         return math.sqrt(float(gradients.var(1, correction=0).max()))
-
-    @property
-    def infimum(self) -> float:
-        return 0.0
 
 
 def full_batch(family: Family) -> MetaBatch:

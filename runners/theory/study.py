@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rlmaml.linalg import one_thread
 from runners.errors import UsageError, check_least
@@ -14,7 +14,7 @@ from runners.runfolder import versions, write_json
 from runners.theory import estimator, iterations, pictures, practice, stalling
 
 Part = Literal["moments", "iterations", "stalls", "practice"]
-PARTS: tuple[Part, ...] = ("moments", "iterations", "stalls", "practice")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def theory(

@@ -108,6 +108,8 @@ def test_batches_keep_what_the_theorem_asks_for():
     assert bounds.noise(constants, sizes) == pytest.approx(noise)
     assert math.sqrt(61 * (1 + bent * 50) * noise) <= precision
     assert 61 * bent * noise <= precision
+    expected = max(math.sqrt(61 * (1 + bent * 50) * noise), 61 * bent * noise)
+    assert bounds.floor(constants, alpha, sizes) == pytest.approx(expected)
     assert sizes.hessian == math.ceil(2 * alpha**2 * 40**2) == 23
     assert sizes.step_tasks == math.ceil((3 * alpha * 50 / 2) ** 2 / 2) == 20
     assert sizes.step_samples == math.ceil((2 * 3 * alpha * 7 / 2) ** 2) == 4
