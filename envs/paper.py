@@ -46,6 +46,15 @@ class PaperRobot(Robot):
     velocity_noise: ClassVar[float] = 0.1
     """Standard deviations of the Gaussian noise on the first state."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("include_cfrc_ext_in_observation", "reset_noise_scale"):
+            if getattr(self, name) != getattr(Robot, name):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; the paper's robots have a first state and "
+                    "an observation of their own: leave it out"
+                )
+
     def model(self) -> mujoco.MjModel:
         engine.log_warnings()
         spec = mujoco.MjSpec.from_file(str(engine.ASSETS / self.asset))

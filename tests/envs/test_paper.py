@@ -245,3 +245,13 @@ def test_what_is_no_truth_value_is_refused():
     ):
         with pytest.raises(TypeError, match="True"):
             gymnasium.make(env_id, **option)
+
+
+@pytest.mark.parametrize("robot", [PaperAnt, PaperHalfCheetah])
+@pytest.mark.parametrize(
+    "option", [{"include_cfrc_ext_in_observation": True}, {"reset_noise_scale": 0.0}]
+)
+def test_what_the_papers_robots_have_of_their_own_cannot_be_set(robot, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} is .* leave it out"):
+        robot(**option)
+    assert robot(frame_skip=2).frame_skip == 2
