@@ -24,6 +24,7 @@ HALF_CHEETAH_DIR = TrainConfig(
     preset="half-cheetah-dir",
     env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1}),
     iterations=180,
+    policy=PolicyConfig(activation="tanh"),  # twice the return of ReLU after one step
     trust_region=_TRUST_REGION,
     inner_advantages=_INNER,
     outer_advantages=_OUTER,
@@ -35,6 +36,7 @@ HALF_CHEETAH_DIR_V5 = replace(
     preset="half-cheetah-dir-v5",
     env=EnvConfig("rlmaml/HalfCheetahDir-v0"),
     horizon=100,
+    policy=PolicyConfig(),
     inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
     outer_advantages=AdvantageConfig(discount=0.97, gae_lambda=0.9),
 )
@@ -129,6 +131,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
             env=EnvConfig("rlmaml/HalfCheetahVel-v0", {"frame_skip": 1}),
             iterations=100,
             tasks=40,
+            policy=PolicyConfig(),
         ),
     ),
     "ant-dir": ("Ant, walk forward or backward, dt .05 s", ANT_DIR),
