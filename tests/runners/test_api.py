@@ -45,15 +45,15 @@ def test_adapting_is_what_the_evaluation_does(run):
 
 
 def test_adapting_to_batches_counted_in_time_steps_is_what_the_evaluation_does(tmp_path):
-    run = tiny(tmp_path / "ant", "--horizon", "120", preset="paper-ant-vel")
+    run = tiny(tmp_path / "ant", "--horizon", "200", preset="paper-ant-vel")
     goal = np.array([[1.5]])
-    result = evaluate.evaluate(run, tasks=goal, episodes=3, steps=1)
-    env = gymnasium.make("envs:rlmaml/PaperAntVel-v0", max_episode_steps=120)
+    result = evaluate.evaluate(run, tasks=goal, episodes=8, steps=1)
+    env = gymnasium.make("envs:rlmaml/PaperAntVel-v0")
     env.unwrapped.set_task(goal[0])
-    (sampled,) = rlmaml.load(run.path).adapt(env, episodes=3).episodes
+    (sampled,) = rlmaml.load(run.path).adapt(env, episodes=8).episodes
     there = sampled.mask.amax(-1) > 0
-    assert there.sum() > 3
-    assert sampled.mask.sum() >= 3 * 120
+    assert there.sum() > 8  # some fell: of so few as three there were machines where none did
+    assert sampled.mask.sum() >= 8 * 200
     returns = sampled.rewards.sum(-1)[there]
     assert returns.mean().item() == pytest.approx(result["per_task"][0]["return"][0], rel=1e-6)
 
