@@ -36,7 +36,7 @@ HALF_CHEETAH_DIR_V5 = replace(
     preset="half-cheetah-dir-v5",
     env=EnvConfig("rlmaml/HalfCheetahDir-v0"),
     horizon=100,
-    policy=PolicyConfig(),
+    policy=PolicyConfig(),  # ReLU, with which it was measured; so were those made from it
     inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
     outer_advantages=AdvantageConfig(discount=0.97, gae_lambda=0.9),
 )
