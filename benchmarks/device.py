@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from rlmaml import MAML, GaussianMLP, InnerConfig, PolicyConfig, models, tree
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Episodes, MetaBatch
-from runners import cost
-from runners.runfolder import versions, write_json
+from runners.evaluation import profile
+from runners.io import versions, write_json
 
 SIZES = ((1, 5), (2, 10), (5, 20), (10, 20), (20, 20), (40, 20), (80, 20))
 HORIZON, OBSERVATIONS, ACTIONS = 200, 17, 6
@@ -68,10 +68,10 @@ def seconds(batch: MetaBatch, device: torch.device, repeats: int) -> dict[str, f
     for _ in range(2 + repeats):
         clock = time.perf_counter()
         there = tree.to(batch, device)
-        cost.wait_for(device)
+        profile.wait_for(device)
         moved = time.perf_counter()
         maml.update(state, there)
-        cost.wait_for(device)
+        profile.wait_for(device)
         moves.append(moved - clock)
         updates.append(time.perf_counter() - moved)
     return {"transfer": statistics.median(moves[2:]), "update": statistics.median(updates[2:])}

@@ -26,15 +26,16 @@ import torch
 from torch.func import grad
 
 from rlmaml import models, tree
-from rlmaml.collect import collect
 from rlmaml.losses import cross_entropy
 from rlmaml.objective import over_tasks
-from rlmaml.random import Phase, generator
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.collect import collect
 from rlmaml.types import Examples, MetaBatch, Params, Referenced
 from runners.build import Experiment, build
 from runners.config import TrainConfig
-from runners.evaluate import evaluate, summary
-from runners.runfolder import RunFolder, versions, write_json
+from runners.evaluation.evaluate import evaluate, summary
+from runners.io import versions, write_json
+from runners.run_dir import RunFolder
 
 STEPS = 100
 RATES = (1e-3, 3e-3, 1e-2)

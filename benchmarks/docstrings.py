@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.docstrings import docstrings
-from envs.text import UNKNOWN, TextTasks
-from rlmaml.random import Phase, generator
+from envs.few_shot.docstrings import docstrings
+from envs.few_shot.text import UNKNOWN, TextTasks
+from rlmaml.rng import Phase, generator
 
 TASKS, SHOTS, QUERIES = 300, 5, 10
 

@@ -21,8 +21,8 @@ import torch
 import envs  # noqa: F401  (registers the worlds)
 from benchmarks.physics import Physics
 from rlmaml import models, tree
-from rlmaml.random import generator
-from rlmaml.sampling import RolloutSampler
+from rlmaml.rng import generator
+from rlmaml.sampling.rollouts import RolloutSampler
 
 WORLDS = {
     "HalfCheetah, frame_skip 5": ("rlmaml/HalfCheetahVel-v0", {"frame_skip": 5}, 100),

@@ -29,7 +29,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 import envs  # noqa: F401  registers the worlds
-from envs.classification import FewShotTasks
+from envs.few_shot.images import FewShotTasks
 from rlmaml import (
     MAML,
     ConvClassifier,
@@ -40,9 +40,9 @@ from rlmaml import (
     losses,
     models,
 )
-from rlmaml.collect import collect
-from rlmaml.models import PolicyConfig
-from rlmaml.random import generator
+from rlmaml.models.mlp import PolicyConfig
+from rlmaml.rng import generator
+from rlmaml.sampling.collect import collect
 
 Program = Callable[[int, str], dict[str, torch.Tensor]]
 """Runs that many meta-iterations with an optimiser of that name and returns the parameters."""

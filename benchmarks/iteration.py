@@ -32,14 +32,14 @@ from typing import Any
 
 from benchmarks.physics import Physics
 from benchmarks.plain import Plain, same_update, update
-from rlmaml import stages
-from rlmaml.random import Phase
-from runners import cost
+from rlmaml import profiling
+from rlmaml.rng import Phase
 from runners.build import build
 from runners.config import EnvConfig, TrainConfig
+from runners.evaluation import profile
+from runners.io import versions, write_json
 from runners.presets import PRESETS
-from runners.runfolder import versions, write_json
-from runners.train import meta_batch
+from runners.training.train import meta_batch
 
 STAGES = ("rollouts", "advantages", "adaptation", "meta-gradient", "curvature", "line search")
 WARM_UP = 2
@@ -56,13 +56,13 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
     physics = Physics(sampler.env)
     state = experiment.algorithm.init(experiment.params)
     rows: list[dict[str, float]] = []
-    before = cost.start_watching(experiment.device)
+    before = profile.start_watching(experiment.device)
     for iteration in range(WARM_UP + iterations):
-        with stages.recorded() as seconds:
+        with profiling.recorded() as seconds:
             clock = time.perf_counter()
             batch = meta_batch(experiment, config, state.meta, iteration)
             state, metrics = experiment.algorithm.update(state, batch)
-            cost.wait_for(experiment.device)
+            profile.wait_for(experiment.device)
             total = time.perf_counter() - clock
         key = (config.seed, iteration, Phase.ROLLOUT)
         sets = (*batch.support, batch.query)
@@ -75,7 +75,7 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
         row["env_steps"] = sum(float(each.mask.sum()) for each in sets)
         row["candidates"] = metrics.get("line_search_steps", 0)
         rows.append(row)
-    peak = cost.peak(experiment.device)
+    peak = profile.peak(experiment.device)
     experiment.close()
     physics.close()
     rows = rows[WARM_UP:]

@@ -28,17 +28,18 @@ import torch
 from tqdm import tqdm
 
 from rlmaml import checkpoint
-from rlmaml.method import InnerConfig
+from rlmaml.advantages import AdvantageConfig
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.objective import meta_gradient
-from rlmaml.sampling import AdvantageConfig
 from rlmaml.types import Meta
-from runners import plots
 from runners.build import build
 from runners.config import TrainConfig
-from runners.evaluate import evaluate
+from runners.evaluation import plots
+from runners.evaluation.evaluate import evaluate
+from runners.io import versions, write_json
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder, versions, write_json
-from runners.train import meta_batch, resume, train
+from runners.run_dir import RunFolder
+from runners.training.train import meta_batch, resume, train
 
 REFERENCE = "log-likelihood, adapted"
 

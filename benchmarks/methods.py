@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from runners.config import ExamplesConfig, TrainConfig
-from runners.cost import in_own_process
+from runners.evaluation.profile import in_own_process
+from runners.io import versions
 from runners.presets import PRESETS
-from runners.runfolder import versions
 
 SPEED = ("maml", "fo-maml", "hf-maml", "imaml", "reptile")
 MEMORY = ("maml", "fo-maml", "hf-maml", "imaml")

@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-import rlmaml.trpo
+import rlmaml.outer.trust_region
 from rlmaml import tree
 from rlmaml.objective import Objective, over_tasks
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch
-from runners import baselines, plots
+from runners.evaluation import baselines, plots
+from runners.io import versions, write_csv, write_json
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder, versions, write_csv, write_json
+from runners.run_dir import RunFolder
 
 FINITE_DIFFERENCES = "curvature: finite differences"
 
@@ -142,13 +143,13 @@ def finite_differences(
 @contextmanager
 def curvature(name: str) -> Any:
     """Train by the authors' products while active, if the change asks for them."""
-    ours = rlmaml.trpo.fisher_product
+    ours = rlmaml.outer.trust_region.fisher_product
     if name == FINITE_DIFFERENCES:
-        rlmaml.trpo.fisher_product = finite_differences
+        rlmaml.outer.trust_region.fisher_product = finite_differences
     try:
         yield
     finally:
-        rlmaml.trpo.fisher_product = ours
+        rlmaml.outer.trust_region.fisher_product = ours
 
 
 def main() -> None:

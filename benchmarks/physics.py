@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rlmaml.random import Key, generator
+from rlmaml.rng import Key, generator
 from rlmaml.types import Episodes
 
 

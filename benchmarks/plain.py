@@ -32,9 +32,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.plain_worlds import Processes, Sync
-from envs.engine import available_cpus
-from rlmaml.random import Phase, generator
-from rlmaml.stages import recorded, stage
+from envs.locomotion.mujoco_utils import available_cpus
+from rlmaml.profiling import recorded, stage
+from rlmaml.rng import Phase, generator
 from runners.config import AdvantageConfig, PolicyConfig, TrainConfig
 
 Params = dict[str, Tensor]
@@ -151,7 +151,7 @@ def update(
 
     Returns:
         New parameters, and "outcome", "surrogate/gain", "kl" and "line_search_steps", which mean
-        what they do for `rlmaml.trpo.update`.
+        what they do for `rlmaml.outer.trust_region.update`.
     """
     check(config)
     region = config.trust_region
@@ -495,7 +495,7 @@ def same_update(config: TrainConfig, **options: Any) -> float:
     """
     from rlmaml import tree
     from runners.build import build
-    from runners.train import meta_batch
+    from runners.training.train import meta_batch
 
     config = replace(config, trust_region=replace(config.trust_region, fisher_fraction=1.0))
     experiment = build(config)

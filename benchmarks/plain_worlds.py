@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401  (registers the worlds)
-from envs.engine import log_warnings
+from envs.locomotion.mujoco_utils import log_warnings
 from runners.config import TrainConfig
 
 

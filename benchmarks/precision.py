@@ -22,7 +22,7 @@ from rlmaml import tree
 from rlmaml.objective import fisher_product, gradient_and_reference
 from runners.build import build
 from runners.presets import PRESETS
-from runners.train import meta_batch
+from runners.training.train import meta_batch
 
 aten = torch.ops.aten
 FACTORS = {aten.mm.default: 0, aten.bmm.default: 0, aten.addmm.default: 1, aten.baddbmm.default: 1}

@@ -24,16 +24,17 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as torch_profile
 
 from rlmaml import tree
 from rlmaml.objective import fisher_product, meta_gradient, reference
-from runners import cost
 from runners.build import build
 from runners.config import TrainConfig
+from runners.evaluation import profile
+from runners.io import versions, write_json
 from runners.presets import PRESETS
-from runners.runfolder import versions, write_json
-from runners.train import meta_batch
+from runners.training.train import meta_batch
 
 PRESET = "half-cheetah-vel"
 BASE = {"tasks": 40, "episodes": 20, "horizon": 100, "steps": 1, "hidden": 100}
@@ -102,10 +103,10 @@ def hold(config: TrainConfig, what: str, by: float) -> float:
 def allocated(run: Callable[[], None], device: torch.device) -> int:
     """Bytes that tensors take at most beyond those before, by the allocator's own account."""
     if device.type == "cuda":
-        before = cost.start_watching(device)
+        before = profile.start_watching(device)
         run()
-        return cost.peak(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        return profile.peak(device) - before
+    with torch_profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     events: Any = profiler.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-__all__ = ["register"]
+__all__ = ["available_cpus", "register"]
 
 
 def register() -> None:
@@ -76,6 +76,13 @@ def register() -> None:
         )
 
 
+def available_cpus() -> int:
+    """CPUs that this process may run on, which are fewer than the host has in a container."""
+    from .locomotion import mujoco_utils
+
+    return mujoco_utils.available_cpus()
+
+
 _POINT = ("scaled_actions",)
 _PICTURE = ("render_mode", "width", "height", "pretty")
 _RENDERING = (*_PICTURE, "camera_id", "camera_name")
@@ -84,84 +91,84 @@ _BATCH = ("num_envs", "max_episode_steps", "autoreset_mode", "num_threads")
 
 
 def _robot(family: str, **parameters: Any) -> Any:
-    from . import families
-    from .locomotion import single_locomotion
+    from . import registry
+    from .locomotion.env import single_locomotion
 
     rendering = _take(parameters, _RENDERING)
-    return single_locomotion(*getattr(families, family)(**parameters), **rendering)
+    return single_locomotion(*getattr(registry, family)(**parameters), **rendering)
 
 
 def _robots(family: str, **parameters: Any) -> Any:
-    from . import families
-    from .batched import BatchedLocomotion
+    from . import registry
+    from .locomotion.vector_env import BatchedLocomotion
 
     batch = _take(parameters, _BATCH)
-    return BatchedLocomotion(*getattr(families, family)(**parameters), **batch)
+    return BatchedLocomotion(*getattr(registry, family)(**parameters), **batch)
 
 
 def _point(**parameters: Any) -> Any:
-    from . import families
-    from .navigation import Navigation
+    from . import registry
+    from .navigation.env import Navigation
 
     own = _take(parameters, (*_POINT, *_PICTURE))
-    return Navigation(families.navigation(**parameters), **own)
+    return Navigation(registry.navigation(**parameters), **own)
 
 
 def _points(**parameters: Any) -> Any:
-    from . import families
-    from .navigation import BatchedNavigation
+    from . import registry
+    from .navigation.env import BatchedNavigation
 
     own = _take(parameters, (*_POINT, *_BATCH))
-    return BatchedNavigation(families.navigation(**parameters), **own)
+    return BatchedNavigation(registry.navigation(**parameters), **own)
 
 
 def _table(family: str, render_mode: None = None, **parameters: Any) -> Any:
-    from . import families
+    from . import registry
     from .tabular import Tabular
 
-    return Tabular(getattr(families, family)(**parameters), render_mode=render_mode)
+    return Tabular(getattr(registry, family)(**parameters), render_mode=render_mode)
 
 
 def _tables(family: str, **parameters: Any) -> Any:
-    from . import families
+    from . import registry
     from .tabular import BatchedTabular
 
     batch = _take(parameters, _BATCH)
-    return BatchedTabular(getattr(families, family)(**parameters), **batch)
+    return BatchedTabular(getattr(registry, family)(**parameters), **batch)
 
 
 def _examples(family: Callable[..., Any], render_mode: None = None, **parameters: Any) -> Any:
-    from .examples import ExampleEnv
+    from .few_shot.base import ExampleEnv
 
     return ExampleEnv(family(**parameters), render_mode=render_mode)
 
 
 def _sinusoid(**parameters: Any) -> Any:
-    from .regression import SinusoidTasks
+    from .few_shot.sinusoid import SinusoidTasks
 
     return SinusoidTasks(**parameters)
 
 
 def _sinusoid_frequency(**parameters: Any) -> Any:
-    from .regression import FrequencySinusoidTasks
+    from .few_shot.sinusoid import FrequencySinusoidTasks
 
     return FrequencySinusoidTasks(**parameters)
 
 
 def _linear_classification(**parameters: Any) -> Any:
-    from .classification import LinearClassificationTasks
+    from .few_shot.half_planes import LinearClassificationTasks
 
     return LinearClassificationTasks(**parameters)
 
 
 def _digits(**parameters: Any) -> Any:
-    from .classification import digits
+    from .few_shot.images import digits
 
     return digits(**parameters)
 
 
 def _image_folder(**parameters: Any) -> Any:
-    from .images import image_folder
+    from .few_shot.image_folder import image_folder
 
     if "root" not in parameters:
         raise ValueError(
@@ -171,13 +178,13 @@ def _image_folder(**parameters: Any) -> Any:
 
 
 def _docstrings(**parameters: Any) -> Any:
-    from .docstrings import docstrings
+    from .few_shot.docstrings import docstrings
 
     return docstrings(**parameters)
 
 
 def _text(**parameters: Any) -> Any:
-    from .text import text_files
+    from .few_shot.text_files import text_files
 
     if "root" not in parameters:
         raise ValueError(

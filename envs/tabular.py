@@ -10,10 +10,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from .outcome import Outcome, check_actions
-from .single import TaskEnv
-from .tasks import Split, Tasks, check_split
-from .vector import Rows, TaskVectorEnv
+from .core.env import TaskEnv
+from .core.step import Outcome, check_actions
+from .core.tasks import Split, Tasks, check_split
+from .core.vector_env import Rows, TaskVectorEnv
 
 SUM_TOLERANCE = 1e-6
 """How far from one the probabilities of a task's next states may sum."""

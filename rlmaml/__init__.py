@@ -3,24 +3,19 @@
 The names below are what most programs need; docs/notation.md explains the letters.
 """
 
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import method
+from rlmaml.algorithms.base import InnerConfig, Method
 from rlmaml.algorithms.maml import MAML
-from rlmaml.api import AdaptedPolicy, Learner, Predictor, load
-from rlmaml.examples import ExampleSampler
-from rlmaml.method import InnerConfig, Method
-from rlmaml.models import (
-    CategoricalMLP,
-    ConvClassifier,
-    ConvConfig,
-    GaussianMLP,
-    PolicyConfig,
-    RegressionMLP,
-)
-from rlmaml.optimisers import Optimiser
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
-from rlmaml.text import BagOfEmbeddings, TextConfig, TextTransformer
-from rlmaml.trpo import TrustRegion
+from rlmaml.learner import AdaptedPolicy, Learner, Predictor, load
+from rlmaml.models.conv import ConvClassifier, ConvConfig
+from rlmaml.models.mlp import CategoricalMLP, GaussianMLP, PolicyConfig, RegressionMLP
+from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.examples import ExampleSampler
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
 
 __all__ = [
     "MAML",

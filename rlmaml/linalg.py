@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -66,14 +65,3 @@ def solve(
         # Having stopped, the direction stays too: a new one could start it again.
         direction = torch.where(going, residual + (squared / previous) * direction, direction)
     return x, residual, iterations
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread, for what is too small to gain from more, or must not have them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -19,8 +19,8 @@ from rlmaml import tree
 from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
+from rlmaml.profiling import stage
 from rlmaml.returns import masked_mean
-from rlmaml.stages import stage
 from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
 
 OuterLoss = Callable[[Path, MetaBatch], Tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlmaml import losses
-from rlmaml.method import Plan
+from rlmaml.algorithms.base import Plan
 from runners.config import TrainConfig
 
 

@@ -14,16 +14,18 @@ import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.examples import ClassLabels, ExampleSampler
-from rlmaml.method import Method
-from rlmaml.random import Phase, generator
-from rlmaml.sampling import Normaliser, RolloutSampler, encoder
-from rlmaml.text import token_count
+from rlmaml.algorithms.base import Method
+from rlmaml.metrics import Measure, Predictions, Returns
+from rlmaml.models.text import token_count
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.examples import ClassLabels, ExampleSampler
+from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.spaces import encoder
 from rlmaml.types import Examples, Params, Policy
 from runners.config import TrainConfig
+from runners.environments import image_error, import_worlds, make_env, make_family
 from runners.errors import UsageError
-from runners.measures import Measure, Predictions, Returns
-from runners.worlds import image_error, import_worlds, make_env, make_family
 
 
 class Experiment(NamedTuple):
@@ -59,7 +61,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         chunk_size = config.stacked or config.tasks
         config = dataclasses.replace(config, inner=inner, chunk_size=chunk_size)
     device, sampling_device = (_device(name) for name in (config.device, config.sampling_device))
-    threads = config.threads or import_worlds().engine.available_cpus()
+    threads = config.threads or import_worlds().available_cpus()
     torch.set_num_threads(threads)
     _keep_freed_memory()
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as problem:
-        from runners.worlds import image_error
+        from runners.environments import image_error
 
         if not isinstance(problem, image_error()):
             raise
@@ -93,8 +93,8 @@ def _train(words: list[str]) -> None:
     default = _default_config(name, _value_of(words, "--resume"))
     default = _with_method(default, given, command)
     options = parse(TrainOptions, TrainOptions(default), given, command)
-    from runners import train
-    from runners.runfolder import RunFolder
+    from runners.run_dir import RunFolder
+    from runners.training import train
 
     if options.resume is not None:
         for flag in ("out", "init", "seeds"):
@@ -129,7 +129,7 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
         if preset is None:
             raise UsageError(f"Name a preset ({', '.join(PRESETS)}) or a run to --resume.")
         return PRESETS[preset][1]
-    from runners.runfolder import RunFolder
+    from runners.run_dir import RunFolder
 
     stored = RunFolder(Path(resume)).read_config()
     if preset is not None and preset != stored.preset:
@@ -161,15 +161,15 @@ def _evaluate(words: list[str]) -> None:
     options = parse(EvaluateOptions, None, words, "evaluate")
     if not options.runs:
         raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
-    from runners import baselines, compare, evaluate, grouping, plots
-    from runners.runfolder import RunFolder
+    from runners.evaluation import baselines, compare_runs, evaluate, grouping, plots
+    from runners.run_dir import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
     settings = _without(options, "runs", "against", "out")
     against = baselines.check_names(options.against)
     if against or len(folders) > 1:
-        result = compare.compare(folders, against=against, out=options.out, **settings)
-        print(compare.table(result))
+        result = compare_runs.compare(folders, against=against, out=options.out, **settings)
+        print(compare_runs.table(result))
         out = options.out or grouping.common_folder(list(options.runs))
         plots.comparison(result, out / "plots" / "comparison.png", result["preset"])
         print(f"Written: {out}/comparison.json, comparison.csv, plots/comparison.png")
@@ -194,23 +194,23 @@ def _compare(words: list[str]) -> None:
     config = _default_config(name, None)
     changed = {"iterations": options.iterations, "device": options.device}
     changed = {option: value for option, value in changed.items() if value is not None}
-    from runners import methods
     from runners.errors import check_least
+    from runners.evaluation import compare_algorithms
 
     check_least(1, seeds=len(options.seeds), iterations=changed.get("iterations", 1))
-    result = methods.compare(
+    result = compare_algorithms.compare(
         dataclasses.replace(config, **changed),
         options.out or Path("runs") / f"compare-{config.preset}",
         names=options.algorithms,
         **_without(options, "algorithms", "iterations", "device", "out"),
     )
-    print(methods.table(result))
+    print(compare_algorithms.table(result))
 
 
 def _reproduce(words: list[str]) -> None:
     name = None if not words or words[0].startswith("-") else words[0]
     options = parse(ReproduceOptions, None, words[1:] if name else words, "reproduce")
-    from runners import reproduce
+    from runners.studies import reproduce
 
     if name is None:
         raise UsageError(f"Name a row of the paper: {', '.join(reproduce.NAMES)}.")
@@ -221,7 +221,7 @@ def _reproduce(words: list[str]) -> None:
 
 def _theory(words: list[str]) -> None:
     options = parse(TheoryOptions, None, words, "theory")
-    from runners.theory.study import theory
+    from runners.studies.convergence.study import theory
 
     theory(**vars(options))
     print(f"\nWritten: {options.out}/theory.json and a picture of each part.")
@@ -229,8 +229,8 @@ def _theory(words: list[str]) -> None:
 
 def _render(words: list[str]) -> None:
     options = parse(RenderOptions, None, words, "render")
-    from runners import render, viewer
-    from runners.runfolder import RunFolder
+    from runners.rendering import video, viewer
+    from runners.run_dir import RunFolder
 
     folder = RunFolder(options.run)
     if options.viewer:
@@ -238,15 +238,15 @@ def _render(words: list[str]) -> None:
             raise UsageError("--viewer writes nothing: leave out --out.")
         viewer.watch(folder, **_without(options, "run", "viewer", "out", "size", "pretty", "quiet"))
         return
-    print(render.summary(render.record(folder, **_without(options, "run", "viewer"))))
+    print(video.summary(video.record(folder, **_without(options, "run", "viewer"))))
 
 
 def _report(words: list[str]) -> None:
     options = parse(ReportOptions, None, words, "report")
     if not options.runs:
         raise UsageError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
-    from runners import report
-    from runners.runfolder import RunFolder
+    from runners.reporting import report
+    from runners.run_dir import RunFolder
 
     folders = [RunFolder(path) for path in options.runs]
     out = report.report(folders, **_without(options, "runs"))
@@ -255,8 +255,8 @@ def _report(words: list[str]) -> None:
 
 def _export(words: list[str]) -> None:
     options = parse(ExportOptions, None, words, "export")
-    from runners.export import export
-    from runners.runfolder import RunFolder
+    from runners.export.export import export
+    from runners.run_dir import RunFolder
 
     print(export(RunFolder(options.run), **_without(options, "run")))
 
@@ -267,7 +267,7 @@ def _without(options: Any, *names: str) -> dict[str, Any]:
 
 
 def _learning_curve(folder) -> None:
-    from runners import plots
+    from runners.evaluation import plots
 
     metrics = folder.read_metrics()
     if metrics:

@@ -11,14 +11,15 @@ from typing import Any, Literal
 import tyro
 
 from rlmaml import algorithms
+from rlmaml.advantages import AdvantageConfig
+from rlmaml.algorithms.base import InnerConfig, Method, MethodSettings, Setup
 from rlmaml.config import UnknownFieldError, as_now, from_dict
-from rlmaml.method import InnerConfig, Method, MethodSettings, Setup
-from rlmaml.models import ConvConfig, PolicyConfig
-from rlmaml.optimisers import Optimiser
+from rlmaml.models.conv import ConvConfig
+from rlmaml.models.mlp import PolicyConfig
+from rlmaml.models.text import TextConfig
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
-from rlmaml.sampling import AdvantageConfig
-from rlmaml.text import TextConfig
-from rlmaml.trpo import TrustRegion
 from runners.errors import UsageError
 
 REGISTRY = tyro.constructors.ConstructorRegistry()

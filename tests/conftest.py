@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from envs import headless
+from envs.locomotion import opengl as opengl_module
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ def text_table(tmp_path_factory):
 @pytest.fixture
 def opengl():
     """Skips where nothing can be drawn with OpenGL, with the reason."""
-    headless.choose_opengl()
+    opengl_module.choose_opengl()
     try:
-        headless.check_opengl()
-    except headless.NoOpenGLError as problem:
+        opengl_module.check_opengl()
+    except opengl_module.NoOpenGLError as problem:
         pytest.skip(str(problem))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runners.test_cli import tiny
+from tests.helpers.runs import tiny
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

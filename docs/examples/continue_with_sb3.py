@@ -38,12 +38,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch import Tensor
 
 import rlmaml
-from rlmaml.api import AdaptedPolicy, Learner
-from rlmaml.sampling import Normaliser
+from rlmaml.learner import AdaptedPolicy, Learner
+from rlmaml.sampling.normalizer import Normaliser
 from runners.config import TrainConfig
-from runners.export import ppo_settings, to_sb3
-from runners.runfolder import versions, write_json
-from runners.sb3 import BatchedVecEnv
+from runners.export.export import ppo_settings, to_sb3
+from runners.export.sb3 import BatchedVecEnv
+from runners.io import versions, write_json
 
 TABLE = (0, 24_000, 48_000, 100_000, 200_000)
 KINDS = ("deterministic", "stochastic")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from rlmaml.method import Method
+from rlmaml.algorithms.base import Method
 
 TABLE: dict[str, str] = {
     "maml": "rlmaml.algorithms.maml:MAML",

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
-from rlmaml.optimisers import Live, Optimiser
+from rlmaml.outer.optimizer import Live, Optimiser
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
 
 

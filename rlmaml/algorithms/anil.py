@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml import models
-from rlmaml.method import Method, MethodSettings
+from rlmaml.algorithms.base import Method, MethodSettings
 from rlmaml.types import Meta, Params
 
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.algorithms.base import Method, MethodSettings, Setup
 from rlmaml.distributions import Categorical, Distribution, Gaussian
-from rlmaml.method import Method, MethodSettings, Setup
-from rlmaml.optimisers import Optimiser
-from rlmaml.random import generator
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.rng import generator
 from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
 
 

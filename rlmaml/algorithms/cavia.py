@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
+from rlmaml.algorithms.base import Method, MethodSettings
 from rlmaml.distributions import Distribution
-from rlmaml.method import Method, MethodSettings
-from rlmaml.random import generator
+from rlmaml.rng import generator
 from rlmaml.types import Meta, Params, Policy
 
 CONTEXT, ENTRY = "context", "context@"

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.method import Method, MethodSettings, Plan, Setup
+from rlmaml.algorithms.base import Method, MethodSettings, Plan, Setup
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Episodes, MetaBatch, Path, Policy

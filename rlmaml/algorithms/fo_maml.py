@@ -9,7 +9,7 @@ derivatives, and none of what they would correct. With a trust region the curvat
 from __future__ import annotations
 
 from rlmaml.adjoints import first_order
-from rlmaml.method import Method
+from rlmaml.algorithms.base import Method
 
 
 class FOMAML(Method):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml.adjoints import hessian_free, unrolled
-from rlmaml.method import Method, MethodSettings
+from rlmaml.algorithms.base import Method, MethodSettings
 
 
 class HFMAML(Method):

@@ -17,7 +17,7 @@ import torch
 
 from rlmaml import tree
 from rlmaml.adjoints import implicit
-from rlmaml.method import Method, MethodSettings, Setup
+from rlmaml.algorithms.base import Method, MethodSettings, Setup
 from rlmaml.types import Data, Meta, Params
 
 

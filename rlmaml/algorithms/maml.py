@@ -13,7 +13,7 @@ Ozdaglar (2020, algorithm 1) analyse, with three independent data sets:
 
 from __future__ import annotations
 
-from rlmaml.method import Method
+from rlmaml.algorithms.base import Method
 
 
 class MAML(Method):

@@ -29,21 +29,11 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
-from rlmaml.types import (
-    Data,
-    Episodes,
-    InnerLoop,
-    Meta,
-    MetaBatch,
-    Metrics,
-    Params,
-    Path,
-    State,
-)
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.types import Data, Episodes, InnerLoop, Meta, MetaBatch, Metrics, Params, Path, State
 
 
 class MAMLPlusPlus(Method):

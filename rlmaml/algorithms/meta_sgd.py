@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.method import NO_OWN_HESSIAN, Method, MethodSettings
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings
 from rlmaml.types import Data, Meta, Params
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.method import Method, MethodSettings
+from rlmaml.algorithms.base import Method, MethodSettings
 from rlmaml.types import Meta, MetaBatch, Metrics, Params, State
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rlmaml import models
-from rlmaml.method import Method, MethodSettings, Plan, Setup
+from rlmaml.algorithms.base import Method, MethodSettings, Plan, Setup
 from rlmaml.types import Data, Meta, Params
 
 

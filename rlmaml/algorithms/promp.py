@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from rlmaml import losses
+from rlmaml.algorithms.base import Method, MethodSettings, Setup
 from rlmaml.inner import adapt
-from rlmaml.method import Method, MethodSettings, Setup
 from rlmaml.objective import (
     Objective,
     OuterLoss,
@@ -28,7 +28,7 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
-from rlmaml.optimisers import Live, Optimiser
+from rlmaml.outer.optimizer import Live, Optimiser
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
 

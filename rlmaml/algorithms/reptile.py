@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.algorithms.base import Method, Plan
 from rlmaml.inner import adapt
-from rlmaml.method import Method, Plan
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
 
 

@@ -6,9 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.outcome import judge_robots
-from envs.robots import Ant, HalfCheetah, Physics
-from envs.tasks import Direction, GoalPoint, GoalVelocity
+from envs.locomotion.robots.ant import Ant
+from envs.locomotion.robots.base import Physics
+from envs.locomotion.robots.half_cheetah import HalfCheetah
+from envs.locomotion.step import judge_robots
+from envs.locomotion.tasks import Direction, GoalVelocity
+from envs.navigation.tasks import GoalPoint
 
 
 def test_goal_velocity_pays_for_being_near():

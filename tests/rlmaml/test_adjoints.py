@@ -12,7 +12,7 @@ from rlmaml.inner import adapt, gradient_descent
 from rlmaml.linalg import conjugate_gradient
 from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, over_tasks, reference
 from rlmaml.types import Examples, InnerLoop, MetaBatch
-from tests.problems import (
+from tests.helpers.problems import (
     Cosine,
     cosine_gradient,
     cosine_hessian,

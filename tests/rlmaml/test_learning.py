@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from rlmaml import models
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import method
-from rlmaml.collect import collect
-from rlmaml.method import InnerConfig
-from rlmaml.random import Phase, generator
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
-from rlmaml.trpo import TrustRegion
-from tests.problems import CorridorEnv, TargetEnv
+from rlmaml.algorithms.base import InnerConfig
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
+from tests.helpers.problems import CorridorEnv, TargetEnv
 
 
 def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discount=0.99, **settings):

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from rlmaml import losses, models, tree, trpo
+from rlmaml import losses, models, tree
 from rlmaml.adjoints import first_order
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.distributions import Gaussian
 from rlmaml.inner import adapt, gradient_descent
-from rlmaml.method import InnerConfig
 from rlmaml.objective import (
     Objective,
     at_end,
@@ -19,9 +19,10 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
+from rlmaml.outer import trust_region
 from rlmaml.returns import masked_mean
 from rlmaml.types import MetaBatch
-from tests.problems import ADJOINTS, end_loss, one, quadratic_loss, quadratics, random_batch
+from tests.helpers.problems import ADJOINTS, end_loss, one, quadratic_loss, quadratics, random_batch
 
 ALPHA = 0.3
 
@@ -209,7 +210,7 @@ class FixedStd(models.GaussianMLP):
 
 def test_a_policy_with_a_constant_field_can_be_trained():
     objective, meta, batch = random_batch(1, kind=lambda *_: FixedStd())
-    new, metrics = trpo.update(objective, meta, batch, trpo.TrustRegion())
+    new, metrics = trust_region.update(objective, meta, batch, trust_region.TrustRegion())
     assert metrics["outcome"] == "accepted"
     assert "log_std" not in new["params"]
 
@@ -264,9 +265,9 @@ def test_bad_settings_are_refused():
         gradient_descent(quadratic_loss, 0.0)
     with pytest.raises(ValueError, match=r"inner\.steps"):
         InnerConfig(steps=-1)
-    for field in dataclasses.fields(trpo.TrustRegion):
+    for field in dataclasses.fields(trust_region.TrustRegion):
         with pytest.raises(ValueError, match=field.name):
-            trpo.TrustRegion(**{field.name: -1})
+            trust_region.TrustRegion(**{field.name: -1})
 
 
 def test_a_module_with_buffers_is_refused():
@@ -282,6 +283,6 @@ def test_meta_gradient_and_update_on_cuda():
     there = [tree.to(x, "cuda") for x in (meta, batch)]
     _, gradient = meta_gradient(objective, *there)
     torch.testing.assert_close(gradient.cpu(), expected, rtol=1e-4, atol=1e-6)
-    new, metrics = trpo.update(objective, *there, trpo.TrustRegion())
+    new, metrics = trust_region.update(objective, *there, trust_region.TrustRegion())
     assert metrics["outcome"] == "accepted"
     assert all(leaf.is_cuda for leaf in tree.leaves(new))

@@ -12,13 +12,13 @@ import torch
 
 from rlmaml import losses, tree
 from rlmaml.adjoints import first_order, unrolled
+from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.algorithms.e_maml import credit, score_term
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
 from rlmaml.returns import normalise
-from rlmaml.sampling import AdvantageConfig, estimate_advantages
-from tests.problems import end_loss, one, plus
-from tests.tabular import (
+from tests.helpers.problems import end_loss, one, plus
+from tests.helpers.tabular import (
     adapted_return,
     data_sets,
     every_batch,

@@ -20,14 +20,15 @@ import torch
 
 import envs  # noqa: F401  registers the environments
 from rlmaml import algorithms, tree
+from rlmaml.advantages import AdvantageConfig, estimate_advantages
+from rlmaml.algorithms.base import InnerConfig, Method
 from rlmaml.algorithms.e_maml import EMAML
-from rlmaml.collect import collect
-from rlmaml.method import InnerConfig, Method
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.returns import reduce
-from rlmaml.sampling import AdvantageConfig, RolloutSampler, estimate_advantages
-from rlmaml.tasks import vectorise
-from tests.tabular import (
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
+from tests.helpers.tabular import (
     World,
     WorldEnv,
     adapted_return,

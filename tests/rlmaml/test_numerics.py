@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlmaml import baselines, tree
+from rlmaml import tree, value_baseline
 from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.linalg import conjugate_gradient
 from rlmaml.returns import discounted_sum, generalised_advantages, masked_mean, normalise
@@ -117,14 +117,14 @@ def test_baseline_against_lstsq():
     observations = torch.from_numpy(rng.standard_normal((6, 50, 4)) * 4)
     mask = (torch.arange(50) < torch.tensor([[50], [50], [31], [50], [7], [50]])).double()
     returns = torch.from_numpy(rng.standard_normal((6, 50)))
-    features = baselines.features(observations, torch.arange(50))
-    fitted = baselines.fit(features, returns, mask, ridge=1e-12)
+    features = value_baseline.features(observations, torch.arange(50))
+    fitted = value_baseline.fit(features, returns, mask, ridge=1e-12)
     rows = mask.bool()
     clipped = observations.clamp(-10, 10)[rows].numpy()
     t = (np.broadcast_to(np.arange(50), (6, 50))[rows.numpy()] / 100)[:, None]
     x = np.hstack([clipped, clipped**2, t, t**2, t**3, np.ones_like(t)])
     expected = np.linalg.lstsq(x, returns[rows].numpy(), rcond=None)[0]
-    predicted = baselines.predict(fitted, features)[rows].numpy()
+    predicted = value_baseline.predict(fitted, features)[rows].numpy()
     np.testing.assert_allclose(predicted, x @ expected, atol=1e-6)
 
 
@@ -133,15 +133,15 @@ def test_cross_fitted_baseline_is_the_one_fitted_on_the_other_folds(episodes, fo
     torch.manual_seed(0)
     features = torch.randn(episodes, 6, 3, dtype=torch.float64)
     returns, mask = torch.randn(episodes, 6), (torch.rand(episodes, 6) > 0.2).float()
-    fitted = baselines.cross_fit(features, returns, mask, folds=folds, ridge=0.5)
-    predicted = baselines.predict(fitted, features)
+    fitted = value_baseline.cross_fit(features, returns, mask, folds=folds, ridge=0.5)
+    predicted = value_baseline.predict(fitted, features)
     clipped = False
     for i in range(episodes):
         others = [j for j in range(episodes) if j % folds != i % folds]
-        alone = baselines.fit(features[others], returns[others], mask[others], ridge=0.5)
+        alone = value_baseline.fit(features[others], returns[others], mask[others], ridge=0.5)
         torch.testing.assert_close(fitted.weights[i], alone.weights)
         seen = returns[others][mask[others] > 0].double()
-        expected = baselines.predict(alone, features[i : i + 1])[0]
+        expected = value_baseline.predict(alone, features[i : i + 1])[0]
         clipped |= bool(((expected < seen.min()) | (expected > seen.max())).any())
         torch.testing.assert_close(predicted[i], expected.clamp(seen.min(), seen.max()))
     assert clipped or episodes > 4
@@ -150,7 +150,7 @@ def test_cross_fitted_baseline_is_the_one_fitted_on_the_other_folds(episodes, fo
 def test_cross_fitting_one_episode_is_refused():
     one = torch.randn(1, 6, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match="two episodes"):
-        baselines.cross_fit(one, torch.randn(1, 6), torch.ones(1, 6))
+        value_baseline.cross_fit(one, torch.randn(1, 6), torch.ones(1, 6))
 
 
 def test_a_cross_fitted_baseline_predicts_returns_of_ants_it_has_not_seen():
@@ -165,11 +165,11 @@ def test_a_cross_fitted_baseline_predicts_returns_of_ants_it_has_not_seen():
         rewards.append(reward)
     seen, rewards = (torch.from_numpy(np.stack(x, 1)) for x in (seen, rewards))
     returns, mask = discounted_sum(rewards, 0.9), torch.ones(20, 60)
-    features = baselines.features(seen, torch.arange(60))
+    features = value_baseline.features(seen, torch.arange(60))
     left = {}
     for ridge in (1e-5, 10.0):
-        fitted = baselines.cross_fit(features, returns, mask, ridge=ridge)
-        off = returns - baselines.predict(fitted, features)
+        fitted = value_baseline.cross_fit(features, returns, mask, ridge=ridge)
+        off = returns - value_baseline.predict(fitted, features)
         left[ridge] = (off.var() / returns.var()).item()
     assert left[10.0] < 0.8
     assert left[10.0] < left[1e-5]
@@ -215,17 +215,21 @@ def test_baselines_of_several_ants_are_fitted_whatever_the_threads():
     for _ in range(200):
         seen.append(observations)
         observations, *_ = env.step(rng.standard_normal((2, 8)))
-    features = baselines.features(torch.from_numpy(np.stack(seen, 1)), torch.arange(200))
+    features = value_baseline.features(torch.from_numpy(np.stack(seen, 1)), torch.arange(200))
     features = features.unsqueeze(1)  # [2, 1, T, F], an episode each
     returns, mask = torch.randn(2, 1, 200), torch.ones(2, 1, 200)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        both = torch.func.vmap(baselines.fit)(features, returns, mask)
+        both = torch.func.vmap(value_baseline.fit)(features, returns, mask)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
     for i in range(2):
-        alone = baselines.predict(baselines.fit(features[i], returns[i], mask[i]), features[i])
-        fitted = baselines.Linear(*(part[i] for part in both))
-        torch.testing.assert_close(baselines.predict(fitted, features[i]), alone, rtol=0, atol=1e-3)
+        alone = value_baseline.predict(
+            value_baseline.fit(features[i], returns[i], mask[i]), features[i]
+        )
+        fitted = value_baseline.Linear(*(part[i] for part in both))
+        torch.testing.assert_close(
+            value_baseline.predict(fitted, features[i]), alone, rtol=0, atol=1e-3
+        )

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import method
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
-from rlmaml.collect import collect
-from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
-from rlmaml.optimisers import Optimiser
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
-from rlmaml.trpo import TrustRegion
-from tests.problems import TargetEnv, one, random_batch
-from tests.tabular import magic_box
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
+from tests.helpers.problems import TargetEnv, one, random_batch
+from tests.helpers.tabular import magic_box
 
 
 def flat(meta):

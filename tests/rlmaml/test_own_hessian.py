@@ -8,14 +8,15 @@ import torch
 import envs  # noqa: F401  registers the worlds
 from rlmaml import ExampleSampler, losses, models, tree
 from rlmaml.adjoints import unrolled
-from rlmaml.collect import collect
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, reference
-from rlmaml.random import generator
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
+from rlmaml.rng import generator
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
 from rlmaml.types import MetaBatch, Referenced
-from tests.problems import TargetEnv, one, quadratic_loss, quadratics, random_batch
+from tests.helpers.problems import TargetEnv, one, quadratic_loss, quadratics, random_batch
 
 KEY = (0, 3, 7)
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import iteration
 from benchmarks.physics import Physics
-from rlmaml import stages, tree, trpo
+from rlmaml import profiling, tree
 from rlmaml.linalg import conjugate_gradient, solve
 from rlmaml.objective import (
     evaluate,
@@ -18,12 +18,13 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
-from rlmaml.random import Phase
+from rlmaml.outer import trust_region
 from rlmaml.returns import discounted_sum
+from rlmaml.rng import Phase
 from runners.build import build
 from runners.presets import PRESETS
-from runners.train import meta_batch
-from tests.problems import random_batch
+from runners.training.train import meta_batch
+from tests.helpers.problems import random_batch
 
 
 def test_one_task_at_a_time_is_all_at_once():
@@ -98,15 +99,17 @@ def test_length_is_corrected_where_part_of_the_data_misjudges_it(monkeypatch, fa
         product = fisher_product(*arguments, fraction=1.0)
         return lambda v: factor * product(v)
 
-    monkeypatch.setattr(trpo, "fisher_product", misjudged)
-    config = trpo.TrustRegion(max_kl=1e-4, fisher_fraction=0.5, damping=0.0, cg_iterations=3)
+    monkeypatch.setattr(trust_region, "fisher_product", misjudged)
+    config = trust_region.TrustRegion(
+        max_kl=1e-4, fisher_fraction=0.5, damping=0.0, cg_iterations=3
+    )
     ref = reference(objective, meta, batch)
-    new, metrics = trpo.update(objective, meta, batch, config)
+    new, metrics = trust_region.update(objective, meta, batch, config)
     assert metrics["outcome"] == "accepted"
     assert metrics["line_search_steps"] == candidates
     kl = evaluate(objective, new, batch, ref)[1].mean().item()
     assert kl == pytest.approx(metrics["kl"])
-    assert kl == pytest.approx(trpo.AIM * config.max_kl, rel=0.06)
+    assert kl == pytest.approx(trust_region.AIM * config.max_kl, rel=0.06)
 
 
 def judged(monkeypatch, *verdicts):
@@ -115,12 +118,12 @@ def judged(monkeypatch, *verdicts):
     objective, meta, batch = random_batch(1)
     found = [(torch.full((2,), loss), torch.full((2,), kl)) for loss, kl in verdicts]
     remaining = iter(found)
-    monkeypatch.setattr(trpo, "evaluate", lambda *arguments: next(remaining))
+    monkeypatch.setattr(trust_region, "evaluate", lambda *arguments: next(remaining))
     losses, gradient, ref = gradient_and_reference(objective, meta, batch)
     answer = (0 * losses, gradient, ref)
-    monkeypatch.setattr(trpo, "gradient_and_reference", lambda *arguments: answer)
-    config = trpo.TrustRegion(max_kl=1.0, fisher_fraction=0.5, backtracks=len(verdicts))
-    new, metrics = trpo.update(objective, meta, batch, config)
+    monkeypatch.setattr(trust_region, "gradient_and_reference", lambda *arguments: answer)
+    config = trust_region.TrustRegion(max_kl=1.0, fisher_fraction=0.5, backtracks=len(verdicts))
+    new, metrics = trust_region.update(objective, meta, batch, config)
     return metrics, (tree.ravel(new)[0] - tree.ravel(meta)[0]).norm().item()
 
 
@@ -138,7 +141,7 @@ def test_a_short_step_is_taken_where_no_longer_one_will_do(monkeypatch):
     assert metrics["line_search_steps"] == 3
     metrics, corrected = judged(monkeypatch, (-1.0, 0.01), (-1.0, 0.9))
     assert metrics["line_search_steps"] == 2
-    assert corrected == pytest.approx(short * (trpo.AIM / 0.01) ** 0.5, rel=1e-4)
+    assert corrected == pytest.approx(short * (trust_region.AIM / 0.01) ** 0.5, rel=1e-4)
 
 
 def test_tasks_are_stacked_by_their_size():
@@ -205,14 +208,14 @@ def test_bare_physics_passes_through_the_same_states():
 
 
 def test_stages_are_timed_while_somebody_records():
-    with stages.stage("before"):
+    with profiling.stage("before"):
         pass
-    with stages.recorded() as outer, stages.stage("a"):
-        with stages.recorded() as inner, stages.stage("b"):
+    with profiling.recorded() as outer, profiling.stage("a"):
+        with profiling.recorded() as inner, profiling.stage("b"):
             time.sleep(0.01)
-        with stages.stage("a"):
+        with profiling.stage("a"):
             time.sleep(0.01)
-    with stages.stage("after"):
+    with profiling.stage("after"):
         pass
     assert set(outer) == {"a", "b"}
     assert set(inner) == {"b"}
@@ -222,9 +225,9 @@ def test_stages_are_timed_while_somebody_records():
 
 
 def test_a_stage_that_fails_is_timed_and_ends():
-    with stages.recorded() as seconds:
-        with pytest.raises(KeyError), stages.stage("a"):
+    with profiling.recorded() as seconds:
+        with pytest.raises(KeyError), profiling.stage("a"):
             raise KeyError
-        with stages.stage("b"):
+        with profiling.stage("b"):
             pass
     assert set(seconds) == {"a", "b"}

@@ -8,12 +8,12 @@ from torch import nn
 from torch.func import functional_call
 
 import envs  # noqa: F401  registers the worlds
-from rlmaml import ExampleSampler, Optimiser, losses, models, tree, trpo
+from rlmaml import ExampleSampler, Optimiser, losses, models, tree
 from rlmaml.adjoints import first_order, unrolled
+from rlmaml.advantages import AdvantageConfig
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
-from rlmaml.collect import collect
 from rlmaml.inner import adapt, gradient_descent
-from rlmaml.method import InnerConfig
 from rlmaml.objective import (
     Objective,
     along_path,
@@ -24,11 +24,13 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
-from rlmaml.random import generator
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
+from rlmaml.outer import trust_region
+from rlmaml.rng import generator
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
 from rlmaml.types import Episodes, Examples, MetaBatch
-from tests.problems import ADJOINTS, end_loss, mean_outer_loss, one
+from tests.helpers.problems import ADJOINTS, end_loss, mean_outer_loss, one
 
 KINDS = ("regression", "classification")
 ALPHA = 0.3
@@ -181,8 +183,8 @@ def test_fisher_product_is_the_hessian_of_the_kl(kind, adjoint):
 @pytest.mark.parametrize("fraction", [1.0, 0.4])
 def test_trust_region_works_unchanged(kind, fraction):
     objective, meta, batch = problem(kind)
-    config = trpo.TrustRegion(fisher_fraction=fraction)
-    new, metrics = trpo.update(objective, meta, batch, config)
+    config = trust_region.TrustRegion(fisher_fraction=fraction)
+    new, metrics = trust_region.update(objective, meta, batch, config)
     ref = reference(objective, meta, batch)
     before, after = (evaluate(objective, m, batch, ref)[0].mean() for m in (meta, new))
     assert metrics["outcome"] == "accepted"

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from runners import compare, evaluate
-from runners import render as render_module
 from runners.errors import UsageError
-from runners.runfolder import RunFolder
-from tests.runners.test_cli import TINY, run
+from runners.evaluation import compare_runs, evaluate
+from runners.rendering import video as render_module
+from runners.run_dir import RunFolder
+from tests.helpers.runs import TINY, run
 
 FEW = {"tasks": 5, "episodes": 2, "steps": 2, "quiet": True}
 
@@ -20,8 +20,8 @@ def trained(tmp_path_factory):
     navigation = root / "navigation"
     run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
     seeds = [RunFolder(navigation / f"seed-{seed}") for seed in (0, 1)]
-    compare.compare(seeds, against=("random", "oracle"), **FEW)
-    compare.compare(seeds[:1], against=("random",), **FEW)
+    compare_runs.compare(seeds, against=("random", "oracle"), **FEW)
+    compare_runs.compare(seeds[:1], against=("random",), **FEW)
     sinusoid = RunFolder(root / "sinusoid")
     settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
     run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)

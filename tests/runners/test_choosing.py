@@ -8,15 +8,15 @@ import torch
 
 import rlmaml
 from rlmaml import algorithms, tree
-from rlmaml.optimisers import Optimiser
-from rlmaml.random import generator
-from runners import train
-from runners.baselines import baseline_config
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.rng import generator
 from runners.build import build
 from runners.cli import _with_method
+from runners.evaluation.baselines import baseline_config
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder
-from tests.runners.test_cli import learned, run
+from runners.run_dir import RunFolder
+from runners.training import train
+from tests.helpers.runs import learned, run
 
 QUICK = ("--iterations", "2", "--tasks", "2", "--validation-tasks", "0", "--quiet")
 
@@ -151,20 +151,20 @@ def test_learned_step_sizes_are_not_replaced(tmp_path, capsys):
 def test_the_cost_of_a_run_is_that_of_its_middle(monkeypatch):
     seen = []
     config = replace(PRESETS["sinusoid"][1], tasks=2, iterations=50).with_algorithm("maml++")
-    monkeypatch.setattr("runners.cost.SECONDS", 0.0)
+    monkeypatch.setattr("runners.evaluation.profile.SECONDS", 0.0)
     real = train.meta_batch
 
     def noted(*arguments):
         seen.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr("runners.cost.meta_batch", noted)
+    monkeypatch.setattr("runners.evaluation.profile.meta_batch", noted)
     kind = algorithms.method("maml++")
     states = []
     update = kind.update
     monkeypatch.setattr(kind, "update", lambda self, s, b: states.append(s) or update(self, s, b))
-    from runners import cost
+    from runners.evaluation import profile
 
-    cost.measure(config)
+    profile.measure(config)
     assert states[0].iteration == 25
-    assert len(seen) == len(states) >= cost.LEAST
+    assert len(seen) == len(states) >= profile.LEAST

@@ -11,53 +11,17 @@ import time
 import numpy as np
 import pytest
 import torch
-from torch.utils import _pytree as pytree
 
 from rlmaml import checkpoint, tree
-from rlmaml.random import generator
-from runners import cli, evaluate, presets, train
+from rlmaml.rng import generator
+from runners import cli, presets
 from runners.build import build
 from runners.config import EnvConfig, TrainConfig, changes
 from runners.errors import UsageError
-from runners.runfolder import RunFolder
-
-TINY = [
-    *("--tasks", "2", "--episodes", "3", "--horizon", "6", "--iterations", "4"),
-    *("--checkpoint-every", "2", "--policy.hidden", "8", "--threads", "1"),
-]
-
-
-def run(*words):
-    cli.main([str(word) for word in words])
-
-
-def tiny(out, *more, preset="half-cheetah-vel"):
-    run("train", preset, "--out", out, *TINY, *more)
-    return RunFolder(out)
-
-
-def learned(folder):
-    return checkpoint.load(checkpoint.latest(folder.checkpoints))
-
-
-def comparable(line):
-    """All of a metrics line that a resumed run must reproduce to the bit."""
-    skipped = ("seconds", "attempt")
-    return {k: v for k, v in line.items() if k not in skipped and not k.startswith("time/")}
-
-
-def assert_same_run(one, other):
-    assert [comparable(x) for x in one.read_metrics()] == [
-        comparable(x) for x in other.read_metrics()
-    ]
-    first, second = learned(one), learned(other)
-    assert all(map(torch.equal, tree.leaves(first.meta), tree.leaves(second.meta)))
-    totals = [{**each.state["totals"], "seconds": 0} for each in (first, second)]
-    assert totals[0] == totals[1]
-    for key in set(first.state) - {"totals"}:
-        pairs = zip(*(pytree.tree_leaves(each.state[key]) for each in (first, second)), strict=True)
-        for a, b in pairs:
-            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+from runners.evaluation import evaluate
+from runners.run_dir import RunFolder
+from runners.training import train
+from tests.helpers.runs import TINY, assert_same_run, comparable, learned, run, tiny
 
 
 def test_train_writes_the_run_folder(tmp_path, capsys):

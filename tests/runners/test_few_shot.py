@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from rlmaml import checkpoint, tree
-from rlmaml.random import Phase, generator
-from runners import cli, evaluate, presets, train
+from rlmaml.rng import Phase, generator
+from runners import cli, presets
 from runners.build import build
-from runners.runfolder import RunFolder
-from tests.runners.test_cli import assert_same_run, learned, run
+from runners.evaluation import evaluate
+from runners.run_dir import RunFolder
+from runners.training import train
+from tests.helpers.runs import assert_same_run, learned, run
 
 TINY = ("--tasks", "4", "--checkpoint-every", "3", "--log-every", "2", "--threads", "1")
 SMALL = ("--iterations", "6", "--policy.hidden", "8", "--conv.filters", "4", *TINY)

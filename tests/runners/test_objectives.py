@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from rlmaml import tree
-from runners import train
 from runners.config import TrainConfig
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder
-from tests.runners.test_cli import assert_same_run, learned, run, tiny
+from runners.run_dir import RunFolder
+from runners.training import train
+from tests.helpers.runs import assert_same_run, learned, run, tiny
 
 PAPER = ("--inner.surrogate", "log-likelihood")
 E_MAML = ("--algorithm", "e-maml")

@@ -8,10 +8,10 @@ import pytest
 
 import rlmaml
 from runners import cli
-from runners import evaluate as runs
 from runners.errors import UsageError
+from runners.evaluation import evaluate as runs
 from runners.presets import PRESETS
-from runners.runfolder import RunFolder
+from runners.run_dir import RunFolder
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.runners.test_cli import TINY, tiny
+from tests.helpers.runs import TINY, tiny
 
 
 def on_a_terminal(*words):

@@ -8,11 +8,11 @@ import torch
 from rlmaml import tree
 from rlmaml.algorithms.alpha_maml import AlphaMAML, descended
 from rlmaml.objective import meta_gradient
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
-from tests.problems import one, quadratic_loss
-from tests.rlmaml.algorithms.step_sizes import (
+from tests.helpers.problems import one, quadratic_loss
+from tests.helpers.step_sizes import (
     ALPHA,
     assert_all_moved,
     assert_is_maml,

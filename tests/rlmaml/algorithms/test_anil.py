@@ -5,15 +5,16 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.algorithms.anil import ANIL
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
-from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.models.conv import ConvConfig
+from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import over_tasks
-from rlmaml.optimisers import Optimiser
+from rlmaml.outer.optimizer import Optimiser
 from rlmaml.types import MetaBatch
-from tests.problems import one
-from tests.rlmaml.algorithms import parts
+from tests.helpers import parts
+from tests.helpers.problems import one
 
 EVERYTHING = ANIL.Settings(adapts=("mean",))
 

@@ -5,15 +5,14 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.algorithms import bayesian_maml
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
 from rlmaml.objective import evaluate, meta_gradient, over_tasks, reference
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
-from tests.problems import one, quadratic_loss, quadratics
-from tests.rlmaml.algorithms.particles import (
+from tests.helpers.particles import (
     ALPHA,
     SGD,
     SHAPE,
@@ -25,6 +24,7 @@ from tests.rlmaml.algorithms.particles import (
     scattered,
     shared,
 )
+from tests.helpers.problems import one, quadratic_loss, quadratics
 
 # The inner step.
 

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from rlmaml import losses, models, tree
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.cavia import CAVIA, entry
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
-from rlmaml.models import ConvConfig, PolicyConfig
+from rlmaml.models.conv import ConvConfig
+from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import over_tasks
-from rlmaml.optimisers import Optimiser
+from rlmaml.outer.optimizer import Optimiser
 from rlmaml.types import Examples
-from tests.problems import one
-from tests.rlmaml.algorithms import parts
+from tests.helpers import parts
+from tests.helpers.problems import one
 
 FOUR = CAVIA.Settings(contexts=4)
 FIRST = "mean.0.bias"

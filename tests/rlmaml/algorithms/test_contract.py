@@ -9,18 +9,19 @@ import pytest
 import torch
 
 import rlmaml
-from envs.regression import SinusoidTasks
+from envs.few_shot.sinusoid import SinusoidTasks
 from rlmaml import algorithms, losses, models, tree
-from rlmaml.collect import collect
-from rlmaml.examples import ExampleSampler
+from rlmaml.advantages import AdvantageConfig
+from rlmaml.algorithms.base import InnerConfig, Method, Setup
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig, Method, Setup
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.optimisers import Optimiser
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
-from rlmaml.trpo import TrustRegion
-from tests.problems import TargetEnv
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.examples import ExampleSampler
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
+from tests.helpers.problems import TargetEnv
 
 NAMES = list(algorithms.TABLE)
 ROOT = Path(rlmaml.__file__).parent.parent
@@ -188,13 +189,13 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
     own = {ROOT / "rlmaml" / "algorithms" / f"{module}.py", ROOT / "rlmaml/algorithms/__init__.py"}
     # The usual method is what `import rlmaml` offers, and whose paper's results are reproduced.
     usual = {
-        ROOT / file for file in ("rlmaml/__init__.py", "runners/paper.py", "runners/reproduce.py")
+        ROOT / file for file in ("rlmaml/__init__.py", "runners/presets/maml_paper.py", "runners/studies/reproduce.py")
     }
     for package in ("rlmaml", "envs", "runners"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if path in own or (name == NAMES[0] and path in usual):
                 continue
-            if path.parent == ROOT / "runners" / "theory":  # a study of three of them
+            if path.parent == ROOT / "runners" / "studies" / "convergence":  # a study of three of them
                 continue
             code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.S)
             found = [word for word in words if re.search(word, code)]
@@ -203,6 +204,6 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
 
 
 def test_a_method_of_ones_own_is_found_by_its_place():
-    assert algorithms.method("rlmaml.method:Method") is Method
+    assert algorithms.method("rlmaml.algorithms.base:Method") is Method
     with pytest.raises(ValueError, match="Cannot import the method 'nowhere:Method'"):
         algorithms.method("nowhere:Method")

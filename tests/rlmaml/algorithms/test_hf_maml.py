@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.hf_maml import HFMAML
 from rlmaml.algorithms.maml import MAML
-from rlmaml.method import InnerConfig
 from rlmaml.objective import fisher_product, meta_gradient, over_tasks, reference
 from rlmaml.types import MetaBatch
-from tests.problems import (
+from tests.helpers.problems import (
     cosine_gradient,
     cosine_hessian,
     cosine_loss,

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from rlmaml.adjoints import unrolled
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.imaml import IMAML
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
-from tests.problems import cosine_loss, cosines, quadratic_loss, quadratics
+from tests.helpers.problems import cosine_loss, cosines, quadratic_loss, quadratics
 
 STRENGTH = 2.0
 META = {"params": {"x": torch.linspace(-1, 1, 5, dtype=torch.float64)}}

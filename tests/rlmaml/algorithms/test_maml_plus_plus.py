@@ -9,18 +9,18 @@ import torch
 
 from rlmaml import ConvClassifier, ConvConfig, load, losses, models, tree
 from rlmaml.adjoints import first_order
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.maml_plus_plus import MAMLPlusPlus, step_weights
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Examples, MetaBatch
 from runners.presets import PRESETS
-from runners.train import train
-from tests.problems import one, quadratic_loss, quadratics
-from tests.rlmaml.algorithms.step_sizes import (
+from runners.training.train import train
+from tests.helpers.problems import one, quadratic_loss, quadratics
+from tests.helpers.step_sizes import (
     ALPHA,
     assert_all_moved,
     assert_is_maml,

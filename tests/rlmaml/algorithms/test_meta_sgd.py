@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from rlmaml import tree
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_sgd import MetaSGD
-from rlmaml.method import InnerConfig
 from rlmaml.objective import meta_gradient
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
-from tests.problems import one
-from tests.rlmaml.algorithms.step_sizes import (
+from tests.helpers.problems import one
+from tests.helpers.step_sizes import (
     assert_all_moved,
     assert_is_maml,
     assert_resumes,

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from rlmaml import checkpoint, models, tree
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_transfer import MetaTransfer
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig
 from rlmaml.objective import over_tasks
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
 from runners.errors import UsageError
-from runners.restore import taken_over
-from runners.runfolder import RunFolder
-from tests.problems import one
-from tests.rlmaml.algorithms import parts
-from tests.runners.test_cli import learned, run
+from runners.run_dir import RunFolder
+from runners.training.checkpoints import taken_over
+from tests.helpers import parts
+from tests.helpers.problems import one
+from tests.helpers.runs import learned, run
 
 TRUNK = ("mean.0.weight", "mean.0.bias", "mean.2.weight", "mean.2.bias")
 DECAY = Optimiser("AdamW", kwargs={"weight_decay": 0.1})

@@ -4,17 +4,18 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import bayesian_maml
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
-from rlmaml.collect import collect
-from rlmaml.method import InnerConfig
 from rlmaml.objective import along_path
-from rlmaml.optimisers import Optimiser
-from rlmaml.random import Phase, generator
-from rlmaml.sampling import AdvantageConfig, RolloutSampler
-from rlmaml.tasks import vectorise
-from tests.problems import TargetEnv, one
-from tests.rlmaml.algorithms.particles import SHAPE, acting, learning, median_bandwidth, rbf
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorise
+from tests.helpers.particles import SHAPE, acting, learning, median_bandwidth, rbf
+from tests.helpers.problems import TargetEnv, one
 
 # Particles in a policy.
 

@@ -6,24 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from envs.classification import FewShotTasks, LinearClassificationTasks
+from envs.few_shot.half_planes import LinearClassificationTasks
+from envs.few_shot.images import FewShotTasks
 from rlmaml import losses, models, tree
+from rlmaml.algorithms.base import InnerConfig, Setup
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.pretraining import Pretraining
-from rlmaml.examples import ClassLabels
 from rlmaml.inner import adapt
-from rlmaml.method import InnerConfig, Setup
-from rlmaml.models import ConvConfig
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.models.conv import ConvConfig
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.examples import ClassLabels
 from rlmaml.types import Examples, MetaBatch
 from runners.build import build
 from runners.errors import UsageError
 from runners.presets import PRESETS
-from runners.train import meta_batch
-from tests.problems import one
-from tests.rlmaml.algorithms import parts
-from tests.runners.test_cli import run
+from runners.training.train import meta_batch
+from tests.helpers import parts
+from tests.helpers.problems import one
+from tests.helpers.runs import run
 
 CLASSES = Pretraining.Settings(classes=True)
 

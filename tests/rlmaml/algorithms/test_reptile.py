@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from envs.regression import SinusoidTasks
+from envs.few_shot.sinusoid import SinusoidTasks
 from rlmaml import losses, models, tree
 from rlmaml.adjoints import first_order
+from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.reptile import Reptile
-from rlmaml.collect import collect
-from rlmaml.examples import ExampleSampler
 from rlmaml.inner import gradient_descent
-from rlmaml.method import InnerConfig
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
-from rlmaml.optimisers import Optimiser
-from rlmaml.trpo import TrustRegion
+from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.collect import collect
+from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.types import MetaBatch
-from tests.problems import cosine_gradient, cosine_loss, cosines, quadratic_loss, quadratics
+from tests.helpers.problems import cosine_gradient, cosine_loss, cosines, quadratic_loss, quadratics
 
 ALPHA = 0.3
 META = {"params": {"x": torch.linspace(-1, 1, 5, dtype=torch.float64)}}

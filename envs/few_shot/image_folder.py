@@ -1,0 +1,216 @@
+"""Few-shot classification of your own images, read from a folder when they are first drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..core.tasks import Split
+from .classes import split_classes
+from .folders import files, subfolders
+from .images import FewShotTasks, Images
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+_LAYOUTS = (
+    "Understood are root/class/*.png, root/{train,val,test}/class/*.png and Omniglot's "
+    "root/images_background/alphabet/character/*.png with root/images_evaluation beside it; "
+    f"images end in {', '.join(sorted(_SUFFIXES))}"
+)
+# Of more than 8 bits a channel; Pillow's conversion to grey clips them.
+_DEEP = ("I", "F")
+
+
+class ImageFolderError(ValueError):
+    """A folder or a file that few-shot tasks cannot be made of; the message names it."""
+
+
+def image_folder(
+    root: str | Path,
+    way: int = 5,
+    size: int = 28,
+    colour: bool = False,
+    split_seed: int = 0,
+    fractions: Sequence[float] = (0.64, 0.16, 0.2),
+    rotations: bool = True,
+) -> FewShotTasks:
+    """Few-shot tasks from a folder of images.
+
+    Layouts are `root/class/*.png`, whose classes are divided by `fractions`;
+    `root/{train,val,test}/class/*.png`, whose splits are as given, empty where missing; and
+    Omniglot's, `root/images_background/alphabet/character/*.png`, with `root/images_evaluation`
+    as the test split if it is there. Hidden files, and those that are no images, are left out.
+
+    Args:
+        root: the folder.
+        way: classes of a task.
+        size: images are resized to `size` x `size` pixels, whatever their proportions.
+        colour: red, green and blue, instead of grey.
+        split_seed: of the division into splits.
+        fractions: of train, validation and test. Where the test split is given by Omniglot's
+            layout, the first two, in proportion, divide the others.
+        rotations: as in `FewShotTasks`.
+
+    Raises:
+        ImageFolderError: no folder, an unknown layout, a class without images, or a split with
+            fewer classes than `way`.
+    """
+    root = Path(root)
+    if size < 1:
+        raise ValueError(f"size is {size}; an image has at least one pixel a side")
+    if len(fractions) != 3 or min(fractions) < 0 or not sum(fractions[:2]) > 0:
+        raise ValueError(f"fractions are those of train, validation and test, got {fractions!r}")
+    if not root.is_dir():
+        raise ImageFolderError(
+            f"{root} is {'not a folder' if root.exists() else 'missing'}; root is the folder that "
+            f"the images are in. {_LAYOUTS}"
+        )
+    classes, splits = _classes(root, split_seed, fractions)
+    places: dict[Path, Path] = {}
+    for folder in classes:
+        twin = places.setdefault(folder.resolve(), folder)
+        if twin is not folder:
+            raise ImageFolderError(
+                f"{folder} and {twin} are the same folder: a class may be held out only once. "
+                "Remove one of the two"
+            )
+    images = _Files(root, classes, size, colour)
+    for split in get_args(Split):
+        members = splits.get(split, ())
+        if len(members) < way and (members or split == "train"):
+            raise ImageFolderError(
+                f"{root} has {len(members)} class(es) to {split}, of {len(classes)} in all: fewer "
+                f"than way={way}. Add classes, choose a smaller way, or leave the split empty; "
+                f"where no folders say which class is in which split, fractions={fractions} do"
+            )
+    return FewShotTasks(images, splits, way, rotations)
+
+
+def _classes(
+    root: Path, split_seed: int, fractions: Sequence[float]
+) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
+    """The folder of each class, and the classes of each split."""
+    inside = subfolders(root)
+    names = {folder.name for folder in inside}
+    if "images_background" in names:
+        background = _characters(root / "images_background")
+        if "images_evaluation" not in names:
+            return background, split_classes(len(background), fractions, split_seed)
+        evaluation = _characters(root / "images_evaluation")
+        train, validation = fractions[:2]
+        share = validation / (train + validation)
+        splits = split_classes(len(background), (1.0 - share, share, 0.0), split_seed)
+        test = range(len(background), len(background) + len(evaluation))
+        return background + evaluation, splits | {"test": tuple(test)}
+    if "train" in names and names <= set(_SPLITS) and subfolders(root / "train"):
+        return _given(root, inside)
+    # A folder of folders of folders is some other layout; one empty class is a mistake in this.
+    if not any(files(folder, _SUFFIXES) for folder in inside):
+        raise ImageFolderError(f"{root} has no folders with images in them. {_LAYOUTS}")
+    return inside, split_classes(len(inside), fractions, split_seed)
+
+
+def _given(root: Path, inside: list[Path]) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
+    classes: list[Path] = []
+    splits: dict[str, tuple[int, ...]] = {}
+    for folder in inside:
+        split = _SPLITS[folder.name]
+        if split in splits:
+            raise ImageFolderError(f"{root} has both 'val' and 'validation'; keep one of them")
+        members = subfolders(folder)
+        splits[split] = tuple(range(len(classes), len(classes) + len(members)))
+        classes += members
+    return classes, splits
+
+
+def _characters(folder: Path) -> list[Path]:
+    """Omniglot's classes: the characters of every alphabet."""
+    characters = [
+        character for alphabet in subfolders(folder) for character in subfolders(alphabet)
+    ]
+    if not characters:
+        raise ImageFolderError(f"{folder} has no alphabet/character folders. {_LAYOUTS}")
+    return characters
+
+
+class _Files(Images):
+    """Image files, each read once, when it is first asked for, and kept as uint8."""
+
+    error = ImageFolderError
+
+    def __init__(self, root: Path, classes: list[Path], size: int, colour: bool) -> None:
+        images = [files(folder, _SUFFIXES) for folder in classes]
+        for folder, found in zip(classes, images, strict=True):
+            if not found:
+                raise ImageFolderError(
+                    f"the class folder {folder} has no images; add some, or remove it. {_LAYOUTS}"
+                )
+        self.names = [folder.relative_to(root).as_posix() for folder in classes]
+        self._folders = classes
+        self.counts = np.array([len(found) for found in images])
+        self.shape = (3 if colour else 1, size, size)
+        self._mode = "RGB" if colour else "L"
+        self._paths = [path for found in images for path in found]
+        self._forget()
+
+    def _forget(self) -> None:
+        # Pages of memory that nothing was written to are not taken from the system.
+        self._kept = np.empty((len(self._paths), *self.shape), dtype=np.uint8)
+        self._have = np.zeros(len(self._paths), dtype=np.bool_)
+
+    def describe(self, k: int) -> str:
+        return f"class {self.names[k]} ({self._folders[k]})"
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        have = self._have[indices]
+        if not have.all():
+            self._load(np.unique(indices[~have]))
+        return self._kept[indices]
+
+    def _load(self, missing: NDArray[np.int64]) -> None:
+        with tqdm(
+            total=len(self._paths),
+            initial=int(self._have.sum()),
+            desc="images read",
+            unit="",
+            delay=1,
+            leave=False,
+            position=1,
+        ) as bar:
+            for index in missing.tolist():
+                self._kept[index] = self._pixels(self._paths[index])
+                self._have[index] = True
+                bar.update()
+
+    def _pixels(self, path: Path) -> NDArray[np.uint8]:
+        """The file as `[C, size, size]`."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(path) as opened:
+                if opened.mode.startswith(_DEEP):
+                    raise ValueError(f"mode {opened.mode} has more than 8 bits a channel")
+                image = ImageOps.exif_transpose(opened)
+                if image.has_transparency_data:
+                    paper = Image.new("RGBA", image.size, "white")
+                    image = Image.alpha_composite(paper, image.convert("RGBA"))
+                image = image.convert(self._mode)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ImageFolderError(
+                f"{path} cannot be read as an image ({error}); replace it, or remove it"
+            ) from error
+        pixels = np.asarray(image.resize(self.shape[1:], Image.Resampling.BILINEAR))
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    # A copy reads the files itself: what was read may be gigabytes.
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in vars(self).items() if key not in ("_kept", "_have")}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._forget()

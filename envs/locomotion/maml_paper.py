@@ -1,0 +1,145 @@
+"""The robots of the MAML paper, as its authors' code simulated and observed them.
+
+What that code (rllab's) does otherwise than gymnasium's v5: an action is one simulator step;
+positions, velocities and contact forces are those of the state that the step led to; the velocity
+is the centre of mass's, at that moment; both robots see their centre of mass, where they are on
+the plane included. docs/environments.md has the whole list, and what differs still.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from . import mujoco_utils
+from .robots.ant import Ant
+from .robots.base import Floats, Physics, Robot, flat
+from .robots.half_cheetah import HalfCheetah
+
+_S = mujoco.mjtSensor
+_SENSORS = {
+    "com": _S.mjSENS_SUBTREECOM,
+    "com_velocity": _S.mjSENS_SUBTREELINVEL,
+    "x_axis": _S.mjSENS_FRAMEXAXIS,
+    "y_axis": _S.mjSENS_FRAMEYAXIS,
+    "z_axis": _S.mjSENS_FRAMEZAXIS,
+    # Nobody reads it: a sensor of its kind makes the engine compute the contact forces, in its own
+    # threads, which a batch does not do otherwise.
+    "acceleration": _S.mjSENS_FRAMELINACC,
+}
+"""Sensors of the torso, three numbers each."""
+_COM, _COM_VELOCITY = slice(0, 3), slice(3, 6)
+_ROTATION = [6, 9, 12, 7, 10, 13, 8, 11, 14]
+"""The rotation matrix by rows; each axis is a column of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRobot(Robot):
+    """What the paper's robots have in common."""
+
+    frame_skip: int = 1
+
+    position_noise: ClassVar[float] = 0.01
+    velocity_noise: ClassVar[float] = 0.1
+    """Standard deviations of the Gaussian noise on the first state."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("include_cfrc_ext_in_observation", "reset_noise_scale"):
+            if getattr(self, name) != getattr(Robot, name):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; the paper's robots have a first state and "
+                    "an observation of their own: leave it out"
+                )
+
+    def model(self) -> mujoco.MjModel:
+        mujoco_utils.log_warnings()
+        spec = mujoco.MjSpec.from_file(str(mujoco_utils.ASSETS / self.asset))
+        self._adjust(spec)
+        for name, kind in _SENSORS.items():
+            whole = name.startswith("com")
+            kind_of_object = mujoco.mjtObj.mjOBJ_BODY if whole else mujoco.mjtObj.mjOBJ_XBODY
+            spec.add_sensor(name=name, type=kind, objtype=kind_of_object, objname="torso")
+        with warnings.catch_warnings():  # of gymnasium's file, which is not ours to mend
+            warnings.filterwarnings("ignore", ".*is deprecated", UserWarning)
+            return spec.compile()
+
+    def _adjust(self, spec: mujoco.MjSpec) -> None:
+        """Make gymnasium's model the authors'."""
+
+    def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
+        return physics.sensors[:, _COM_VELOCITY][:, 0].copy()
+
+    def ctrl_cost(self, actions: Floats) -> Floats:
+        """Of actions clipped to ±1."""
+        return super().ctrl_cost(np.clip(actions, -1.0, 1.0))
+
+    def first_state(
+        self, rng: np.random.Generator, init_qpos: Floats, init_qvel: Floats
+    ) -> tuple[Floats, Floats]:
+        qpos = init_qpos + self.position_noise * rng.standard_normal(init_qpos.size)
+        qvel = init_qvel + self.velocity_noise * rng.standard_normal(init_qvel.size)
+        return qpos, qvel
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperHalfCheetah(HalfCheetah, PaperRobot):
+    """20 observed numbers: positions but for x, velocities, centre of mass. dt .01 s.
+
+    gymnasium's model has every number that rllab's has.
+    """
+
+    frame_skip: int = 1
+
+    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_VEL
+
+    def observation(self, physics: Physics) -> Floats:
+        parts = (physics.qpos[:, 1:], physics.qvel, physics.sensors[:, _COM])
+        return np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperAnt(Ant, PaperRobot):
+    """125 observed numbers: positions, velocities, contact forces clipped to ±1 (14 bodies, 6
+    each, the world's included), rotation of the torso, centre of mass. dt .02 s.
+
+    gymnasium's model but for its time step, and for how hard contacts are.
+    """
+
+    frame_skip: int = 1
+    contact_cost_weight: float = 0.5e-3
+
+    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_ACC
+    time_step: ClassVar[float] = 0.02
+    solref: ClassVar[tuple[float, float]] = (0.02, 1.0)
+    solimp: ClassVar[tuple[float, float, float]] = (0.8, 0.8, 0.01)
+
+    @property
+    def needs_contact_forces(self) -> bool:
+        return True
+
+    def _adjust(self, spec: mujoco.MjSpec) -> None:
+        spec.option.timestep = self.time_step
+        for geom in spec.geoms:
+            geom.solref = self.solref
+            geom.solimp[: len(self.solimp)] = self.solimp
+
+    def start(self, model: mujoco.MjModel) -> tuple[Floats, Floats]:
+        """Legs half bent, .55 m up: what the model's file says, and gymnasium ignores."""
+        qpos: NDArray[np.float64] = model.numeric("init_qpos").data.copy()
+        return qpos, np.zeros(model.nv)
+
+    def observation(self, physics: Physics) -> Floats:
+        parts = (
+            physics.qpos,
+            physics.qvel,
+            flat(np.clip(physics.cfrc_ext, -1.0, 1.0)),
+            physics.sensors[:, _ROTATION],
+            physics.sensors[:, _COM],
+        )
+        return np.concatenate(parts, axis=1)

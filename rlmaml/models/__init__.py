@@ -1,0 +1,38 @@
+"""Models: ordinary `nn.Module`s that return one of our distributions.
+
+A policy, a regression and a classification are the same thing: a Gaussian or a Categorical given
+the input. Bring your own: any module whose `forward(inputs [..., *x])` returns a `Gaussian` or a
+`Categorical` with the same leading shape can be meta-trained. It must be a pure function of its
+parameters and input (no running statistics, no dropout), because the library calls it through
+`functional_call` with parameters of its choosing.
+"""
+
+from rlmaml.models.conv import ConvClassifier, ConvConfig
+from rlmaml.models.factory import policy_for, predictor_for
+from rlmaml.models.functional import Functional, functional, parameters
+from rlmaml.models.mlp import ACTIVATIONS, CategoricalMLP, GaussianMLP, PolicyConfig, RegressionMLP, mlp
+from rlmaml.models.naming import head, layers, norm_parameters, unit_axis
+from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
+
+__all__ = [
+    "ACTIVATIONS",
+    "BagOfEmbeddings",
+    "CategoricalMLP",
+    "ConvClassifier",
+    "ConvConfig",
+    "Functional",
+    "GaussianMLP",
+    "PolicyConfig",
+    "RegressionMLP",
+    "TextConfig",
+    "TextTransformer",
+    "functional",
+    "head",
+    "layers",
+    "mlp",
+    "norm_parameters",
+    "parameters",
+    "policy_for",
+    "predictor_for",
+    "unit_axis",
+]

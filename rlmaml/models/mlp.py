@@ -1,0 +1,96 @@
+"""Multilayer perceptrons: Gaussian and categorical policies, and regressions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rlmaml.distributions import Categorical, Gaussian
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The shape of a multilayer perceptron."""
+
+    hidden: tuple[int, ...] = (100, 100)
+    """Width of each hidden layer."""
+    activation: Literal["tanh", "relu", "elu"] = "relu"
+    """Nonlinearity of the hidden layers."""
+    output_gain: float = 1.0
+    """Factor on the last layer's initial weights; small means that all actions begin near zero."""
+    init_log_std: float = 0.0
+    """Logarithm of the action standard deviation at the start (Gaussian policies)."""
+    min_log_std: float = -13.8
+    """The log standard deviation never falls below this (Gaussian policies)."""
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
+
+
+def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:
+    """Linear layers with the activation between them; Xavier-uniform weights, zero biases."""
+    sizes = [inputs, *config.hidden, outputs]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        linear = nn.Linear(fan_in, fan_out)
+        nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[config.activation]()]
+    with torch.no_grad():
+        layers[-2].weight *= config.output_gain  # pyright: ignore[reportOperatorIssue]
+    return nn.Sequential(*layers[:-1])
+
+
+class GaussianMLP(nn.Module):
+    """A Gaussian whose mean is an MLP of the observation and whose log std is a parameter."""
+
+    def __init__(
+        self, observation_size: int, action_size: int, config: PolicyConfig | None = None
+    ) -> None:
+        super().__init__()
+        config = config or PolicyConfig()
+        self.min_log_std = config.min_log_std
+        self.mean = mlp(observation_size, action_size, config)
+        self.log_std = nn.Parameter(torch.full((action_size,), float(config.init_log_std)))
+
+    def forward(self, observations: Tensor) -> Gaussian:
+        """observations [..., O] -> Gaussian over [..., A]."""
+        mean = self.mean(observations)
+        return Gaussian(mean, self.log_std.clamp(min=self.min_log_std).expand_as(mean))
+
+
+class CategoricalMLP(nn.Module):
+    """A categorical distribution over n actions whose logits are an MLP of the observation."""
+
+    def __init__(
+        self, observation_size: int, num_actions: int, config: PolicyConfig | None = None
+    ) -> None:
+        super().__init__()
+        config = config or PolicyConfig()
+        self.logits = mlp(observation_size, num_actions, config)
+
+    def forward(self, observations: Tensor) -> Categorical:
+        """observations [..., O] -> Categorical over [...]."""
+        return Categorical(self.logits(observations))
+
+
+class RegressionMLP(nn.Module):
+    """A regression: a Gaussian of standard deviation 1 whose mean is an MLP of the input."""
+
+    def __init__(
+        self, input_size: int, output_size: int, config: PolicyConfig | None = None
+    ) -> None:
+        super().__init__()
+        self.mean = mlp(input_size, output_size, config or PolicyConfig())
+
+    def forward(self, inputs: Tensor) -> Gaussian:
+        """inputs [..., X] -> Gaussian over [..., Y]."""
+        mean = self.mean(inputs)
+        return Gaussian(mean, torch.zeros_like(mean))

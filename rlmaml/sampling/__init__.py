@@ -1,0 +1,1 @@
+"""What turns tasks into data: rollouts of policies, or labelled examples."""

@@ -1,0 +1,70 @@
+"""Adapt while sampling: the same for training and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlmaml import tree
+from rlmaml.objective import over_tasks
+from rlmaml.profiling import stage
+from rlmaml.rng import Key
+from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
+
+Sampler = Callable[[Params, np.ndarray, Key, Role, int], Data]
+"""(stacked parameters, tasks [N, ...], key, role, inner steps taken) -> data, leaves [N, ...].
+
+A sampler whose data do not depend on the parameters says so: `on_policy = False`."""
+
+
+@torch.no_grad()
+def collect(
+    sampler: Sampler,
+    inner: InnerLoop,
+    meta: Meta,
+    tasks: np.ndarray,
+    *,
+    steps: int,
+    key: Key,
+    chunk_size: int | None = None,
+    own_hessian: bool = False,
+    query: bool = True,
+) -> MetaBatch:
+    """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
+
+    Where the sampler is not on-policy the data are the same without adapting, so that is left out.
+    Data comes to the device of `meta` once per inner step; parameters go back once.
+
+    Args:
+        sampler: makes the data.
+        inner: the inner loop.
+        meta: the meta-parameters, unstacked.
+        tasks: [N, *task_space.shape].
+        steps: K.
+        key: (seed, iteration, phase), what all the sampler's randomness derives from.
+        chunk_size: tasks per stacked inner step.
+        own_hessian: with φ_k also sample as many data for the derivative of inner step k.
+        query: whether to sample with φ_K at all.
+    """
+    on_policy = getattr(sampler, "on_policy", True)
+    device = tree.leaves(meta)[0].device
+    params = tree.repeat(inner.start(meta), len(tasks))
+    support, hessian = [], []
+    for k in range(steps):
+        data = tree.to(sampler(params, tasks, key, "support", k), device)
+        support.append(data)
+        if own_hessian:
+            hessian.append(tree.to(sampler(params, tasks, key, "hessian", k), device))
+        if not on_policy:
+            continue
+
+        def step(params: Params, data: Any, k: int = k) -> Params:
+            return inner.step(meta, params, data, k)
+
+        with stage("adaptation"):
+            params = over_tasks(step, chunk_size)(params, data)
+    final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
+    return MetaBatch(tuple(support), final, tuple(hessian))

@@ -1,0 +1,59 @@
+"""Running statistics of observations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Normaliser:
+    """Running mean and variance of observations (Chan, Golub and LeVeque 1983).
+
+    Frozen while a meta-iteration is collected and while evaluating: `observe` notes a batch,
+    `commit` folds in what was noted.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.mean = torch.zeros(shape, dtype=torch.float64)
+        self.variance = torch.ones(shape, dtype=torch.float64)
+        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, observations: Tensor) -> Tensor:
+        """[..., *obs] -> standardised and clipped to ±10."""
+        mean, variance = self.mean.to(observations.device), self.variance.to(observations.device)
+        standardised = (observations.double() - mean) * (variance + 1e-8).rsqrt()
+        return standardised.clamp(-10, 10).float()
+
+    def undo(self, standardised: Tensor) -> Tensor:
+        """[..., *obs], as the environment gave them, but for what was clipped."""
+        return standardised * (self.variance + 1e-8).sqrt() + self.mean
+
+    def observe(self, observations: Tensor, mask: Tensor) -> None:
+        """observations [..., *obs], mask [...]."""
+        valid = observations[mask > 0].cpu().double()
+        if len(valid):
+            count = torch.tensor(float(len(valid)), dtype=torch.float64)
+            self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+
+    def commit(self) -> None:
+        for count, mean, variance in self._noted:
+            total = self.count + count
+            shift = mean - self.mean
+            self.variance = (
+                self.variance * self.count
+                + variance * count
+                + shift**2 * self.count * count / total
+            ) / total
+            self.mean = self.mean + shift * count / total
+            self.count = total
+        self._noted.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"count": self.count, "mean": self.mean, "variance": self.variance}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.count, self.mean, self.variance = (
+            state[name].clone() for name in ("count", "mean", "variance")
+        )
+        self._noted.clear()

@@ -1,0 +1,86 @@
+"""How N policies act on B observations each, step after step of a rollout.
+
+A step's networks are too small for `vmap` and module calls not to matter: of the perceptrons of
+`rlmaml.models` only the matrix products are left here, into memory that is allocated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from rlmaml.distributions import Categorical, Distribution, Gaussian
+from rlmaml.models.functional import Functional
+from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
+from rlmaml.objective import over_tasks
+from rlmaml.types import Params, Policy
+
+IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.Tanh: torch.tanh_,
+    nn.ReLU: torch.relu_,
+    nn.ELU: lambda x: nn.functional.elu(x, inplace=True),
+}
+
+
+def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
+    """What policies make of observations [N, B, *obs], for as long as their parameters stay.
+
+    Args:
+        policy: (params, observations) -> distribution.
+        params: leaves [N, ...], policy i's for the observations i. Nothing is differentiated.
+    """
+    module = policy.module if isinstance(policy, Functional) else None
+    # These classes and no subclass of theirs, which may have a forward of its own.
+    if type(module) is GaussianMLP and _is_perceptron(module, module.mean):
+        mean = _Perceptrons(module.mean, "mean", params)
+        log_std = params["log_std"].clamp(min=module.min_log_std).unsqueeze(1)
+
+        def gaussian(observations: Tensor) -> Gaussian:
+            output = mean(observations)
+            return Gaussian(output, log_std.expand_as(output))
+
+        return gaussian
+    if type(module) is CategoricalMLP and _is_perceptron(module, module.logits):
+        logits = _Perceptrons(module.logits, "logits", params)
+        return lambda observations: Categorical(logits(observations))
+    stacked = over_tasks(policy)
+    return lambda observations: stacked(params, observations)
+
+
+def _is_perceptron(module: nn.Module, network: nn.Sequential) -> bool:
+    """Whether the network is as `models.mlp` makes it, and nothing was hooked into it since."""
+    kinds = [type(layer) for layer in network]
+    layers = [layer for layer in network if type(layer) is nn.Linear]
+    return (
+        kinds[::2] == [nn.Linear] * len(layers)
+        and len(kinds) == 2 * len(layers) - 1
+        and all(kind in IN_PLACE for kind in kinds[1::2])
+        and all(layer.bias is not None for layer in layers)
+        and all(getattr(layer, "alpha", 1.0) == 1.0 for layer in network)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    )
+
+
+class _Perceptrons:
+    """N multilayer perceptrons: [N, B, inputs] -> [N, B, outputs]."""
+
+    def __init__(self, network: nn.Sequential, name: str, params: Params) -> None:
+        # Transposed once: the products of every step read rows.
+        *self._hidden, self._last = [
+            (params[f"{name}.{i}.weight"].mT.contiguous(), params[f"{name}.{i}.bias"].unsqueeze(1))
+            for i in range(0, len(network), 2)
+        ]
+        self._activations = [IN_PLACE[type(layer)] for layer in list(network)[1::2]]
+        self._memory: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self._memory:
+            widths = [weight.shape[-1] for weight, _ in self._hidden]
+            self._memory = [x.new_empty(*x.shape[:2], width) for width in widths]
+        layers = zip(self._hidden, self._activations, self._memory, strict=True)
+        for (weight, bias), activation, out in layers:
+            x = activation(torch.baddbmm(bias, x, weight, out=out))
+        weight, bias = self._last
+        return torch.baddbmm(bias, x, weight)

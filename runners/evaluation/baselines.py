@@ -1,0 +1,145 @@
+"""What a meta-trained run is compared with, each a run folder of its own.
+
+random      the same network, untrained, adapted by the same inner loop
+pretrained  one policy (or predictor) for all tasks, trained without adaptation on as many
+            episodes, then adapted by the same inner loop
+oracle      the same, but it is shown the task; it does not adapt
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from rlmaml import algorithms, checkpoint
+from runners.budget import data_per_task
+from runners.build import build
+from runners.config import USUAL, TrainConfig, changes
+from runners.errors import UsageError
+from runners.presets import PRESETS
+from runners.run_dir import RunFolder
+from runners.training import train
+
+Baseline = Literal["random", "pretrained", "oracle"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+
+
+class Plan(NamedTuple):
+    """A baseline that is there, or is to be trained."""
+
+    place: RunFolder
+    config: TrainConfig
+    exists: bool
+
+    @property
+    def finished(self) -> bool:
+        done = checkpoint.available(self.place.checkpoints)
+        return self.exists and bool(done) and done[-1] >= self.config.iterations
+
+
+def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Plan:
+    """A run's baseline, in its folder's `baselines/NAME`, found possible before time is spent.
+
+    Args:
+        folder: the run.
+        name: of the baseline.
+        device: to train on; the run's own if None. One begun elsewhere goes on where it began.
+
+    Raises:
+        UsageError: one was trained with other settings, or this family cannot have it.
+    """
+    config = baseline_config(folder.read_config(), name)
+    return prepared(RunFolder(folder.path / "baselines" / name), config, device=device)
+
+
+def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None) -> Plan:
+    """A run that is to be in a place, or is there already, found possible before time is spent.
+
+    Raises:
+        UsageError: the run there was trained with other settings, or these cannot be had.
+    """
+    exists = place.path.exists() and any(place.path.iterdir())
+    if exists:
+        found = place.read_config()
+        config = dataclasses.replace(
+            config, device=found.device, sampling_device=found.sampling_device
+        )
+        differing = changes(found, config)
+        if differing:
+            raise UsageError(
+                f"{place.path} was trained with other settings ({'; '.join(differing)}): move it "
+                "away to have it trained anew."
+            )
+    elif device is not None:
+        config = dataclasses.replace(config, device=device, sampling_device="cpu")
+    planned = Plan(place, config, exists)
+    if not planned.finished:
+        build(config, tasks=1).close()
+    return planned
+
+
+def trained(planned: Plan, *, init: Path | None = None, quiet: bool = False) -> RunFolder:
+    """The finished run: trained now, gone on with if it was interrupted, or as it is.
+
+    Args:
+        init: what a new one starts from, as of `train.train`.
+
+    Raises:
+        SystemExit: stopped by a signal, after saving.
+    """
+    if planned.finished:
+        return planned.place
+    if planned.exists:
+        return train.resume(planned.place, planned.config, quiet=quiet)
+    return train.train(planned.config, planned.place.path, init=init, quiet=quiet)
+
+
+def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
+    """The settings of a run's baseline: the run's own but for what makes the baseline.
+
+    `pretrained` and `oracle` have as many episodes (or examples) as the run, whose meta-iterations
+    need some for their inner steps: so many more iterations, or, where the learning rate has a
+    schedule, which is made for a number of them, so many more tasks an iteration. They adapt by
+    gradient steps, whatever the run's method, and where it is another than the usual one, these
+    and the outer steps are of the sizes that the preset has.
+    """
+    if name == "random":
+        return dataclasses.replace(config, iterations=0)
+    own = config
+    if config.algorithm != USUAL and config.preset in PRESETS:  # its steps are of other sizes
+        own = PRESETS[config.preset][1]
+    query = config.episodes if config.data == "episodes" else config.examples.queries
+    cost = Fraction(data_per_task(config), query)
+    more = {"iterations": math.ceil(config.iterations * cost)}
+    if own.outer == "optimiser" and own.optimiser.schedule is not None:
+        more = {"tasks": math.ceil(config.tasks * cost)}
+    plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
+    return dataclasses.replace(
+        config,
+        algorithm=USUAL,
+        method=plain.Settings(),
+        **more,
+        inner=dataclasses.replace(own.inner, steps=0, hessian="support"),
+        outer=own.outer,
+        optimiser=own.optimiser,
+        trust_region=own.trust_region,
+        env=dataclasses.replace(config.env, observe_task=name == "oracle"),
+    )
+
+
+def check_names(names: tuple[str, ...]) -> tuple[Baseline, ...]:
+    """Baselines by name, each once, in the order of `BASELINES`.
+
+    Raises:
+        UsageError: an unknown one.
+    """
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise UsageError(
+            f"--against takes {', '.join(BASELINES)}; got {', '.join(unknown)}. Another run folder "
+            "is compared by naming it: rlmaml evaluate A B."
+        )
+    return tuple(name for name in BASELINES if name in names)

@@ -1,0 +1,237 @@
+"""Pictures of a run: its learning curve, its adaptation curve, its tasks.
+
+With an empty title, a picture has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runners import formatting
+
+Target = Path | Callable[[Any], object]
+"""Where a picture goes: a file to write, or what takes the finished matplotlib Figure."""
+
+BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-blind
+
+
+METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
+"""Colours of methods in one picture."""
+
+
+def learning_curve(
+    metrics: list[dict[str, Any]],
+    path: Target,
+    title: str,
+    runs: Sequence[list[dict[str, Any]]] = (),
+    levels: Sequence[tuple[str, float, str]] = (),
+) -> None:
+    """The metric before and after adaptation, against env steps or iterations of meta-training.
+
+    Args:
+        metrics: lines of one run, or means over several.
+        runs: the single runs, as thin lines.
+        levels: horizontal lines: what each is, where, its colour.
+    """
+    figure, axes = blank()
+    metric = next(name for name in formatting.METRICS if f"{name}/pre" in metrics[0])
+    x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
+    if metric == "return":
+        x, x_label = [line["env_steps"] / 1e6 for line in metrics], "environment steps (millions)"
+    for name, label, colour in (
+        (f"{metric}/pre", "before adaptation", BEFORE),
+        (f"{metric}/post", "after adaptation", AFTER),
+    ):
+        y = np.array([line[name] for line in metrics], float)
+        window = max(1, len(y) // 50) if metric != "return" else 1
+        if window > 1:  # single meta-batches of examples scatter widely
+            axes.plot(x, y, color=colour, alpha=0.15, linewidth=0.8)
+            padded = np.pad(y, (window - 1, 0), mode="edge")
+            y = np.convolve(padded, np.ones(window) / window, "valid")
+            label += f" (mean of {window} lines)"
+        for run in runs:
+            thin = [line[name] for line in run[: len(x)]]
+            axes.plot(x, np.array(thin, float), color=colour, linewidth=0.6, alpha=0.5)
+        axes.plot(x, y, label=label, color=colour)
+    for label, level, colour in levels:
+        axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label=label)
+    validated = [line for line in metrics if f"validation/{metric}/post" in line]
+    if validated:
+        axes.plot(
+            [x[metrics.index(line)] for line in validated],
+            [line[f"validation/{metric}/post"] for line in validated],
+            "o--",
+            markersize=3,
+            color="0.3",
+            label="after adaptation, validation tasks",
+        )
+    axes.set(xlabel=x_label, ylabel=formatting.METRICS[metric], title=title)
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def compared_curves(
+    runs: dict[str, list[list[dict[str, Any]]]], path: Target, title: str, window: int = 5
+) -> None:
+    """Return after adaptation in training, of several ways to train: mean and range over seeds.
+
+    Args:
+        runs: the metrics of every seed's run, by what they are runs of; of equal length.
+        window: iterations to take a running mean of.
+    """
+    figure, axes = blank()
+    kernel = np.ones(window) / window
+    for (name, seeds), style in zip(runs.items(), cycle(("-", "--", "-.", ":")), strict=False):
+        y = np.array([[line["return/post"] for line in run] for run in seeds])
+        y = np.array([np.convolve(row, kernel, "valid") for row in y])
+        x = window + np.arange(y.shape[1])
+        (line,) = axes.plot(x, y.mean(0), style, label=name)
+        axes.fill_between(x, y.min(0), y.max(0), color=line.get_color(), alpha=0.12, linewidth=0)
+    label = f"return after adaptation (mean of {window} iterations)"
+    axes.set(xlabel="meta-iterations", ylabel=label, title=title)
+    axes.legend(frameon=False, fontsize="small")
+    save(figure, path)
+
+
+def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
+    """The metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
+    figure, axes = blank()
+    x, mean, half = (np.asarray(result[name]) for name in ("steps", "mean", "ci95"))
+    axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
+    axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
+    styles = ("--", ":", "-.")
+    for (name, group), style in zip(result["groups"].items(), cycle(styles), strict=False):
+        axes.plot(x, group["mean"], style, color="0.4", label=formatting.kind(name))
+    axes.set(
+        xlabel="inner gradient steps",
+        ylabel=formatting.METRICS[result["metric"]],
+        title=title and f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
+        xticks=x,
+    )
+    if result["groups"]:
+        axes.legend(frameon=False)
+    save(figure, path)
+
+
+def comparison(result: dict[str, Any], path: Target, title: str) -> None:
+    """The metric after 0..K inner steps of several methods: means over runs and tasks.
+
+    Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
+    adapt, is a level.
+    """
+    figure, axes = blank()
+    x = np.asarray(result["steps"])
+    styles = cycle(("-", "--", "-.", ":"))
+    for (name, method), colour in zip(result["methods"].items(), cycle(METHODS), strict=False):
+        level = len(method["mean"]) < len(x)
+        mean, low, high, *runs = (
+            np.broadcast_to(row, len(x)) if level else np.asarray(row)
+            for row in (method["mean"], *method["mean_ci95"], *method["run_means"])
+        )
+        style = ":" if level else next(styles)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, mean, style, marker="" if level else "o", color=colour, label=name)
+        for run in runs if len(runs) > 1 else []:
+            axes.plot(x, run, color=colour, linewidth=0.6, alpha=0.6)
+    runs = max(len(method["runs"]) for method in result["methods"].values())
+    held_out = f"{len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1)
+    axes.set(
+        xlabel="inner gradient steps",
+        ylabel=formatting.METRICS[result["metric"]],
+        title=title and f"{title}: {held_out}",
+        xticks=x,
+    )
+    axes.legend(frameon=False, fontsize="small")
+    save(figure, path)
+
+
+def per_task(result: dict[str, Any], path: Target, title: str) -> None:
+    """Return of every task against its goal, before and after adaptation.
+
+    Tasks of two numbers are placed by the goal's distance from the origin, larger ones in the order
+    of their returns before adaptation.
+    """
+    figure, axes = blank()
+    goals = np.array([np.atleast_1d(task["task"]) for task in result["per_task"]], float)
+    returns = np.array([task["return"] for task in result["per_task"]])
+    if goals.shape[1:] == (1,):
+        x, what = goals[:, 0], "task"
+    elif goals.shape[1:] == (2,):
+        x, what = np.linalg.norm(goals, axis=1), "distance of the goal from the origin"
+    else:
+        x, what = returns[:, 0].argsort().argsort(), "tasks, by their return before adaptation"
+    for i, (k, colour, label) in enumerate(_shown(returns.shape[1] - 1)):
+        aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
+        style = {"color": colour, "label": label, "marker": "o^s"[i]}
+        axes.scatter(x + aside, returns[:, k], s=18, alpha=0.8, **style)
+    if result["groups"]:
+        axes.set_xticks(np.unique(x), [formatting.kind(name) for name in result["groups"]])
+        what = ""
+    axes.set(xlabel=what, ylabel="return per episode", title=title)
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> None:
+    """Curves of a regression before and after adaptation, with the support examples.
+
+    Args:
+        columns: pictures beside each other, the most.
+    """
+    from matplotlib.figure import Figure
+
+    tasks = result["fits"]
+    top = 1.2 * max(np.abs(task["query"][1]).max() for task in tasks)
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=120, layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for task, axes in zip(tasks, places, strict=False):
+        axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
+        for k, colour, label in _shown(len(task["curves"]) - 1):
+            style = "--" if k == 0 else "-" if k == 1 else ":"
+            axes.plot(task["grid"], task["curves"][k], style, color=colour, label=label)
+        axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
+        axes.set(xlabel="x", ylim=(-top, top))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("y")
+    labels = figure.axes[0].get_legend_handles_labels()
+    wide = len(labels[1]) if columns > 2 else columns
+    figure.legend(*labels, loc="outside lower center", ncols=wide, frameon=False, fontsize="small")
+    for axes in places:  # of the last row
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(f"{title}: tasks never seen")
+    save(figure, path)
+
+
+def _shown(last: int) -> list[tuple[int, str, str]]:
+    """Which of the inner steps 0 .. last to draw, each with its colour and label."""
+    steps = dict.fromkeys((0, min(1, last), last))
+    labels = ["before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}" for k in steps]
+    return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))
+
+
+def blank() -> tuple[Any, Any]:
+    """A figure with one empty plot."""
+    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+
+    figure = Figure(figsize=(6.4, 3.8), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def save(figure: Any, path: Target) -> None:
+    """Write a figure, or hand it over."""
+    if not isinstance(path, Path):
+        path(figure)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -1,0 +1,110 @@
+"""What a meta-iteration costs in time and memory, measured in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runners.build import build
+from runners.config import TrainConfig
+from runners.training.train import meta_batch
+
+WARM_UP, LEAST, SECONDS = 3, 5, 3.0
+"""Iterations before measuring; how many are measured at least, and for how long."""
+
+
+def in_own_process(config: TrainConfig) -> dict[str, Any]:
+    """`measure` in a fresh process, so that what ran before leaves no trace in its memory.
+
+    Raises:
+        RuntimeError: the process failed; with the last that it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "runners.evaluation.profile"],
+        input=json.dumps(config.to_dict()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"Measuring {config.algorithm} failed: {''.join(said)}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(config: TrainConfig) -> dict[str, Any]:
+    """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations.
+
+    Returns:
+        `iterations_per_second` and `updates_per_second` (of medians), and `peak_memory_mb`: what
+        the process, or on a GPU its allocator, held at most beyond what it held before.
+    """
+    experiment = build(config)
+    state = experiment.algorithm.init(experiment.params)
+    # What some methods do at the beginning alone is not what most of a run costs.
+    state = state._replace(iteration=config.iterations // 2)
+    whole, updates = [], []
+    before = start_watching(experiment.device)
+    while len(whole) < WARM_UP + LEAST or sum(whole[WARM_UP:]) < SECONDS:
+        began = time.perf_counter()
+        batch = meta_batch(experiment, config, state.meta, len(whole))
+        sampled = time.perf_counter()
+        state, _ = experiment.algorithm.update(state, batch)
+        wait_for(experiment.device)
+        whole.append(time.perf_counter() - began)
+        updates.append(time.perf_counter() - sampled)
+    most = peak(experiment.device)
+    experiment.close()
+    return {
+        "iterations_per_second": 1 / statistics.median(whole[WARM_UP:]),
+        "updates_per_second": 1 / statistics.median(updates[WARM_UP:]),
+        "peak_memory_mb": (most - before) / 1e6,
+        "measured_iterations": len(whole) - WARM_UP,
+    }
+
+
+def start_watching(device: torch.device) -> int:
+    """Forget earlier peaks; bytes held now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    with contextlib.suppress(OSError):  # Linux; elsewhere the peak so far stands
+        Path("/proc/self/clear_refs").write_text("5")
+    return _peak_of_process()
+
+
+def peak(device: torch.device) -> int:
+    """The most bytes held since `start_watching`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _peak_of_process()
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_of_process() -> int:
+    """The most bytes that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(TrainConfig.from_dict(json.load(sys.stdin)))))

@@ -1,0 +1,110 @@
+"""From a checkpoint on disk to the parameters, state and statistics of an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rlmaml
+from rlmaml import Learner, checkpoint
+from rlmaml.algorithms.base import Method
+from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml.types import Meta, State
+from runners.build import Experiment
+from runners.errors import UsageError
+from runners.run_dir import RunFolder
+
+
+def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
+    """A run's checkpoint; the arguments are those of `rlmaml.checkpoint.locate`.
+
+    Raises:
+        UsageError: there is none, or it is cut or altered.
+    """
+    try:
+        return checkpoint.load(checkpoint.locate(path, which))
+    except CheckpointError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def load(folder: RunFolder, which: Path | None = None) -> Learner:
+    """`rlmaml.load` of a run that adapts.
+
+    Raises:
+        UsageError: there is no such checkpoint, it is cut or altered, or the run is an oracle.
+    """
+    if folder.read_config().env.observe_task:
+        raise UsageError("The run's policy is shown its task and does not adapt to it.")
+    try:
+        return rlmaml.load(folder.path, checkpoint=which)
+    except CheckpointError as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
+    """Loaded meta-parameters on the device of the built ones, if their shapes agree.
+
+    Raises:
+        UsageError: they do not.
+    """
+    try:
+        return checkpoint.fitted(loaded, built)
+    except ValueError as problem:
+        raise UsageError(
+            f"The parameters in {path} {problem}: use the same network settings and environment "
+            "spaces, and a method that learns the same."
+        ) from problem
+
+
+def taken_over(method: Method, loaded: Meta, built: Meta, path: Path) -> Meta:
+    """The meta-parameters to begin with, what a run of this or another method has of them taken
+    over (`--init`).
+
+    Raises:
+        UsageError: shapes do not agree.
+    """
+    return matching(method.take_over(loaded, built), built, path)
+
+
+def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
+    """Whether the data are those that the run was trained on.
+
+    Raises:
+        UsageError: they are not, so that what was held out may not be what is held out now.
+    """
+    stored = start.state.get("data")
+    if stored is not None and stored != experiment.fingerprint:
+        raise UsageError(
+            f"The classes, or their images or texts, are not those that {path} was trained with: "
+            "its test classes may be others now. Put the data back as they were (docstrings are "
+            "those of one version of Python), or start a new run."
+        )
+
+
+def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: Path) -> State:
+    """Meta-parameters with the outer step's state of a checkpoint.
+
+    Raises:
+        UsageError: that state is another outer step's.
+    """
+    try:
+        return experiment.algorithm.restore(meta, start.state.get("outer"))
+    except (KeyError, ValueError, RuntimeError) as problem:
+        raise UsageError(
+            f"The state of the outer step in {path} does not fit this configuration's: {problem}"
+        ) from problem
+
+
+def restore_normaliser(experiment: Experiment, start: Checkpoint, path: Path) -> None:
+    """Take over the observation statistics of a checkpoint.
+
+    Raises:
+        UsageError: only one of the two normalises observations.
+    """
+    normaliser, stored = experiment.normaliser, start.state.get("normaliser")
+    if (normaliser is None) != (stored is None):
+        raise UsageError(
+            f"The policy in {path} was trained {'with' if stored else 'without'} observation "
+            f"statistics: pass --normalise-observations {stored is not None}."
+        )
+    if normaliser is not None and stored is not None:
+        normaliser.load_state_dict(stored)

@@ -1,0 +1,171 @@
+"""Outer steps by torch's optimisers: against torch itself, schedules, clipping, saving."""
+
+import copy
+import io
+
+import pytest
+import torch
+
+from rlmaml import Optimiser, tree
+from rlmaml.adjoints import unrolled
+from rlmaml.inner import gradient_descent
+from rlmaml.objective import Objective, at_end, meta_gradient
+from rlmaml.types import MetaBatch, State
+from tests.helpers.problems import quadratic_loss, quadratics
+
+
+def problem(scale=1.0):
+    tasks = quadratics(4, 3)
+    tasks = tasks._replace(curvature=tasks.curvature * scale)
+
+    def loss(params, task):
+        return quadratic_loss(params, task)
+
+    objective = Objective(gradient_descent(loss, 0.1), unrolled, at_end(loss), None)
+    meta = {"params": {"x": torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)}}
+    return objective, meta, MetaBatch((tasks,), tasks)
+
+
+def descend(optimiser, steps, *, scale=1.0, between=lambda state: state):
+    objective, meta, batch = problem(scale)
+    state, log = State(meta, optimiser.init(meta)), []
+    for _ in range(steps):
+        state, metrics = optimiser.update(objective, state, batch)
+        log.append(metrics)
+        state = between(state)
+    return state.meta["params"]["x"], log
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("Adam", {"betas": [0.8, 0.9]}), ("SGD", {"momentum": 0.9, "nesterov": True}), ("AdamW", {})],
+)
+def test_against_torch_on_the_same_gradient(name, kwargs):
+    found, log = descend(Optimiser(name, learning_rate=0.05, kwargs=kwargs), 5)
+    objective, meta, batch = problem()
+    x = meta["params"]["x"].clone().requires_grad_()
+    theirs = getattr(torch.optim, name)([x], lr=0.05, **kwargs)
+    for metrics in log:
+        losses, x.grad = meta_gradient(objective, {"params": {"x": x.detach()}}, batch)
+        assert metrics["loss"] == losses.mean().item()
+        assert metrics["gradient_norm"] == x.grad.norm().item()
+        theirs.step()
+    assert torch.equal(found, x.detach())
+
+
+def test_schedule_is_stepped_once_an_update():
+    optimiser = Optimiser(
+        "SGD", 0.1, schedule="CosineAnnealingLR", schedule_kwargs={"T_max": 4, "eta_min": 0.0}
+    )
+    _, log = descend(optimiser, 5)
+    rates = [metrics["learning_rate"] for metrics in log]
+    expected = [0.05 * (1 + torch.cos(torch.tensor(torch.pi * k / 4)).item()) for k in range(5)]
+    assert rates == pytest.approx(expected, abs=1e-7)
+
+
+def test_clipping():
+    """SGD moves by exactly rate times the clipped gradient."""
+    objective, meta, batch = problem(100.0)
+    x, gradient = meta["params"]["x"], meta_gradient(objective, meta, batch)[1]
+    assert gradient.norm() > 10
+    by_norm, _ = descend(Optimiser("SGD", 0.1, clip_norm=2.0), 1, scale=100.0)
+    assert torch.allclose(by_norm - x, -0.2 * gradient / gradient.norm())
+    by_value, _ = descend(Optimiser("SGD", 0.1, clip_value=0.5), 1, scale=100.0)
+    assert torch.allclose(by_value - x, -0.1 * gradient.clamp(-0.5, 0.5))
+    left, _ = descend(Optimiser("SGD", 0.1, clip_norm=1e9), 1, scale=100.0)
+    assert torch.allclose(left - x, -0.1 * gradient)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+    objective, meta, batch = problem()
+    bad = batch.query._replace(centre=batch.query.centre * float("nan"))
+    optimiser = Optimiser()
+    state = State(meta, optimiser.init(meta))
+    new, metrics = optimiser.update(objective, state, batch._replace(query=bad))
+    assert metrics["outcome"] == "gradient not finite"
+    assert new is state
+    # And the optimiser has not seen it: the next step is as though it were the first.
+    ahead, _ = optimiser.update(objective, new, batch)
+    fresh, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    assert torch.equal(ahead.meta["params"]["x"], fresh.meta["params"]["x"])
+
+
+def test_saved_state_goes_on_to_the_bit():
+    optimiser = Optimiser("Adam", 0.1, schedule="ExponentialLR", schedule_kwargs={"gamma": 0.7})
+
+    def through_a_file(state):
+        file = io.BytesIO()
+        torch.save(optimiser.saved(state.outer), file)
+        file.seek(0)
+        saved = torch.load(file, weights_only=True)
+        return State(copy.deepcopy(state.meta), optimiser.init(state.meta, saved))
+
+    straight, log = descend(optimiser, 6)
+    stopped, log_stopped = descend(optimiser, 6, between=through_a_file)
+    assert torch.equal(straight, stopped)
+    assert log == log_stopped
+
+
+def test_meta_parameters_given_are_not_written_to():
+    objective, meta, batch = problem()
+    before = meta["params"]["x"].clone()
+    optimiser = Optimiser("SGD", 0.1)
+    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    kept = state.meta["params"]["x"].clone()
+    optimiser.update(objective, state, batch)
+    assert torch.equal(meta["params"]["x"], before)
+    assert torch.equal(tree.leaves(state.meta)[0], kept)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "Adma"}, "no 'Adma': use .*Adam"),
+        ({"name": "LBFGS"}, "no 'LBFGS'"),
+        ({"learning_rate": 0.0}, "must be positive, got 0.0"),
+        ({"clip_norm": -1.0}, "clip_norm must be positive or None"),
+        ({"kwargs": {"bettas": [0.9, 0.9]}}, "Adam does not take .*bettas"),
+        ({"schedule": "Cosine"}, "no 'Cosine': use .*CosineAnnealingLR"),
+        ({"schedule": "CosineAnnealingLR"}, "CosineAnnealingLR does not take"),
+        ({"schedule": "ReduceLROnPlateau"}, "no 'ReduceLROnPlateau'"),
+        ({"kwargs": {"lr": 0.1}}, "learning_rate instead"),
+        ({"kwargs": {"betas": [0.9]}}, "Adam does not take"),
+        ({"kwargs": {"foreach": True, "fused": True}}, "Adam does not take"),
+        ({"schedule": "StepLR", "schedule_kwargs": {"step_size": 0}}, "StepLR does not take"),
+        ({"schedule_kwargs": {"T_max": 3}}, "are for a schedule"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Optimiser(**settings)
+
+
+def test_a_schedule_that_ends_too_soon_is_found_out():
+    optimiser = Optimiser(schedule="OneCycleLR", schedule_kwargs={"max_lr": 0.1, "total_steps": 10})
+    optimiser.rehearse(9)
+    with pytest.raises(ValueError, match=r"cannot go on after 1[0-9] of 20"):
+        optimiser.rehearse(20)
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_a_saved_state_stays_what_it_was(name):
+    """Neither going on with the state nor restoring from it writes to what was saved."""
+    kwargs = {"momentum": 0.9} if name == "SGD" else {}
+    optimiser, (objective, meta, batch) = Optimiser(name, 0.1, kwargs=kwargs), problem()
+    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    saved, there = optimiser.saved(state.outer), state.meta
+    expected, _ = optimiser.update(objective, state, batch)
+    for _ in range(2):
+        restored = State(there, optimiser.init(there, saved))
+        again, _ = optimiser.update(objective, restored, batch)
+        assert torch.equal(again.meta["params"]["x"], expected.meta["params"]["x"])
+
+
+def test_meta_parameters_put_in_between_updates_count():
+    objective, meta, batch = problem()
+    optimiser = Optimiser("SGD", 0.1)
+    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    zeros = {"params": {"x": torch.zeros(3, dtype=torch.float64)}}
+    moved, _ = optimiser.update(objective, state._replace(meta=zeros), batch)
+    gradient = meta_gradient(objective, zeros, batch)[1]
+    assert torch.allclose(moved.meta["params"]["x"], -0.1 * gradient)

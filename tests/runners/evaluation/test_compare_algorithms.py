@@ -1,0 +1,179 @@
+"""`rlmaml compare`: methods on one problem, with the same budget."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rlmaml import algorithms
+from runners.budget import data_per_task
+from runners.build import build
+from runners.config import EnvConfig, ExamplesConfig
+from runners.evaluation import compare_algorithms, profile
+from runners.presets import PRESETS
+from runners.run_dir import RunFolder
+from runners.training import train
+from tests.helpers.runs import run
+
+SMALL = {
+    "sinusoid": replace(
+        PRESETS["sinusoid"][1], tasks=3, examples=ExamplesConfig(4, 5), log_every=1
+    ),
+    "navigation": replace(PRESETS["navigation"][1], tasks=4, episodes=5, horizon=3),
+}
+
+
+FIGURES = {"iterations_per_second": 5.0, "updates_per_second": 6.0, "peak_memory_mb": 7.0}
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Without the processes that measure what an iteration costs."""
+    monkeypatch.setattr(profile, "in_own_process", lambda config: FIGURES)
+
+
+@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("name", algorithms.TABLE)
+def test_the_budget_is_what_a_meta_iteration_draws(preset, name):
+    config = SMALL[preset]
+    try:
+        config = config.with_algorithm(name)
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    experiment = build(config)
+    batch = train.meta_batch(experiment, config, experiment.algorithm.begin(experiment.params), 0)
+    drawn = experiment.measure.steps(batch)
+    experiment.close()
+    per_unit = config.horizon if config.data == "episodes" else 1
+    assert drawn == data_per_task(config) * config.tasks * per_unit
+
+
+def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", SMALL["sinusoid"]))
+    out = tmp_path / "compared"
+    words = ("compare", "sinusoid", "--iterations", "18", "--tasks", "4", "--out", out, "--quiet")
+    names = ("maml", "reptile", "meta-transfer")
+    run(*words, "--algorithms", *names)
+    shown = capsys.readouterr().out
+    result = json.loads((out / "methods.json").read_text())
+    assert list(result["methods"]) == list(names)
+    assert result["steps"] == [0, 1, 5, 10]
+    rows = result["methods"]
+    assert rows["maml"]["iterations"] == 18  # 9 examples each
+    assert rows["reptile"]["iterations"] == round(18 * 9 / (5 * 4 + 5))
+    assert (
+        rows["reptile"]["made_from"]["config"]["optimiser"]["schedule_kwargs"]["total_iters"] == 6
+    )
+    assert rows["meta-transfer"]["iterations"] == 9  # half the data
+    start = RunFolder(out / "meta-transfer" / "seed-0-pretraining")
+    assert start.read_config().iterations == rows["meta-transfer"]["iterations_before"] == 16
+    assert RunFolder(out / "meta-transfer" / "seed-0").read_origin()["init"] == str(start.path)
+    for name, row in rows.items():
+        stored = json.loads((out / name / "seed-0" / "evaluation.json").read_text())
+        assert row["mean"] == [pytest.approx(stored["mean"][k]) for k in result["steps"]]
+        assert row["ci95"] == [pytest.approx(stored["ci95"][k]) for k in result["steps"]]
+        (line,) = (line for line in shown.splitlines() if line.startswith(name))
+        assert f"{row['mean'][1]:.3f}" in line
+        assert str(row["iterations"]) in line
+    text = (out / "methods.csv").read_text()
+    assert len(text.splitlines()) == 1 + 3 * 4
+
+    # Again: nothing is measured anew, unless it is something else.
+    monkeypatch.setattr(profile, "in_own_process", lambda config: {})
+    run(*words, "--algorithms", *names)
+    assert json.loads((out / "methods.json").read_text()) == result
+    monkeypatch.setattr(profile, "in_own_process", lambda config: FIGURES)
+
+    # With one more seed: what is there stays, and intervals are over seeds.
+    kept = [RunFolder(out / name / "seed-0").read_metrics() for name in names]
+    run(*words, "--algorithms", *names, "--seeds", "0", "1")
+    assert kept == [RunFolder(out / name / "seed-0").read_metrics() for name in names]
+    again = json.loads((out / "methods.json").read_text())["methods"]["maml"]
+    assert again["per_seed"][0] == pytest.approx(rows["maml"]["mean"])
+    first, second = again["per_seed"]
+    assert again["mean"] == [pytest.approx((a + b) / 2) for a, b in zip(first, second, strict=True)]
+
+
+def test_what_does_not_apply_is_listed_with_the_reason(tmp_path, capsys, monkeypatch, free):
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", SMALL["sinusoid"]))
+    table = {name: algorithms.TABLE[name] for name in ("maml", "e-maml")}
+    monkeypatch.setattr(algorithms, "TABLE", table)
+    out = tmp_path / "compared"
+    run("compare", "sinusoid", "--iterations", "2", "--tasks", "2", "--out", out, "--quiet")
+    assert "e-maml: does not apply. EMAML is for episodes" in capsys.readouterr().out
+
+
+def test_a_row_that_diverged_is_kept_as_that(tmp_path, capsys, monkeypatch, free):
+    config = replace(SMALL["sinusoid"], inner=replace(SMALL["sinusoid"].inner, step_size=1e4))
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", config))
+    words = ("compare", "sinusoid", "--iterations", "1", "--tasks", "2", "--quiet")
+    for _ in range(2):
+        run(*words, "--algorithms", "fo-maml", "--out", tmp_path)
+        (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("fo-maml"))
+        assert line.split().count("diverged") == 2  # after five and ten steps
+
+
+def test_a_method_that_blows_up_does_not_take_the_others_with_it(
+    tmp_path, capsys, monkeypatch, free
+):
+    monkeypatch.setitem(PRESETS, "sinusoid", ("", SMALL["sinusoid"]))
+    real = compare_algorithms.evaluate
+
+    def evaluate(folder, **settings):
+        if folder.read_config().algorithm == "maml":
+            raise FloatingPointError("Not finite.")
+        return real(folder, **settings)
+
+    monkeypatch.setattr(compare_algorithms, "evaluate", evaluate)
+    words = ("compare", "sinusoid", "--iterations", "2", "--tasks", "2", "--quiet", "--algorithms")
+    run(*words, "maml", "fo-maml", "--out", tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert "maml: failed. Not finite." in shown
+    assert "fo-maml  " in shown
+    with pytest.raises(SystemExit):
+        run(*words, "maml", "--out", tmp_path / "alone")
+    assert "No method could be compared. Not finite." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nothing",), "Unknown preset"),
+        ((), "Name a preset"),
+        (("sinusoid", "--algorithms", "e-maml"), "is for episodes"),
+        (("sinusoid", "--algorithms", "mamml"), "no method 'mamml'"),
+        (("sinusoid", "--iterations", "0"), "--iterations must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        run("compare", *words, "--out", tmp_path / "out")
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_an_iteration_costs_is_measured_in_a_process_of_its_own():
+    """Memory grows with what an update holds: here with the examples of a task."""
+    peaks = []
+    for count in (5, 4000):
+        config = replace(SMALL["sinusoid"], examples=ExamplesConfig(count, count), tasks=25)
+        found = profile.in_own_process(config)
+        assert found["iterations_per_second"] > 0
+        assert found["measured_iterations"] >= profile.LEAST
+        peaks.append(found["peak_memory_mb"])
+    assert peaks[1] > peaks[0] + 50
+
+
+def test_a_failed_measurement_says_what_failed():
+    config = replace(SMALL["sinusoid"], env=EnvConfig("rlmaml/Nowhere-v0"))
+    with pytest.raises(RuntimeError, match=r"Measuring maml failed: .*Nowhere-v0"):
+        profile.in_own_process(config)
+
+
+def test_a_single_run_needs_what_its_method_starts_from(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("train", "sinusoid", "--algorithm", "meta-transfer", "--out", tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "--algorithm pretraining --out DIR" in said
+    assert "--algorithm meta-transfer --init DIR" in said

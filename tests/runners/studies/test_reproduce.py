@@ -1,0 +1,174 @@
+"""`rlmaml reproduce`: the authors' tasks, sizes and batches, and going on where it was."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rlmaml import checkpoint
+from runners.errors import UsageError
+from runners.evaluation.evaluate import evaluate
+from runners.presets import PRESETS, maml_paper
+from runners.reporting import provenance
+from runners.run_dir import RunFolder
+from runners.studies import reproduce
+from tests.helpers.runs import run
+
+ROW = "paper-point"
+
+
+def tiny(monkeypatch, iterations=2):
+    config = replace(
+        PRESETS[ROW][1],
+        iterations=iterations,
+        tasks=2,
+        episodes=2,
+        horizon=5,
+        policy=replace(PRESETS[ROW][1].policy, hidden=(4,)),
+    )
+    monkeypatch.setitem(PRESETS, ROW, ("", config))
+    monkeypatch.setitem(maml_paper.ROWS, ROW, replace(maml_paper.ROWS[ROW], episodes=2))
+
+
+def test_a_row(tmp_path, monkeypatch, capsys):
+    tiny(monkeypatch)
+    words = ("reproduce", ROW, "--seeds", 2, "--out", tmp_path, "--quiet")
+    run(*words)
+    shown = capsys.readouterr().out
+    place = tmp_path / ROW
+    result = json.loads((place / "reproduction.json").read_text())
+    assert {name: len(m["runs"]) for name, m in result["methods"].items()} == {
+        "maml": 2,
+        "random": 1,
+        "pretrained": 1,
+        "oracle": 1,
+    }
+    maml = result["methods"]["maml"]
+    assert [each["seed"] for each in maml["runs"]] == [0, 1]
+    # Measured as anybody else would who asked for the same.
+    means = []
+    for seed in (0, 1):
+        kept = json.loads((place / f"seed-{seed}" / "evaluation.json").read_text())
+        protocol = {"steps": 4, "episodes": 2, "step_size": 0.5, "halve_later_steps": True}
+        goals = np.random.RandomState(1).uniform(-0.5, 0.5, (40, 2))
+        again = evaluate(RunFolder(place / f"seed-{seed}"), tasks=goals, quiet=True, **protocol)
+        assert again["mean"] == kept["mean"]
+        means.append(kept["mean"])
+    np.testing.assert_allclose(maml["mean"], np.mean(means, 0), rtol=1e-5)
+    # Student's t of one degree of freedom: 12.706 · |a - b| / 2.
+    np.testing.assert_allclose(
+        maml["ci95"], 12.7062 * np.abs(np.subtract(*means)) / 2, rtol=1e-4, atol=1e-6
+    )
+    oracle = result["methods"]["oracle"]
+    assert len(oracle["mean"]) == 1
+    assert oracle["over"] == "tasks"
+    assert maml["runs"][1]["env_steps"] >= 2 * 2 * 2 * 2 * 5  # K + 1, iterations, N, B, T
+    assert (place / "learning.png").exists()
+    table = (tmp_path / "table.md").read_text()
+    assert table.strip() in shown
+    assert "| 1 | 4 |" in next(line for line in table.splitlines() if "oracle, authors" in line)
+    assert "| **point**: paper, MAML | -40.4 | -11.7 | -3.3 | -3.2 | -3.4 |" in table
+    assert f"| **{maml['mean'][1]:.1f} ± {maml['ci95'][1]:.1f}** |" in table
+
+    # Again: everything is there.
+    def files():
+        return {
+            path: path.stat().st_mtime_ns
+            for path in place.rglob("*")
+            if path.is_file() and path.parent != place
+        }
+
+    before = files()
+    run(*words)
+    assert files() == before
+    # Less asked for: what there is stays.
+    run("reproduce", ROW, "--seeds", 1, "--baseline-seeds", 0, "--out", tmp_path, "--quiet")
+    assert (tmp_path / "table.md").read_text() == table
+    assert files() == before
+
+
+def test_it_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    tiny(monkeypatch, iterations=1)
+    reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path / "a", quiet=True)
+    tiny(monkeypatch, iterations=3)
+    partly = reproduce.reproduce(
+        ROW, seeds=2, baseline_seeds=1, out=tmp_path / "a", measure_only=True, quiet=True
+    )
+    (only,) = partly["methods"]["maml"]["runs"]
+    assert only["iterations"] == [1, 3]
+    assert "| 1 of 3 |" in reproduce.table([partly])
+    for out in ("a", "b"):
+        reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path / out, quiet=True)
+    one, other = (RunFolder(tmp_path / out / ROW / "seed-0") for out in ("a", "b"))
+    assert one.attempts() == 2
+    params = [checkpoint.load(f.checkpoints / "000003").meta["params"] for f in (one, other)]
+    assert all(torch.equal(params[0][name], params[1][name]) for name in params[0])
+
+
+def test_what_cannot_be(tmp_path):
+    with pytest.raises(UsageError, match="no row of the paper"):
+        reproduce.reproduce("half-cheetah-dir", out=tmp_path)
+    with pytest.raises(UsageError, match="has no run"):
+        reproduce.reproduce(ROW, out=tmp_path, measure_only=True)
+    with pytest.raises(UsageError, match="--seeds must be"):
+        reproduce.reproduce(ROW, seeds=0, out=tmp_path)
+
+
+def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
+    tiny(monkeypatch, iterations=1)
+    reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path, quiet=True)
+    folder = RunFolder(tmp_path / ROW / "seed-0")
+    goals = [[0.1, 0.2], [0.3, -0.4]]
+    result = evaluate(folder, tasks=np.array(goals), episodes=2, steps=1, quiet=True)
+    assert [task["task"] for task in result["per_task"]] == goals
+    assert (result["tasks"], result["tasks_given"]) == (2, True)
+    command = provenance.evaluate_command(folder.read_config(), result, ["runs/x"])
+    assert command == f"rlmaml reproduce {ROW} --measure-only"
+    with pytest.raises(UsageError, match="not both"):
+        evaluate(folder, later_step_size=0.1, halve_later_steps=True)
+
+
+def test_the_authors_tasks():
+    rows = maml_paper.ROWS
+    goals = rows["paper-half-cheetah-vel"].tasks()
+    np.testing.assert_allclose(goals[:2, 0], [0.83404401, 1.44064899])
+    directions = rows["paper-half-cheetah-dir"].tasks()
+    assert directions[:2].tolist() == [1, 0]  # .83 of 2: backward; 1.44: forward
+    assert directions.sum() == 22
+    assert rows["paper-ant-dir"].tasks().sum() == 25
+    for name, row in rows.items():
+        config = PRESETS[name][1]
+        per_step = {"paper-ant-dir": 8000}.get(name, 4000)
+        assert row.episodes * config.horizon == per_step
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "iterations", "million", "kl", "alpha"),
+    [
+        ("paper-point", (20, 20, 100), 100, 8, 0.01, 0.5),
+        ("paper-half-cheetah-vel", (40, 10, 200), 475, 76, 0.01, 0.1),
+        ("paper-half-cheetah-dir", (40, 20, 200), 100, 32, 0.02, 0.1),
+        ("paper-ant-vel", (40, 20, 200), 375, 120, 0.01, 0.1),
+        ("paper-ant-dir", (40, 40, 200), 575, 368, 0.01, 0.1),
+    ],
+)
+def test_the_authors_settings(name, size, iterations, million, kl, alpha):
+    config = PRESETS[name][1]
+    assert (config.tasks, config.episodes, config.horizon) == size
+    assert config.iterations == iterations
+    assert 2 * np.prod(size) * iterations == million * 1e6
+    assert config.trust_region.max_kl == kl
+    region = config.trust_region
+    assert (region.cg_iterations, region.damping) == (10, 1e-5)
+    assert (region.backtracks, region.backtrack_ratio) == (15, 0.8)
+    assert (config.inner.steps, config.inner.step_size) == (1, alpha)
+    assert config.inner.surrogate == "log-likelihood"
+    for advantages in (config.inner_advantages, config.outer_advantages):
+        assert (advantages.discount, advantages.gae_lambda) == (0.99, 1.0)
+        assert advantages.normalise
+    assert (config.policy.hidden, config.policy.activation) == ((100, 100), "relu")
+    assert (config.policy.init_log_std, config.policy.output_gain) == (0.0, 1.0)
+    ends_early = name in ("paper-point", "paper-ant-vel", "paper-ant-dir")
+    assert config.batch_by == ("steps" if ends_early else "episodes")
