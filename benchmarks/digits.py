@@ -1,4 +1,4 @@
-"""Accuracy on digit classes never seen: meta-trained, nearest neighbour, and from scratch.
+"""Accuracy on digit classes never seen: meta-trained, nearest neighbor, and from scratch.
 
     python -m benchmarks.digits RUN... [--tasks 600] [--out FILE]
 
@@ -6,7 +6,7 @@ RUN are run folders of `rlmaml train digits`, of any class split and number of s
 get the same test tasks, support images and query images:
 
 - meta-trained: the run's best checkpoint by validation, before and after 1, 5 and 10 inner steps;
-- nearest neighbour: the class of the nearest support image, by Euclidean distance of the pixels;
+- nearest neighbor: the class of the nearest support image, by Euclidean distance of the pixels;
 - nearest mean: the class of the nearest mean of support images;
 - from scratch: the same network from fresh weights, 100 steps of Adam on the support images alone,
   with the learning rate that is best on 50 validation tasks.
@@ -54,7 +54,7 @@ def nearest(batch: MetaBatch) -> dict[str, np.ndarray]:
         [x[labels == c].view(len(x), -1, x.shape[-1]).mean(1) for c in range(way)], 1
     )
     mean = torch.cdist(q, means).argmin(-1)
-    right = {"nearest neighbour": image, "nearest mean": mean}
+    right = {"nearest neighbor": image, "nearest mean": mean}
     targets = batch.query.targets
     return {name: (found == targets).float().mean(1).numpy() for name, found in right.items()}
 

@@ -35,7 +35,7 @@ from rlmaml import (
     ConvClassifier,
     ExampleSampler,
     InnerConfig,
-    Optimiser,
+    Optimizer,
     RegressionMLP,
     losses,
     models,
@@ -45,7 +45,7 @@ from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 
 Program = Callable[[int, str], dict[str, torch.Tensor]]
-"""Runs that many meta-iterations with an optimiser of that name and returns the parameters."""
+"""Runs that many meta-iterations with an optimizer of that name and returns the parameters."""
 
 
 SIZES = {"sinusoid": (0.01, 200, 1), "conv-4": (0.4, 3, 2)}
@@ -129,11 +129,11 @@ def ours(problem: Problem) -> Program:
     )
     names = [name for name, _ in problem.ours.named_parameters()]
 
-    def program(iterations: int, optimiser_name: str) -> dict[str, torch.Tensor]:
+    def program(iterations: int, optimizer_name: str) -> dict[str, torch.Tensor]:
         algorithm = MAML(
             policy,
             InnerConfig(step_size=problem.alpha),
-            Optimiser(optimiser_name, problem.rate),
+            Optimizer(optimizer_name, problem.rate),
             inner_loss=problem.loss,
             outer_loss=problem.loss,
         )
@@ -161,15 +161,15 @@ def by_hand(problem: Problem) -> Program:
     stacked = vmap(task, (None, 0, 0, 0, 0))
     names = [name for name, _ in model.named_parameters()]
 
-    def program(iterations: int, optimiser_name: str) -> dict[str, torch.Tensor]:
+    def program(iterations: int, optimizer_name: str) -> dict[str, torch.Tensor]:
         values = [v.clone().requires_grad_() for v in problem.start]
         params = dict(zip(names, values, strict=True))
-        optimiser = getattr(torch.optim, optimiser_name)(values, problem.rate)
+        optimizer = getattr(torch.optim, optimizer_name)(values, problem.rate)
         for i in range(iterations):
             mean = stacked(params, *problem.draw(i)).mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             mean.backward()
-            optimiser.step()
+            optimizer.step()
             mean.item()  # everyone logs the loss
         return params
 
@@ -180,10 +180,10 @@ def loop(problem: Problem) -> Program:
     model, alpha = problem.plain, problem.alpha
     names = [name for name, _ in model.named_parameters()]
 
-    def program(iterations: int, optimiser_name: str) -> dict[str, torch.Tensor]:
+    def program(iterations: int, optimizer_name: str) -> dict[str, torch.Tensor]:
         values = [v.clone().requires_grad_() for v in problem.start]
         params = dict(zip(names, values, strict=True))
-        optimiser = getattr(torch.optim, optimiser_name)(values, problem.rate)
+        optimizer = getattr(torch.optim, optimizer_name)(values, problem.rate)
         for i in range(iterations):
             total = torch.zeros((), dtype=values[0].dtype)
             for x, y, query_x, query_y in zip(*problem.draw(i), strict=True):
@@ -196,9 +196,9 @@ def loop(problem: Problem) -> Program:
                 total = total + problem.raw_loss(
                     functional_call(model, adapted, (query_x,)), query_y
                 )
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (total / problem.tasks).backward()
-            optimiser.step()
+            optimizer.step()
             total.item()
         return params
 

@@ -12,7 +12,7 @@ the median of the ratios of single iterations.
     advantages     baselines and advantages
     adaptation     inner steps between rollouts
     meta-gradient  its value and gradient, and the adapted policies
-    curvature      linearisation and products of conjugate gradient
+    curvature      linearization and products of conjugate gradient
     line search    losses and divergences of candidates
     other          the rest
 

@@ -5,7 +5,7 @@
 
 `train` meta-trains the preset with each of the combinations of inner surrogate and outer objective
 below, all with the same number of episodes and the same random draws (two copies of each task mean
-half the tasks), and evaluates them on the same held-out tasks. E-MAML goes without normalised outer
+half the tasks), and evaluates them on the same held-out tasks. E-MAML goes without normalized outer
 advantages, ProMP with Adam in place of the trust region. Interrupted, it goes on where it was.
 
 `noise` draws independent meta-batches at the same parameters, the initial ones and those that the
@@ -50,7 +50,7 @@ def _inner(config: TrainConfig, **changed: Any) -> TrainConfig:
 
 
 def _no_baseline(config: TrainConfig) -> TrainConfig:
-    # Normalisation, which the step size needs, still subtracts the mean.
+    # Normalization, which the step size needs, still subtracts the mean.
     advantages: AdvantageConfig = replace(config.inner_advantages, baseline="none", gae_lambda=1.0)
     return replace(_inner(config, surrogate="dice"), inner_advantages=advantages)
 

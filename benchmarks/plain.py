@@ -62,8 +62,8 @@ class Normal(NamedTuple):
     log_std: Tensor  # [A]
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        standardised = (actions - self.mean) * (-self.log_std).exp()
-        return -(0.5 * standardised**2 + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+        standardized = (actions - self.mean) * (-self.log_std).exp()
+        return -(0.5 * standardized**2 + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def detach(self) -> Normal:
         return Normal(self.mean.detach(), self.log_std.detach())
@@ -289,10 +289,10 @@ def with_advantages(data: TaskData, config: AdvantageConfig) -> TaskData:
     following = np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], 1)
     deltas = (rewards + config.discount * following - values) * mask
     advantages = discounted(deltas, config.discount * config.gae_lambda) * mask
-    if config.normalise:
+    if config.normalize:
         count = mask.sum()
-        centred = (advantages - advantages.sum() / count) * mask
-        advantages = centred / (np.sqrt((centred**2).sum() / count) + 1e-8)
+        centered = (advantages - advantages.sum() / count) * mask
+        advantages = centered / (np.sqrt((centered**2).sum() / count) + 1e-8)
     return data._replace(advantages=torch.from_numpy(advantages).to(data.rewards.dtype))
 
 
@@ -459,7 +459,7 @@ KNOWN = {
     "inner.hessian": ("support",),
     "inner_advantages.bootstrap": (False,),
     "outer_advantages.bootstrap": (False,),
-    "normalise_observations": (False,),
+    "normalize_observations": (False,),
     "env.observe_task": (False,),
     "device": ("cpu",),
 }

@@ -4,7 +4,7 @@
 
 `time`: `benchmarks.iteration` on half-cheetah-vel at frame_skip 1, with one size changed at a time,
 each in a process of its own. `memory`: what a meta-gradient holds at most beyond its data, by
-`chunk_size`, and what linearised curvature holds, by the share of the data that it is on; these too
+`chunk_size`, and what linearized curvature holds, by the share of the data that it is on; these too
 in processes of their own. Writes scaling.json, time.png and memory.png.
 """
 

@@ -7,7 +7,7 @@ light: MuJoCo and the environments are imported when the first one is made. The 
 the MAML paper's own `rlmaml/PaperHalfCheetahVel-v0`, `rlmaml/PaperHalfCheetahDir-v0`,
 `rlmaml/PaperAntVel-v0` and `rlmaml/PaperAntDir-v0`, `rlmaml/Navigation2D-v0`,
 `rlmaml/TabularMDP-v0`, `rlmaml/BernoulliBandit-v0` and `rlmaml/GaussianBandit-v0`, and with
-labelled examples `rlmaml/Sinusoid-v0`, `rlmaml/SinusoidFrequency-v0`,
+labeled examples `rlmaml/Sinusoid-v0`, `rlmaml/SinusoidFrequency-v0`,
 `rlmaml/LinearClassification-v0`, `rlmaml/Digits-v0`, `rlmaml/ImageFolder-v0`,
 `rlmaml/Docstrings-v0` and `rlmaml/Text-v0`; docs/environments.md describes them.
 """

@@ -29,7 +29,7 @@ def half_cheetah_vel(
     """HalfCheetahVel: reward -|v - v*| - ctrl_cost_weight Σa².
 
     Args:
-        goal_range: goal velocities to train on, in metres a second: an interval or several.
+        goal_range: goal velocities to train on, in meters a second: an interval or several.
         test_goal_range: those of split="test"; None is `goal_range`.
         balanced: draw one of n goals from each n-th part of the range; the paper draws each by
             itself.
@@ -83,7 +83,7 @@ def ant_vel(
     """AntVel: reward survival_bonus - |v - v*| - ctrl_cost_weight Σa² - contact cost.
 
     Args:
-        goal_range: goal velocities to train on, in metres a second: an interval or several.
+        goal_range: goal velocities to train on, in meters a second: an interval or several.
         test_goal_range: those of split="test"; None is `goal_range`.
         balanced: draw one of n goals from each n-th part of the range; the paper draws each by
             itself.

@@ -11,11 +11,11 @@ from rlmaml.learner import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP, PolicyConfig, RegressionMLP
 from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 
 __all__ = [
     "MAML",
@@ -30,7 +30,7 @@ __all__ = [
     "InnerConfig",
     "Learner",
     "Method",
-    "Optimiser",
+    "Optimizer",
     "PolicyConfig",
     "Predictor",
     "RegressionMLP",
@@ -40,5 +40,5 @@ __all__ = [
     "TrustRegion",
     "load",
     "method",
-    "vectorise",
+    "vectorize",
 ]

@@ -31,7 +31,7 @@ def unrolled(
     """The exact derivative: dφ_K/dθ = Π_k (I - α ∇²L(φ_k, D_k)) (Finn et al. 2017).
 
     With `hessian` data, ∇²L is taken on those instead: the update that Fallah, Mokhtari and
-    Ozdaglar 2020 analyse (algorithm 1), with independent data for step, Hessian and outer loss.
+    Ozdaglar 2020 analyze (algorithm 1), with independent data for step, Hessian and outer loss.
     """
     if not hessian:
         return adapt(inner, meta, support)
@@ -125,7 +125,7 @@ def hessian_free(
 def implicit(
     loss: Callable[[Params, Data], Tensor], strength: float, *, iterations: int = 5
 ) -> Adjoint:
-    """iMAML: the derivative of a minimiser (Rajeswaran et al. 2019, lemma 1, algorithm 2).
+    """iMAML: the derivative of a minimizer (Rajeswaran et al. 2019, lemma 1, algorithm 2).
 
     At φ* = argmin_φ L(φ, D) + λ/2 ‖φ - θ‖² the gradient is zero: ∇L(φ*, D) + λ(φ* - θ) = 0 for
     every θ, and its derivative with respect to θ gives

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import value_baseline
-from rlmaml.returns import discounted_sum, generalised_advantages, normalise
+from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.types import Episodes
 
 
@@ -21,7 +21,7 @@ class AdvantageConfig:
     discount: float = 0.99
     """Discount factor γ per time step."""
     gae_lambda: float = 1.0
-    """λ of generalised advantage estimation; 1 is the Monte-Carlo return minus the baseline."""
+    """λ of generalized advantage estimation; 1 is the Monte-Carlo return minus the baseline."""
     bootstrap: bool = False
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
     agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
@@ -29,7 +29,7 @@ class AdvantageConfig:
     """What is subtracted from returns: a linear function of the observation and the time, fitted
     on the episodes themselves; the same, for each fifth of them fitted on the other four; or
     nothing. The first explains away a part of what the actions did, the others add no bias."""
-    normalise: bool = True
+    normalize: bool = True
     """Shift and scale each task's advantages to mean 0, standard deviation 1. Off, steps shrink as
     there is less to gain; the inner step size then refers to the reward's units."""
 
@@ -61,7 +61,7 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
         fit = value_baseline.fit if config.baseline == "linear" else value_baseline.cross_fit
         values, final = _linear_baseline(episodes, config.discount, diverged, fit)
         final = final * (1 - episodes.terminated if config.bootstrap else diverged)
-    advantages = generalised_advantages(
+    advantages = generalized_advantages(
         rewards,
         values,
         mask,
@@ -69,8 +69,8 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
         gae_lambda=config.gae_lambda,
         final_values=final,
     )
-    if config.normalise:
-        advantages = normalise(advantages, mask)
+    if config.normalize:
+        advantages = normalize(advantages, mask)
     return episodes._replace(values=values * mask, advantages=advantages)
 
 

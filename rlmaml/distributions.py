@@ -41,8 +41,8 @@ class Gaussian(NamedTuple):
         return self.mean
 
     def log_prob(self, action: Tensor) -> Tensor:
-        standardised = (action - self.mean) * (-self.log_std).exp()
-        return (-0.5 * standardised**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        standardized = (action - self.mean) * (-self.log_std).exp()
+        return (-0.5 * standardized**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
@@ -57,7 +57,7 @@ class Gaussian(NamedTuple):
 
 
 class Categorical(NamedTuple):
-    """A distribution over the actions 0 .. n-1, by unnormalised logits [..., n]."""
+    """A distribution over the actions 0 .. n-1, by unnormalized logits [..., n]."""
 
     logits: Tensor  # [..., n]
 
@@ -85,8 +85,8 @@ class Categorical(NamedTuple):
 
     def fisher(self, tangent: Categorical) -> Categorical:
         p = self.logits.softmax(-1)
-        centred = tangent.logits - (p * tangent.logits).sum(-1, keepdim=True)
-        return Categorical(p * centred)
+        centered = tangent.logits - (p * tangent.logits).sum(-1, keepdim=True)
+        return Categorical(p * centered)
 
 
 Distribution = Gaussian | Categorical

@@ -29,11 +29,11 @@ from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, encoder
 from rlmaml.sampling.vector_env import TasksAsTheyAre, as_they_are
@@ -76,15 +76,15 @@ class Learner:
         self._outer = self._outer_step()
         self._network = from_dict(PolicyConfig, self.config["policy"])
 
-    def _outer_step(self) -> TrustRegion | Optimiser:
+    def _outer_step(self) -> TrustRegion | Optimizer:
         """As in training: a method may refuse another."""
-        if self.config.get("outer") == "optimiser":
-            return from_dict(Optimiser, self.config["optimiser"])
+        if self.config.get("outer") == "optimizer":
+            return from_dict(Optimizer, self.config["optimizer"])
         return replace(from_dict(TrustRegion, self.config["trust_region"]), fisher_fraction=1.0)
 
     @property
     def supervised(self) -> bool:
-        """Whether this learns from labelled examples."""
+        """Whether this learns from labeled examples."""
         return self.config.get("data") == "examples"
 
     @overload
@@ -174,10 +174,10 @@ class Learner:
     def _adapt_policy_in(
         self, copies: TasksAsTheyAre, inner: InnerConfig, seed: int
     ) -> AdaptedPolicy:
-        normaliser = None
-        if (stored := self._state.get("normaliser")) is not None:
-            normaliser = Normaliser(tuple(stored["mean"].shape))
-            normaliser.load_state_dict(stored)
+        normalizer = None
+        if (stored := self._state.get("normalizer")) is not None:
+            normalizer = Normalizer(tuple(stored["mean"].shape))
+            normalizer.load_state_dict(stored)
         observations, actions = copies.single_observation_space, copies.single_action_space
         module = models.policy_for(encoder(observations)[1], actions, self._network)
         method = self._kind(
@@ -190,7 +190,7 @@ class Learner:
             episodes=copies.num_envs,
             horizon=self.config["horizon"],
             support_advantages=from_dict(AdvantageConfig, self.config["inner_advantages"]),
-            normaliser=normaliser,
+            normalizer=normalizer,
             whole=self.config.get("batch_by") == "steps",
         )
         task = np.zeros(1)  # the environment has its own
@@ -206,7 +206,7 @@ class Learner:
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
         adapted = _finite(adapt(method.inner, meta, support)[-1], inner)
         module = _acting(method, adapted, module)
-        return AdaptedPolicy(module, observations, actions, normaliser, support, seed)
+        return AdaptedPolicy(module, observations, actions, normalizer, support, seed)
 
     def _adapt_predictor(self, x: NDArray[Any], y: NDArray[Any], inner: InnerConfig) -> Predictor:
         if len(x) != len(y) or not len(x):
@@ -282,8 +282,8 @@ class AdaptedPolicy:
     """A policy for one task, with the interfaces that Gymnasium loops and stable-baselines3 expect.
 
     Attributes:
-        module: the network, on the CPU, from (standardised) observations to a distribution.
-        normaliser: standardises observations; None if the run did not.
+        module: the network, on the CPU, from (standardized) observations to a distribution.
+        normalizer: standardizes observations; None if the run did not.
         episodes: what each inner step learned from: a tuple of K `Episodes`, leaves [B, T, ...].
     """
 
@@ -292,13 +292,13 @@ class AdaptedPolicy:
         module: nn.Module,
         observation_space: gymnasium.Space,
         action_space: gymnasium.Space,
-        normaliser: Normaliser | None = None,
+        normalizer: Normalizer | None = None,
         episodes: tuple[Episodes, ...] = (),
         seed: int = 0,
     ) -> None:
         self.module = module.requires_grad_(False)
         self.observation_space, self.action_space = observation_space, action_space
-        self.normaliser, self.episodes = normaliser, episodes
+        self.normalizer, self.episodes = normalizer, episodes
         self._encode = encoder(observation_space)[0]
         self._to_env = action_filter(action_space)
         self._rng = generator(seed, 0, Phase.ACTING)
@@ -312,7 +312,7 @@ class AdaptedPolicy:
     def distribution(self, observations: NDArray[Any]) -> Distribution:
         """Over the actions, given observations [M, *obs]."""
         seen = torch.from_numpy(self._encode(observations))
-        return self.module(seen if self.normaliser is None else self.normaliser(seen))
+        return self.module(seen if self.normalizer is None else self.normalizer(seen))
 
     def act(self, observation: ArrayLike, deterministic: bool = False) -> Any:
         """An action, drawn or the likeliest one, clipped to the action space.

@@ -189,7 +189,7 @@ def fisher_product(
     the query states. The KL's gradient is zero there, so this is its Hessian exactly (for the
     `unrolled` adjoint on the data of the step itself), with no need to differentiate the KL twice.
 
-    The map from θ to the adapted policies' outputs is linearised once, here; a product is then
+    The map from θ to the adapted policies' outputs is linearized once, here; a product is then
     one pass forward and one back through the recorded graph. That graph holds the activations
     of all N tasks, on the fraction of episodes used.
 
@@ -219,19 +219,19 @@ def fisher_product(
     # All tasks' graphs are held in any case. Where the gradient takes one task at a time, so it is
     # fastest here on all data, but on a tenth to stack all tasks (docs/performance.md).
     size = objective.chunk_size and round(objective.chunk_size / fraction**2)
-    linearised = []
+    linearized = []
     for chunk in tree.chunks((batch, ref.path), size):
         outputs, weights = over_tasks(one)(*chunk)
         zeros = tuple(torch.zeros_like(field, requires_grad=True) for field in outputs)
         # The pull-back is linear in its cotangents, so its own derivative with respect to
         # them is the push-forward: two reverse passes make a Jacobian-vector product.
         pulled = torch.autograd.grad(outputs, theta, zeros, create_graph=True)[0]
-        linearised.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
-    tasks = sum(len(weights) for *_, weights in linearised)
+        linearized.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
+    tasks = sum(len(weights) for *_, weights in linearized)
 
     def product(v: Tensor) -> Tensor:
         total = torch.zeros_like(v)
-        for outputs, zeros, pulled, weights in linearised:
+        for outputs, zeros, pulled, weights in linearized:
             pushed = torch.autograd.grad(pulled, zeros, v, retain_graph=True)
             metric = outputs.fisher(type(outputs)(*pushed))
             cotangent = tuple((weights * field).detach() for field in metric)

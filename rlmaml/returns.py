@@ -52,7 +52,7 @@ def discounted_sum(x: Tensor, discount: float) -> Tensor:
     return torch.cat(blocks[::-1], -1).to(x.dtype)
 
 
-def generalised_advantages(
+def generalized_advantages(
     rewards: Tensor,
     values: Tensor,
     mask: Tensor,
@@ -61,7 +61,7 @@ def generalised_advantages(
     gae_lambda: float,
     final_values: Tensor | None = None,
 ) -> Tensor:
-    """Generalised advantage estimation, Schulman et al. 2016, equation 16.
+    """Generalized advantage estimation, Schulman et al. 2016, equation 16.
 
     Args:
         rewards, values, mask: [B, T]; the mask is 1 up to the episode's end, then 0.
@@ -81,10 +81,10 @@ def generalised_advantages(
     return discounted_sum(deltas, discount * gae_lambda) * mask
 
 
-def normalise(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
+def normalize(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
     """Shift and scale the valid entries to mean 0, standard deviation 1; 0 on padding.
 
     The standard deviation is the population's (divided by the count), as in NumPy.
     """
-    centred = (x - masked_mean(x, mask)) * mask
-    return centred / (masked_mean(centred**2, mask).sqrt() + epsilon)
+    centered = (x - masked_mean(x, mask)) * mask
+    return centered / (masked_mean(centered**2, mask).sqrt() + epsilon)

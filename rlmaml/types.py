@@ -60,7 +60,7 @@ class Referenced(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """B labelled examples of one task: episodes of length 1, the target being the best action."""
+    """B labeled examples of one task: episodes of length 1, the target being the best action."""
 
     inputs: Tensor | Referenced  # [B, *x]
     targets: Tensor  # [B, *y]; of a classification [B], class numbers

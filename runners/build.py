@@ -19,7 +19,7 @@ from rlmaml.metrics import Measure, Predictions, Returns
 from rlmaml.models.text import token_count
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.examples import ClassLabels, ExampleSampler
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import encoder
 from rlmaml.types import Examples, Params, Policy
@@ -40,8 +40,8 @@ class Experiment(NamedTuple):
     fingerprint: str | None = None  # of the data, where a run depends on files
 
     @property
-    def normaliser(self) -> Normaliser | None:
-        return getattr(self.sampler, "normaliser", None)
+    def normalizer(self) -> Normalizer | None:
+        return getattr(self.sampler, "normalizer", None)
 
     def close(self) -> None:
         if isinstance(self.sampler, RolloutSampler):
@@ -84,7 +84,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
         horizon=config.horizon,
         advantages=config.outer_advantages,
         support_advantages=config.inner_advantages,
-        normaliser=Normaliser(observations) if config.normalise_observations else None,
+        normalizer=Normalizer(observations) if config.normalize_observations else None,
         device=sampling_device,
         whole=config.batch_by == "steps",
     )
@@ -192,8 +192,8 @@ def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:
 
 
 def _seeded(config: TrainConfig, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """A module initialised from the run's seed."""
-    seed = int(generator(config.seed, 0, Phase.INITIALISE).integers(2**62))
+    """A module initialized from the run's seed."""
+    seed = int(generator(config.seed, 0, Phase.INITIALIzE).integers(2**62))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

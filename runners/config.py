@@ -17,7 +17,7 @@ from rlmaml.config import UnknownFieldError, as_now, from_dict
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
 from runners.errors import UsageError
@@ -60,7 +60,7 @@ class EnvConfig:
     """Gymnasium id; `module:id` imports the module first, for environments of your own."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment's constructor, as a JSON object."""
-    vectorisation: Literal["auto", "batched", "sync", "async"] = "auto"
+    vectorization: Literal["auto", "batched", "sync", "async"] = "auto"
     """How copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
     auto takes the batched version where there is one, else sync."""
     observe_task: bool = False
@@ -69,7 +69,7 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class ExamplesConfig:
-    """Labelled examples, where a run learns from those."""
+    """Labeled examples, where a run learns from those."""
 
     shots: int = 10
     """Support examples K of a task; in classification, per class."""
@@ -86,7 +86,7 @@ class TrainConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
     """The task family."""
     data: Literal["episodes", "examples"] = "episodes"
-    """Learn from the rewards of episodes by policy gradients, or from labelled examples."""
+    """Learn from the rewards of episodes by policy gradients, or from labeled examples."""
     algorithm: str = USUAL
     """The method: a name of `rlmaml list`, or MODULE:CLASS of your own."""
     method: MethodSettings = field(default_factory=algorithms.method(USUAL).Settings)
@@ -96,7 +96,7 @@ class TrainConfig:
     tasks: int = 20
     """Tasks N per meta-iteration."""
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
-    """Labelled examples per task (data examples)."""
+    """Labeled examples per task (data examples)."""
     episodes: int = 20
     """Episodes B per task and inner step (data episodes)."""
     horizon: int = 200
@@ -114,12 +114,12 @@ class TrainConfig:
     """The network of a classification of texts."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
-    outer: Literal["trust-region", "optimiser"] = "trust-region"
-    """The outer step: TRPO, or an optimiser of torch.optim on the meta-gradient."""
+    outer: Literal["trust-region", "optimizer"] = "trust-region"
+    """The outer step: TRPO, or an optimizer of torch.optim on the meta-gradient."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
     """The outer step, if it is a trust region's."""
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    """The outer step, if it is an optimiser's."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    """The outer step, if it is an optimizer's."""
     inner_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
     """Advantages that the inner steps learn from."""
     outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
@@ -127,11 +127,11 @@ class TrainConfig:
     outer_reduction: Reduction = "steps"
     """Of the outer surrogate: mean over time steps, or sum over an episode and mean over episodes.
     Where episodes end early only the latter is the return's gradient (data episodes)."""
-    normalise_observations: bool = False
-    """Standardise observations by running statistics, frozen with each checkpoint."""
+    normalize_observations: bool = False
+    """Standardize observations by running statistics, frozen with each checkpoint."""
     chunk_size: int | Literal["auto"] | None = "auto"
     """Tasks per stacked computation; None is all at once. With auto it is all on a GPU and of
-    labelled examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller
+    labeled examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller
     ones as many as have 8,000."""
     device: str = "cpu"
     """Where learning runs: cpu, cuda, cuda:1, ..."""
@@ -163,7 +163,7 @@ class TrainConfig:
         if size not in (None, "auto") and not (type(size) is int and size >= 1):
             raise ValueError(f"chunk_size must be at least 1, None or auto, got {size!r}.")
         if self.data == "examples" and self.batch_by != "episodes":
-            raise ValueError("batch_by is for data episodes: labelled examples do not end early.")
+            raise ValueError("batch_by is for data episodes: labeled examples do not end early.")
         for name in ("inner_advantages", "outer_advantages"):
             if getattr(self, name).baseline == "cross-fitted" and self.episodes < 2:
                 raise ValueError(
@@ -186,7 +186,7 @@ class TrainConfig:
                 self.outer_step,
                 self.data == "episodes",
                 self.tasks,
-                self.outer_advantages.normalise,
+                self.outer_advantages.normalize,
                 self.episodes,
                 self.batch_by == "steps",
             )
@@ -194,7 +194,7 @@ class TrainConfig:
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
             raise ValueError(
                 "inner.surrogate, inner.reduction and outer_reduction are for data episodes: "
-                "labelled examples do not depend on the parameters, so there is one gradient, and "
+                "labeled examples do not depend on the parameters, so there is one gradient, and "
                 "their loss is given."
             )
 
@@ -258,8 +258,8 @@ class TrainConfig:
         return 1 if steps >= 4000 else max(1, 8000 // steps)
 
     @property
-    def outer_step(self) -> TrustRegion | Optimiser:
-        return self.trust_region if self.outer == "trust-region" else self.optimiser
+    def outer_step(self) -> TrustRegion | Optimizer:
+        return self.trust_region if self.outer == "trust-region" else self.optimizer
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 import rlmaml
 from rlmaml.sampling.examples import TaskInputs
-from rlmaml.sampling.vector_env import TaskObservation, vectorise
+from rlmaml.sampling.vector_env import TaskObservation, vectorize
 from runners.config import TrainConfig
 from runners.errors import UsageError
 
@@ -34,7 +34,7 @@ def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
     env = config.env
     spec = _spec(env.id)
     batched = spec.vector_entry_point is not None
-    if env.vectorisation == "batched" or (env.vectorisation == "auto" and batched):
+    if env.vectorization == "batched" or (env.vectorization == "auto" and batched):
         made = gymnasium.make_vec(
             env.id,
             num_envs=copies,
@@ -46,7 +46,7 @@ def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
         )
         if not hasattr(made, "set_tasks"):
             raise TypeError(
-                f"{env.id}'s own vector environment has no set_tasks: pass --env.vectorisation sync"
+                f"{env.id}'s own vector environment has no set_tasks: pass --env.vectorization sync"
             )
         return made
 
@@ -55,7 +55,7 @@ def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
             env.id, max_episode_steps=config.horizon, disable_env_checker=True, **env.kwargs
         )
 
-    return vectorise(make, copies, asynchronous=env.vectorisation == "async")
+    return vectorize(make, copies, asynchronous=env.vectorization == "async")
 
 
 def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
@@ -166,7 +166,7 @@ def _headless() -> Any:
 
 
 def make_family(config: TrainConfig) -> Any:
-    """A family of labelled examples: what the environment of that id draws from."""
+    """A family of labeled examples: what the environment of that id draws from."""
     import_worlds()
     env = config.env
     with _told_plainly(config):
@@ -174,7 +174,7 @@ def make_family(config: TrainConfig) -> Any:
         made = gymnasium.make(env.id, disable_env_checker=True, **env.kwargs).unwrapped
         if not hasattr(made, "examples"):
             raise TypeError(
-                "it has no labelled examples (an attribute `examples` with `sample` and "
+                "it has no labeled examples (an attribute `examples` with `sample` and "
                 "`episode`): pass --data episodes to learn from its rewards"
             )
         lacking = [

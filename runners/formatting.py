@@ -76,7 +76,7 @@ def trained(config: TrainConfig, metrics: Sequence[Sequence[dict[str, Any]]], se
         seeds: of every run.
     """
     if config.data == "examples":
-        unit = "labelled examples"
+        unit = "labeled examples"
         data = f"{config.examples.shots} + {config.examples.queries} examples"
         if "accuracy" in " ".join(metrics[0][-1] if metrics[0] else ()):
             data += " per class"
@@ -162,7 +162,7 @@ def learning_alt(metric: str, metrics: Sequence[dict[str, Any]], config: TrainCo
     decimals = digits(metric, (value for pair in curves for value in pair))
     (first, last), before = curves
     moved = "rises" if last > first else "falls" if last < first else "stays"
-    unit = "labelled examples" if config.data == "examples" else "environment steps"
+    unit = "labeled examples" if config.data == "examples" else "environment steps"
     return (
         f"{NOUNS[metric].capitalize()} after adaptation {moved} from {number(first, decimals)} to "
         f"{number(last, decimals)} over {amount(metrics[-1]['env_steps'])} {unit}; before "

@@ -6,11 +6,11 @@ Starts on one task never trained on, with the same network, PPO settings and env
 
 - adapted: the meta-learned policy after the run's inner steps, whose episodes count as env steps;
 - meta-learned: the policy before adaptation;
-- scratch: stable-baselines3's own initialisation;
+- scratch: stable-baselines3's own initialization;
 - and, with --warm-up, the first once more: the value network, which no export brings along, learns
   alone from that many env steps, which count, before the policy moves.
 
---normalise rewards, or all, puts stable-baselines3's `VecNormalize` around the environment of every
+--normalize rewards, or all, puts stable-baselines3's `VecNormalize` around the environment of every
 start. With all, a meta-learned policy takes the statistics of its adaptation episodes (which count
 as env steps for the policy before adaptation, too), and its first layer is rewritten for them.
 
@@ -39,7 +39,7 @@ from torch import Tensor
 
 import rlmaml
 from rlmaml.learner import AdaptedPolicy, Learner
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from runners.config import TrainConfig
 from runners.export.export import ppo_settings, to_sb3
 from runners.export.sb3 import BatchedVecEnv
@@ -64,10 +64,10 @@ def make(config: TrainConfig, copies: int, goal: float) -> VecMonitor:
 def measure(model: PPO, env: VecMonitor, seed: int) -> dict[str, float]:
     """Mean return of an episode in each copy, from the same first states every time."""
     seen: VecEnv = env
-    if (normalised := model.get_vec_normalize_env()) is not None:
-        seen = VecNormalize(env, training=False, norm_obs=normalised.norm_obs, norm_reward=False)
-        if normalised.norm_obs:
-            seen.obs_rms = normalised.obs_rms
+    if (normalized := model.get_vec_normalize_env()) is not None:
+        seen = VecNormalize(env, training=False, norm_obs=normalized.norm_obs, norm_reward=False)
+        if normalized.norm_obs:
+            seen.obs_rms = normalized.obs_rms
     returns = {}
     for kind in KINDS:
         env.seed(seed)
@@ -114,7 +114,7 @@ def start(
     goal: float,
     env: VecEnv,
     seed: int,
-    normalise: str,
+    normalize: str,
     ppo: dict[str, Any],
 ) -> tuple[PPO, int]:
     """A model to go on with, and the env steps that it has cost so far on this task."""
@@ -122,31 +122,31 @@ def start(
         hidden = list(config.policy.hidden)
         activation = rlmaml.models.ACTIVATIONS[config.policy.activation]
         shape = {"net_arch": {"pi": hidden, "vf": hidden}, "activation_fn": activation}
-        if normalise != "nothing":
-            env = VecNormalize(env, gamma=ppo["gamma"], norm_obs=normalise == "all")
+        if normalize != "nothing":
+            env = VecNormalize(env, gamma=ppo["gamma"], norm_obs=normalize == "all")
         return PPO("MlpPolicy", env, policy_kwargs=shape, seed=seed, device="cpu", **ppo), 0
     steps = config.inner.steps if name.startswith("adapted") else 0
     copies = make(config, config.episodes, goal).venv.env
     policy = learner.adapt(copies, steps=steps, seed=seed)
-    if normalise != "nothing":
+    if normalize != "nothing":
         env = VecNormalize(env, gamma=ppo["gamma"], norm_obs=False)
-    if normalise == "all":
+    if normalize == "all":
         steps = config.inner.steps
         seen = learner.adapt(copies, steps=steps, seed=seed).episodes[0]
-        policy = standardised(policy, seen.observations, seen.mask)
+        policy = standardized(policy, seen.observations, seen.mask)
     return to_sb3(policy, env, seed=seed, **ppo), steps * config.episodes * config.horizon
 
 
-def standardised(policy: AdaptedPolicy, observations: Tensor, mask: Tensor) -> AdaptedPolicy:
-    """The same policy as a function of standardised observations, with the statistics given."""
-    normaliser = Normaliser(tuple(observations.shape[2:]))
-    normaliser.observe(observations, mask)
-    normaliser.commit()
+def standardized(policy: AdaptedPolicy, observations: Tensor, mask: Tensor) -> AdaptedPolicy:
+    """The same policy as a function of standardized observations, with the statistics given."""
+    normalizer = Normalizer(tuple(observations.shape[2:]))
+    normalizer.observe(observations, mask)
+    normalizer.commit()
     module = copy.deepcopy(policy.module)
     first = module.mean[0]
-    first.bias += first.weight @ normaliser.mean.float()
-    first.weight *= (normaliser.variance + 1e-8).sqrt().float()
-    return AdaptedPolicy(module, policy.observation_space, policy.action_space, normaliser)
+    first.bias += first.weight @ normalizer.mean.float()
+    first.weight *= (normalizer.variance + 1e-8).sqrt().float()
+    return AdaptedPolicy(module, policy.observation_space, policy.action_space, normalizer)
 
 
 def at(points: list[dict[str, float]], env_steps: int, kind: str) -> float | None:
@@ -177,15 +177,15 @@ def draw(curves: dict[str, list[list[dict[str, float]]]], path: Path, title: str
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     both = figure.subplots(1, 2, sharey=True)
-    colours = {"adapted": "#1f6f8b", "meta-learned": "#b0602c", "scratch": "0.4"}
+    colors = {"adapted": "#1f6f8b", "meta-learned": "#b0602c", "scratch": "0.4"}
     for axes, kind in zip(both, KINDS, strict=True):
         for name, seeds in curves.items():
             start_, plus, _ = name.partition(" +")
             x = np.array([p["env_steps"] for p in seeds[0]]) / 1000
             y = np.array([[p[kind] for p in points] for points in seeds])
-            colour, style = colours[start_], "--" if plus else "-"
-            axes.plot(x, y.mean(0), style, color=colour, label=name)
-            axes.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.12, linewidth=0)
+            color, style = colors[start_], "--" if plus else "-"
+            axes.plot(x, y.mean(0), style, color=color, label=name)
+            axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.12, linewidth=0)
         axes.set(xlabel="environment steps on the task (thousands)", title=f"{kind} actions")
     both[0].set_ylabel("return per episode")
     both[0].legend(frameon=False)
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(0 1 2)")
     parser.add_argument("--starts", nargs="+", default=["adapted", "meta-learned", "scratch"])
     parser.add_argument("--warm-up", type=int, default=0, help="env steps of a value warm-up (0)")
-    parser.add_argument("--normalise", choices=["nothing", "rewards", "all"], default="nothing")
+    parser.add_argument("--normalize", choices=["nothing", "rewards", "all"], default="nothing")
     parser.add_argument("--copies", type=int, default=5, help="environments at once (5)")
     parser.add_argument("--n-steps", type=int, help="of each between updates (one episode)")
     parser.add_argument("--batch-size", type=int, help="env steps in a minibatch")
@@ -236,7 +236,7 @@ def main() -> None:
             began = time.perf_counter()
             place = make(config, options.copies, options.goal)
             model, spent = start(
-                name, learner, config, options.goal, place, seed, options.normalise, ppo
+                name, learner, config, options.goal, place, seed, options.normalize, ppo
             )
             curve = Curve(
                 evaluation, options.every, options.warm_up if "warm-up" in name else 0, spent
@@ -259,7 +259,7 @@ def main() -> None:
         "copies": options.copies,
         "ppo": ppo,
         "warm_up": options.warm_up,
-        "normalise": options.normalise,
+        "normalize": options.normalize,
         "episodes": options.episodes,
         "versions": versions(),
         "curves": curves,

@@ -16,7 +16,7 @@ from .tasks import Split, Tasks
 class TaskEnv(gymnasium.Env):
     """A gymnasium environment with a task. Mixed into a robot, or subclassed.
 
-    Subclasses call `_start_tasks` first in their constructor, put `info["task"]`, and honour
+    Subclasses call `_start_tasks` first in their constructor, put `info["task"]`, and honor
     `options={"task": ...}` by `_take_options`.
     """
 

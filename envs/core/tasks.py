@@ -41,13 +41,13 @@ class Tasks(ABC):
     def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the task pays for `outcome`, `[M]`.
 
-        `tasks` is `[M, *space.shape]`. For a robot, `outcome` is its velocity along x in metres
+        `tasks` is `[M, *space.shape]`. For a robot, `outcome` is its velocity along x in meters
         a second, `[M]`; for a point, its position, `[M, 2]`; for an example, the loss, `[M]`;
         for a table, what `TabularTasks` says, `[M, 3]`. A robot's costs come on top.
         """
 
     def goal_velocity(self, task: NDArray[Any]) -> float | None:
-        """The velocity along x, in metres a second, that a task asks for, `[*space.shape]`.
+        """The velocity along x, in meters a second, that a task asks for, `[*space.shape]`.
 
         Infinite where faster is always better; None where it asks for no velocity.
         """

@@ -1,4 +1,4 @@
-"""Few-shot supervised learning: tasks that are read from labelled examples.
+"""Few-shot supervised learning: tasks that are read from labeled examples.
 
 Such a task is one of horizon 1. The input is the first observation, the output is the action, the
 reward is minus the loss, and the episode is over. A learner that differentiates the loss itself

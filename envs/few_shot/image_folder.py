@@ -34,7 +34,7 @@ def image_folder(
     root: str | Path,
     way: int = 5,
     size: int = 28,
-    colour: bool = False,
+    color: bool = False,
     split_seed: int = 0,
     fractions: Sequence[float] = (0.64, 0.16, 0.2),
     rotations: bool = True,
@@ -50,7 +50,7 @@ def image_folder(
         root: the folder.
         way: classes of a task.
         size: images are resized to `size` x `size` pixels, whatever their proportions.
-        colour: red, green and blue, instead of grey.
+        color: red, green and blue, instead of grey.
         split_seed: of the division into splits.
         fractions: of train, validation and test. Where the test split is given by Omniglot's
             layout, the first two, in proportion, divide the others.
@@ -79,7 +79,7 @@ def image_folder(
                 f"{folder} and {twin} are the same folder: a class may be held out only once. "
                 "Remove one of the two"
             )
-    images = _Files(root, classes, size, colour)
+    images = _Files(root, classes, size, color)
     for split in get_args(Split):
         members = splits.get(split, ())
         if len(members) < way and (members or split == "train"):
@@ -143,7 +143,7 @@ class _Files(Images):
 
     error = ImageFolderError
 
-    def __init__(self, root: Path, classes: list[Path], size: int, colour: bool) -> None:
+    def __init__(self, root: Path, classes: list[Path], size: int, color: bool) -> None:
         images = [files(folder, _SUFFIXES) for folder in classes]
         for folder, found in zip(classes, images, strict=True):
             if not found:
@@ -153,8 +153,8 @@ class _Files(Images):
         self.names = [folder.relative_to(root).as_posix() for folder in classes]
         self._folders = classes
         self.counts = np.array([len(found) for found in images])
-        self.shape = (3 if colour else 1, size, size)
-        self._mode = "RGB" if colour else "L"
+        self.shape = (3 if color else 1, size, size)
+        self._mode = "RGB" if color else "L"
         self._paths = [path for found in images for path in found]
         self._forget()
 

@@ -2,7 +2,7 @@
 
 What that code (rllab's) does otherwise than gymnasium's v5: an action is one simulator step;
 positions, velocities and contact forces are those of the state that the step led to; the velocity
-is the centre of mass's, at that moment; both robots see their centre of mass, where they are on
+is the center of mass's, at that moment; both robots see their center of mass, where they are on
 the plane included. docs/environments.md has the whole list, and what differs still.
 """
 
@@ -89,7 +89,7 @@ class PaperRobot(Robot):
 
 @dataclass(frozen=True, kw_only=True)
 class PaperHalfCheetah(HalfCheetah, PaperRobot):
-    """20 observed numbers: positions but for x, velocities, centre of mass. dt .01 s.
+    """20 observed numbers: positions but for x, velocities, center of mass. dt .01 s.
 
     gymnasium's model has every number that rllab's has.
     """
@@ -106,7 +106,7 @@ class PaperHalfCheetah(HalfCheetah, PaperRobot):
 @dataclass(frozen=True, kw_only=True)
 class PaperAnt(Ant, PaperRobot):
     """125 observed numbers: positions, velocities, contact forces clipped to ±1 (14 bodies, 6
-    each, the world's included), rotation of the torso, centre of mass. dt .02 s.
+    each, the world's included), rotation of the torso, center of mass. dt .02 s.
 
     gymnasium's model but for its time step, and for how hard contacts are.
     """

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 Marker = dict[str, Any]
 
 GREEN = (0.1, 0.85, 0.25, 0.65)
-"""The goal's colour, translucent."""
+"""The goal's color, translucent."""
 ORANGE = (1.0, 0.5, 0.0, 0.95)
 """The velocity's."""
 SCALE = 0.4
-"""Length of an arrow in metres, for each metre a second."""
+"""Length of an arrow in meters, for each meter a second."""
 LONGEST = 1.1
 """Metres. Where an arrow would be longer, both are drawn to a smaller scale."""
 HEIGHTS = (0.65, 0.5)
-"""Of the goal and of the velocity above the torso, in metres."""
+"""Of the goal and of the velocity above the torso, in meters."""
 DIRECTION = 0.9
-"""Length in metres of the arrow of a goal without a size."""
+"""Length in meters of the arrow of a goal without a size."""
 _WIDTH = 0.04
-_SMALL = 0.02  # an arrow shorter than this, in metres, is a ball
+_SMALL = 0.02  # an arrow shorter than this, in meters, is a ball
 
 
 def goal_markers(
@@ -37,10 +37,10 @@ def goal_markers(
     """Arrows for a goal velocity and for the velocity that the robot has.
 
     Args:
-        goal: along x, in metres a second. Infinite: as fast as possible, that way; one arrow shows
+        goal: along x, in meters a second. Infinite: as fast as possible, that way; one arrow shows
             it, across the torso. None: nothing is drawn.
-        velocity: along x, in metres a second.
-        torso: where it is, `[3]`, in metres.
+        velocity: along x, in meters a second.
+        torso: where it is, `[3]`, in meters.
     """
     if goal is None:
         return ()
@@ -54,7 +54,7 @@ def goal_markers(
 
 
 def arrow(start: NDArray[np.float64], length: float, rgba: tuple[float, ...]) -> Marker:
-    """An arrow along x, from `start`, `[3]`, in metres; a ball where `length` is nearly 0."""
+    """An arrow along x, from `start`, `[3]`, in meters; a ball where `length` is nearly 0."""
     if abs(length) < _SMALL:
         kind, size = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 1.3 * _WIDTH)
     else:

@@ -71,7 +71,7 @@ class Follower:
     """Moves a free camera along with the robot, as gymnasium's own does only for a fixed one.
 
     Args:
-        height: what the camera looks at, in metres above the ground.
+        height: what the camera looks at, in meters above the ground.
     """
 
     def __init__(self, height: float) -> None:

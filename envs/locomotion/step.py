@@ -29,7 +29,7 @@ def judge_robots(
         family: the task family.
         tasks: a task each, `[m, *space.shape]`.
         actions: as given, `[m, A]`, in C order.
-        displacement_rate: of the torso along x over the step, in metres a second, `[m]`.
+        displacement_rate: of the torso along x over the step, in meters a second, `[m]`.
         physics: after the step.
         diverged: where the simulation blew up in this step, `[m]`.
         before: observations before the step, `[m, D]`.

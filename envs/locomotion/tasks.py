@@ -14,7 +14,7 @@ from ..core.tasks import Range, Split, Tasks, _intervals, _truth, check_split
 class GoalVelocity(Tasks):
     """Run along x at a given velocity: pays -|v - v*|.
 
-    A task is v* in metres a second, in a Box of shape (1,) that holds both ranges.
+    A task is v* in meters a second, in a Box of shape (1,) that holds both ranges.
 
     Args:
         goal_range: where tasks to train on, and to validate, are drawn from, uniformly.

@@ -75,8 +75,8 @@ class PlaneView:
 
     def _pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixels of points, both `[..., 2]`; y goes up on the plane and down in pictures."""
-        centre = np.array(self._size) / 2
-        return centre + np.asarray(points) * self._scale * [1.0, -1.0]
+        center = np.array(self._size) / 2
+        return center + np.asarray(points) * self._scale * [1.0, -1.0]
 
     def _line(
         self, pen: ImageDraw.ImageDraw, points: NDArray[np.float64], fill: tuple, width: float
@@ -88,12 +88,12 @@ class PlaneView:
     def _disc(
         self,
         pen: ImageDraw.ImageDraw,
-        centre: NDArray[np.float64],
+        center: NDArray[np.float64],
         radius: float,
         fill: tuple,
         outline: tuple | None = None,
     ) -> None:
-        x, y = self._pixels(centre).tolist()
+        x, y = self._pixels(center).tolist()
         r = radius * self._unit
         width = max(1, round(1.5 * self._unit))
         pen.ellipse((x - r, y - r, x + r, y + r), fill=fill, outline=outline, width=width)

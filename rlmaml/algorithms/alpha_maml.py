@@ -6,7 +6,7 @@
 
 F is the meta-objective at θ, g its gradient, θ' and β' those before the last outer step. F depends
 on α through the adaptation and on β through that step (Baydin et al. 2018), so each gradient costs
-an inner product. For SGD u' is the last gradient, as in the paper; another optimiser's u' is what
+an inner product. For SGD u' is the last gradient, as in the paper; another optimizer's u' is what
 it made of it.
 Both stay positive, and one noisy batch does not undo them: no update takes either up or down by
 more than a factor of 2.
@@ -23,13 +23,13 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
-from rlmaml.outer.optimizer import Live, Optimiser
+from rlmaml.outer.optimizer import Live, Optimizer
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
 
 
 class AlphaMAML(Method):
     """MAML that tunes its learning rates. Arguments as of `Method`; the outer step is an
-    `Optimiser`."""
+    `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(MethodSettings):
@@ -45,7 +45,7 @@ class AlphaMAML(Method):
                         f"method.{name} must be zero or positive, got {getattr(self, name)}."
                     )
 
-    needs_optimiser = "it has no learning rate to tune."
+    needs_optimizer = "it has no learning rate to tune."
     no_own_hessian = NO_OWN_HESSIAN
 
     @classmethod
@@ -58,12 +58,12 @@ class AlphaMAML(Method):
         outer: Any = setup.outer
         if outer.schedule is not None:
             raise ValueError(
-                f"optimiser.schedule {outer.schedule} would set the learning rate that "
+                f"optimizer.schedule {outer.schedule} would set the learning rate that "
                 "AlphaMAML tunes: leave it out."
             )
         if outer.name in NOT_PROPORTIONAL:
             raise ValueError(
-                "AlphaMAML needs an optimiser whose step is proportional to its learning rate, "
+                "AlphaMAML needs an optimizer whose step is proportional to its learning rate, "
                 f"and that of {outer.name} is not: take Adam or SGD, for example."
             )
 
@@ -73,7 +73,7 @@ class AlphaMAML(Method):
         of α² (or β²) over those of a loss, and losses are of the order of 1."""
         return super().usual(config, settings) | {
             "method.alpha_rate": 0.1 * config.inner.step_size**2,
-            "method.beta_rate": config.optimiser.learning_rate**2,
+            "method.beta_rate": config.optimizer.learning_rate**2,
         }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -90,7 +90,7 @@ class AlphaMAML(Method):
 
 
 NOT_PROPORTIONAL = ("ASGD", "Adafactor", "Rprop")
-"""Optimisers of torch whose steps are not their learning rate times what does not depend on it."""
+"""Optimizers of torch whose steps are not their learning rate times what does not depend on it."""
 
 
 class Tuned(NamedTuple):
@@ -102,26 +102,26 @@ class Tuned(NamedTuple):
 
 
 class HypergradientStep:
-    """A step of an optimiser on θ, and of gradient descent on α and β.
+    """A step of an optimizer on θ, and of gradient descent on α and β.
 
     Args:
-        optimiser: makes the step on θ; β begins at its learning rate.
+        optimizer: makes the step on θ; β begins at its learning rate.
         config: α̂ and β̂.
     """
 
-    def __init__(self, optimiser: Optimiser, config: AlphaMAML.Settings) -> None:
-        self.optimiser, self.config = optimiser, config
+    def __init__(self, optimizer: Optimizer, config: AlphaMAML.Settings) -> None:
+        self.optimizer, self.config = optimizer, config
 
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Tuned:
-        live = self.optimiser.init({"params": meta["params"]}, saved)
+        live = self.optimizer.init({"params": meta["params"]}, saved)
         if saved is not None:
             device = live.params[0].device
             return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
         theta, _ = tree.ravel(meta["params"])
-        return Tuned(live, self.optimiser.learning_rate, torch.zeros_like(theta))
+        return Tuned(live, self.optimizer.learning_rate, torch.zeros_like(theta))
 
     def saved(self, state: Tuned) -> dict[str, Any]:
-        kept = self.optimiser.saved(state.live)
+        kept = self.optimizer.saved(state.live)
         return {**kept, "beta": state.beta, "direction": state.direction.clone()}
 
     def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
@@ -150,9 +150,9 @@ class HypergradientStep:
         beta_slope = -(gradient @ direction).item()
         beta = descended(beta, beta_slope, self.config.beta_rate)
         before = {"params": state.meta["params"]}
-        for group in live.optimiser.param_groups:
+        for group in live.optimizer.param_groups:
             group["lr"] = beta
-        after = self.optimiser.descend(live, before, gradient)
+        after = self.optimizer.descend(live, before, gradient)
         direction = (tree.ravel(before)[0] - tree.ravel(after)[0]) / beta
         size = descended(alpha.item(), slope.item(), self.config.alpha_rate)
         meta = after | {"rates": {"alpha": torch.full_like(alpha, size)}}

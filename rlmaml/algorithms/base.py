@@ -2,7 +2,7 @@
 
 A method is MAML with something replaced: what is meta-learned (`begin`), where adaptation starts
 (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the outer step
-minimises (`outer_loss`), or the outer step itself (`update`). Everything else (sampling, training,
+minimizes (`outer_loss`), or the outer step itself (`update`). Everything else (sampling, training,
 evaluation, the trust region) sees `Method` alone and knows none by name.
 """
 
@@ -19,7 +19,7 @@ from rlmaml import losses
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
 from rlmaml.types import (
@@ -92,10 +92,10 @@ class Setup(NamedTuple):
 
     settings: Any  # the method's own `Settings`
     inner: InnerConfig
-    outer: TrustRegion | Optimiser
-    episodes: bool = True  # learn from rewards, or else from labelled examples
+    outer: TrustRegion | Optimizer
+    episodes: bool = True  # learn from rewards, or else from labeled examples
     tasks: int | None = None  # N, where it is known
-    normalised: bool | None = None  # whether outer advantages are
+    normalized: bool | None = None  # whether outer advantages are
     per_task: int | None = None  # B episodes of a task, where it is known
     ragged: bool = False  # a task may have more of them, where they end early
 
@@ -116,10 +116,10 @@ class Method:
     Args:
         policy: (parameters of the network, inputs) -> distribution.
         inner: the inner loop's settings.
-        outer: the outer step, a `TrustRegion` or an `Optimiser`; the method's usual one if None.
+        outer: the outer step, a `TrustRegion` or an `Optimizer`; the method's usual one if None.
         settings: of the method's own, an instance of its `Settings`.
         inner_loss: makes the inner loss of a policy, in place of `inner.surrogate`: `losses.mse`
-            or `losses.cross_entropy` for labelled examples.
+            or `losses.cross_entropy` for labeled examples.
         outer_loss: makes the outer loss of a policy, in place of the likelihood ratio; as above.
         outer_reduction: of the likelihood ratio, as `inner.reduction` is of the surrogate.
         chunk_size: tasks per stacked computation; None is all at once. Small chunks stay in
@@ -128,7 +128,7 @@ class Method:
     Attributes:
         policy: (adapted parameters φ, inputs) -> distribution.
         inner: the inner loop.
-        episodes: whether it learns from rewards, or else from labelled examples.
+        episodes: whether it learns from rewards, or else from labeled examples.
 
     Raises:
         ValueError: settings that do not go together.
@@ -136,10 +136,10 @@ class Method:
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     """A frozen dataclass, a sentence per field: options `--method.NAME` of the command line."""
-    needs_optimiser: ClassVar[str] = ""
+    needs_optimizer: ClassVar[str] = ""
     """Why the outer step cannot be a trust region; empty if it can."""
     needs_episodes: ClassVar[str] = ""
-    """Why the method cannot learn from labelled examples; empty if it can."""
+    """Why the method cannot learn from labeled examples; empty if it can."""
     leaves_sampler: ClassVar[bool] = False
     """Whether it goes on from the parameters that sampled, for which `inner.surrogate`
     log-likelihood does not correct: presets with it are usually changed to lvc."""
@@ -152,7 +152,7 @@ class Method:
         self,
         policy: Policy,
         inner: InnerConfig | None = None,
-        outer: TrustRegion | Optimiser | None = None,
+        outer: TrustRegion | Optimizer | None = None,
         settings: Any = None,
         *,
         inner_loss: Callable[[Policy], losses.Loss] | None = None,
@@ -191,10 +191,10 @@ class Method:
         name = cls.__name__
         if not setup.episodes and cls.needs_episodes:
             raise ValueError(f"{name} is for episodes: {cls.needs_episodes}")
-        if isinstance(setup.outer, TrustRegion) and cls.needs_optimiser:
+        if isinstance(setup.outer, TrustRegion) and cls.needs_optimizer:
             raise ValueError(
-                f"{name} takes no trust region: {cls.needs_optimiser} Take outer optimiser (in "
-                "Python, outer=Optimiser())."
+                f"{name} takes no trust region: {cls.needs_optimizer} Take outer optimizer (in "
+                "Python, outer=Optimizer())."
             )
         if setup.inner.later_step_size is not None and cls.learns_step_sizes(setup.settings):
             raise ValueError(
@@ -213,9 +213,9 @@ class Method:
         return False
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> TrustRegion | Optimiser:
+    def usual_outer(cls, settings: Any) -> TrustRegion | Optimizer:
         """The outer step where none is given, in Python."""
-        return Optimiser() if cls.needs_optimiser else TrustRegion()
+        return Optimizer() if cls.needs_optimizer else TrustRegion()
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
@@ -227,9 +227,9 @@ class Method:
             settings: the method's own.
 
         Returns:
-            Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimiser"}.
+            Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimizer"}.
         """
-        usual = {"outer": "optimiser"} if cls.needs_optimiser else {}
+        usual = {"outer": "optimizer"} if cls.needs_optimizer else {}
         corrected = not cls.leaves_sampler or config.data != "episodes"
         if not corrected and config.inner.surrogate == "log-likelihood":
             usual["inner.surrogate"] = "lvc"
@@ -299,7 +299,7 @@ class Method:
         return descent.step(meta, params, data, k)
 
     def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
-        """What is minimised, of one task; path is φ_0 .. φ_K."""
+        """What is minimized, of one task; path is φ_0 .. φ_K."""
         return self.loss(path[-1], data.query)
 
     def objective(self, state: State) -> Objective:

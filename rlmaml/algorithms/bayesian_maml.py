@@ -25,7 +25,7 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.algorithms.base import Method, MethodSettings, Setup
 from rlmaml.distributions import Categorical, Distribution, Gaussian
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import generator
 from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
@@ -34,7 +34,7 @@ from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
 class BayesianMAML(Method):
     """MAML of M particles. Arguments as of `Method`; φ_k and "params" have leaves [M, *shape].
 
-    Of labelled examples every particle sees all, and what is predicted is the particles' mixture:
+    Of labeled examples every particle sees all, and what is predicted is the particles' mixture:
     of a regression a Gaussian of the mixture's mean and variance, of a classification the mean
     probabilities. Of episodes each particle plays its own: row i of the inputs, an episode, is
     acted by particle i mod M and no other particle's gradient sees it, so that B must be a multiple
@@ -69,8 +69,8 @@ class BayesianMAML(Method):
                     raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> TrustRegion | Optimiser:
-        return Optimiser() if settings.loss == "chaser" else super().usual_outer(settings)
+    def usual_outer(cls, settings: Any) -> TrustRegion | Optimizer:
+        return Optimizer() if settings.loss == "chaser" else super().usual_outer(settings)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -80,7 +80,7 @@ class BayesianMAML(Method):
             raise ValueError(
                 "The chaser loss takes no trust region: it is a distance between parameters, no "
                 "surrogate of the return that a step in the policies' KL could improve. Take outer "
-                "optimiser (in Python, outer=Optimiser()) or method.loss query."
+                "optimizer (in Python, outer=Optimizer()) or method.loss query."
             )
         if chaser and setup.episodes and setup.inner.surrogate == "log-likelihood":
             raise ValueError(
@@ -102,7 +102,7 @@ class BayesianMAML(Method):
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
-        # M/2 times the rate of one network: a particle and all its neighbours weigh about 2.
+        # M/2 times the rate of one network: a particle and all its neighbors weigh about 2.
         count, usual = settings.particles, super().usual(config, settings)
         usual["inner.step_size"] = config.inner.step_size * count / 2
         if config.data == "episodes":  # a share of them that every particle has a part in
@@ -112,7 +112,7 @@ class BayesianMAML(Method):
         elif isinstance(config.chunk_size, int):  # as many networks at once
             usual["chunk_size"] = max(1, config.chunk_size // count)
         if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
-            usual |= {"method.loss": "chaser", "outer": "optimiser"}
+            usual |= {"method.loss": "chaser", "outer": "optimizer"}
         return usual
 
     def wrap(self, policy: Policy) -> Policy:
@@ -142,7 +142,7 @@ class BayesianMAML(Method):
         return found[0] if len(found) == 1 else None
 
     def begin(self, params: Params) -> Meta:
-        """The first particle is the network as initialised, the others have the entries of each
+        """The first particle is the network as initialized, the others have the entries of each
         tensor permuted: as likely a draw, where those were drawn independently (constants stay)."""
         stacked = {}
         for i, (name, leaf) in enumerate(params.items()):
@@ -215,8 +215,8 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
         gradient: g = -∇log p at each of them, alike.
         repulsion: τ.
     """
-    centred = tree.map(lambda leaf: (leaf - leaf.mean(0)).flatten(1), particles)
-    distances = squared_distances(centred)
+    centered = tree.map(lambda leaf: (leaf - leaf.mean(0)).flatten(1), particles)
+    distances = squared_distances(centered)
     h = bandwidth(distances)
     k = (-distances / h).exp()
     pull = 2 * repulsion / h  # ∇_{φ_j} k = 2/h (φ_m - φ_j) k
@@ -225,12 +225,12 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
         moved = k @ (g.flatten(1) + pull * x) - pull * k.sum(1, keepdim=True) * x
         return (moved / len(leaf)).view(leaf.shape)
 
-    return tree.map(direction, particles, gradient, centred)
+    return tree.map(direction, particles, gradient, centered)
 
 
-def squared_distances(centred: Params) -> Tensor:
+def squared_distances(centered: Params) -> Tensor:
     """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
-    gram: Any = sum(x @ x.mT for x in tree.leaves(centred))
+    gram: Any = sum(x @ x.mT for x in tree.leaves(centered))
     squares = gram.diagonal()
     return (squares[:, None] + squares - 2 * gram).clamp(min=0)
 

@@ -40,7 +40,7 @@ class EMAML(Method):
             if self.task_copies < 1:
                 raise ValueError(f"method.task_copies must be at least 1, got {self.task_copies}.")
 
-    needs_episodes = "labelled examples do not depend on the parameters, so there is no score term."
+    needs_episodes = "labeled examples do not depend on the parameters, so there is no score term."
     no_own_hessian = (
         "it is the gradient of an adaptation that is differentiated on the data of the step itself."
     )
@@ -55,10 +55,10 @@ class EMAML(Method):
                 "depend on the parameters, and the score term of EMAML would count that a second "
                 "time. Take inner.surrogate log-likelihood, or another method."
             )
-        if setup.normalised:
+        if setup.normalized:
             raise ValueError(
                 "EMAML adds a multiple of the return to a surrogate of advantages, so both must be "
-                "in the reward's units: take outer_advantages.normalise False."
+                "in the reward's units: take outer_advantages.normalize False."
             )
         if setup.tasks is not None and (setup.tasks < 2 or setup.tasks % copies):
             raise ValueError(
@@ -68,7 +68,7 @@ class EMAML(Method):
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
-        return {"inner.surrogate": "log-likelihood", "outer_advantages.normalise": False}
+        return {"inner.surrogate": "log-likelihood", "outer_advantages.normalize": False}
 
     @property
     def plan(self) -> Plan:

@@ -3,7 +3,7 @@
     φ*_i = argmin over φ of  L_i(φ, D_i) + λ/2 ‖φ - θ‖²
     θ ← θ - β mean_i (I + ∇²L_i(φ*_i, D_i)/λ)⁻¹ ∇L_i(φ*_i, D'_i)
 
-The minimiser is sought by gradient steps, φ_{k+1} = φ_k - α [∇L_i(φ_k) + λ (φ_k - θ)], and the
+The minimizer is sought by gradient steps, φ_{k+1} = φ_k - α [∇L_i(φ_k) + λ (φ_k - θ)], and the
 inverse is applied by conjugate gradient. The derivative depends on where adaptation ends and not on
 the way there, so memory does not grow with its steps.
 """
@@ -44,12 +44,12 @@ class IMAML(Method):
                 if not getattr(self, name) > 0:
                     raise ValueError(f"method.{name} must be positive, got {getattr(self, name)}.")
 
-    needs_optimiser = (
+    needs_optimizer = (
         "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
         "region's curvature needs one and its transpose."
     )
     leaves_sampler = True
-    no_own_hessian = "the minimiser moves by the Hessian of the data that it is the minimiser of."
+    no_own_hessian = "the minimizer moves by the Hessian of the data that it is the minimizer of."
 
     @classmethod
     def check(cls, setup: Setup) -> None:

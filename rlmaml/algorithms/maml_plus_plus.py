@@ -11,7 +11,7 @@
 - A meta learning rate that falls along a cosine.
 - Scale and shift of batch norm for every step, meta-learned and not adapted; what takes step k also
   gives the loss after it. The statistics are those of the batch at hand. Running ones per step are
-  not kept: the authors' code stores them but normalises by the batch's, in training and in tests,
+  not kept: the authors' code stores them but normalizes by the batch's, in training and in tests,
   and a model here is a function of its parameters alone.
 
 Each can be switched off; without them all it is MAML.
@@ -31,13 +31,13 @@ from torch import Tensor
 from rlmaml import models, tree
 from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
 from rlmaml.objective import Objective
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Data, Episodes, InnerLoop, Meta, MetaBatch, Metrics, Params, Path, State
 
 
 class MAMLPlusPlus(Method):
-    """MAML with five remedies. Arguments as of `Method`; the usual outer step is an `Optimiser`."""
+    """MAML with five remedies. Arguments as of `Method`; the usual outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(MethodSettings):
@@ -76,8 +76,8 @@ class MAMLPlusPlus(Method):
         return settings.learn_step_sizes
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> Optimiser:
-        return Optimiser()
+    def usual_outer(cls, settings: Any) -> Optimizer:
+        return Optimizer()
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -88,24 +88,24 @@ class MAMLPlusPlus(Method):
         if isinstance(setup.outer, TrustRegion):
             raise ValueError(
                 "method.cosine_iterations is of a learning rate, which a trust region has not: "
-                "take 0, or outer optimiser."
+                "take 0, or outer optimizer."
             )
         if setup.outer.schedule is not None:
             raise ValueError(
-                "method.cosine_iterations and optimiser.schedule would both set the learning "
+                "method.cosine_iterations and optimizer.schedule would both set the learning "
                 "rate: take 0, or no schedule."
             )
         if settings.minimum_learning_rate > setup.outer.learning_rate:
             raise ValueError(
                 f"method.minimum_learning_rate {settings.minimum_learning_rate} is above "
-                f"optimiser.learning_rate {setup.outer.learning_rate}, from which it is to fall."
+                f"optimizer.learning_rate {setup.outer.learning_rate}, from which it is to fall."
             )
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
         settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
-        sinusoids more than they gave. An optimiser's gradients are clipped: step sizes that are
+        sinusoids more than they gave. An optimizer's gradients are clipped: step sizes that are
         too long make single ones tens of times the usual length."""
         usual: dict[str, Any] = {
             "method.first_order_iterations": config.iterations // 10,
@@ -114,9 +114,9 @@ class MAMLPlusPlus(Method):
         if config.data == "examples":
             usual["inner.steps"] = 5
             usual["method.multi_step_iterations"] = config.iterations * 15 // 100
-        if config.outer == "optimiser":
+        if config.outer == "optimizer":
             usual["method.cosine_iterations"] = config.iterations
-            usual["optimiser.clip_norm"] = 2.0
+            usual["optimizer.clip_norm"] = 2.0
         return usual
 
     def begin(self, params: Params) -> Meta:
@@ -187,7 +187,7 @@ class MAMLPlusPlus(Method):
         if over:
             least, start = self.settings.minimum_learning_rate, self.outer.learning_rate
             share = (1 + math.cos(math.pi * min(state.iteration / over, 1))) / 2
-            for group in state.outer.optimiser.param_groups:
+            for group in state.outer.optimizer.param_groups:
                 group["lr"] = least + (start - least) * share
         return super().update(state, batch)
 

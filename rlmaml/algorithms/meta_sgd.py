@@ -3,7 +3,7 @@
     φ_{k+1} = φ_k - α ∘ ∇L_i(φ_k, D_k),    min over θ and α of  Σ_i L_i(φ_i, D'_i)
 
 α has the shape of θ and is learned with it, so it gives the direction of a step as well as its
-length. No sign is imposed, as in the paper. The outer step takes both together: an optimiser, or a
+length. No sign is imposed, as in the paper. The outer step takes both together: an optimizer, or a
 trust region, in whose curvature dφ/dα stands beside dφ/dθ.
 """
 

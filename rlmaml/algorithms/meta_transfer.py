@@ -84,7 +84,7 @@ class MetaTransfer(Method):
 
     def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
         new, metrics = super().update(state, batch)
-        # The trunk has no gradient, but an optimiser may do more than follow it (weight decay).
+        # The trunk has no gradient, but an optimizer may do more than follow it (weight decay).
         trunk = {name: state.meta["params"][name] for name in _trunk(state.meta)}
         params = {**new.meta["params"], **trunk}
         return new._replace(meta={**new.meta, "params": params}), metrics

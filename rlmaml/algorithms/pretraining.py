@@ -37,7 +37,7 @@ class Pretraining(Method):
         super().check(setup)
         if setup.episodes and setup.settings.classes:
             raise ValueError(
-                "method.classes trains on labelled classes, but the run learns from episodes: "
+                "method.classes trains on labeled classes, but the run learns from episodes: "
                 "leave it out, or take data examples."
             )
 

@@ -28,20 +28,20 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
-from rlmaml.outer.optimizer import Live, Optimiser
+from rlmaml.outer.optimizer import Live, Optimizer
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
 
 
 class ProMP(Method):
-    """Proximal meta-policy search. Arguments as of `Method`; the outer step is an `Optimiser`."""
+    """Proximal meta-policy search. Arguments as of `Method`; the outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(MethodSettings):
         clip: float = 0.3
         """Likelihood ratios count between 1 - clip and 1 + clip."""
         epochs: int = 5
-        """Optimiser steps per meta-iteration."""
+        """Optimizer steps per meta-iteration."""
         kl_coefficient: float = 5e-4
         """Weight of the KL penalty of each inner step, at the start."""
         kl_target: float = 0.01
@@ -60,8 +60,8 @@ class ProMP(Method):
                 if not ok:
                     raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
 
-    needs_episodes = "labelled examples have no likelihood ratios."
-    needs_optimiser = "it keeps its steps short by clipping and a KL penalty."
+    needs_episodes = "labeled examples have no likelihood ratios."
+    needs_optimizer = "it keeps its steps short by clipping and a KL penalty."
     leaves_sampler = True
 
     @classmethod
@@ -127,26 +127,26 @@ COEFFICIENT_RANGE = 1024.0
 
 
 class ProximalStep:
-    """Epochs of an optimiser on the clipped surrogate, with a KL penalty per inner step.
+    """Epochs of an optimizer on the clipped surrogate, with a KL penalty per inner step.
 
     Args:
-        optimiser: makes the steps; its schedule advances once per update.
+        optimizer: makes the steps; its schedule advances once per update.
         config: epochs and penalty.
         steps: K.
     """
 
-    def __init__(self, optimiser: Optimiser, config: ProMP.Settings, steps: int) -> None:
-        self.optimiser, self.config, self.steps = optimiser, config, steps
+    def __init__(self, optimizer: Optimizer, config: ProMP.Settings, steps: int) -> None:
+        self.optimizer, self.config, self.steps = optimizer, config, steps
 
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Proximal:
         coefficients = (self.config.kl_coefficient,) * self.steps
         if saved is not None:
             coefficients = tuple(saved["kl_coefficients"])
-        return Proximal(self.optimiser.init(meta, saved), coefficients)
+        return Proximal(self.optimizer.init(meta, saved), coefficients)
 
     def saved(self, state: Proximal) -> dict[str, Any]:
         return {
-            **self.optimiser.saved(state.live),
+            **self.optimizer.saved(state.live),
             "kl_coefficients": list(state.coefficients),
         }
 
@@ -159,7 +159,7 @@ class ProximalStep:
         live, coefficients = state.outer
         ref = reference(objective, state.meta, batch)
         batch = batch._replace(path=ref.path)
-        objective = penalised(objective, coefficients)
+        objective = penalized(objective, coefficients)
         meta, norms, outcome = state.meta, [], "accepted"
         for _ in range(self.config.epochs):
             _, gradient = meta_gradient(objective, meta, batch)
@@ -167,7 +167,7 @@ class ProximalStep:
                 outcome = "gradient not finite"
                 break
             norms.append(gradient.norm().item())
-            meta = self.optimiser.descend(live, meta, gradient)
+            meta = self.optimizer.descend(live, meta, gradient)
         losses, kls = evaluate(objective, meta, batch, ref)
         inner_kls = sampling_kls(objective, meta, batch)
         metrics: Metrics = {
@@ -203,7 +203,7 @@ class ProximalStep:
         return min(max(coefficient, start / COEFFICIENT_RANGE), start * COEFFICIENT_RANGE)
 
 
-def penalised(objective: Objective, coefficients: Sequence[float]) -> Objective:
+def penalized(objective: Objective, coefficients: Sequence[float]) -> Objective:
     """An objective with the KL penalty added."""
     loss, penalty = objective.outer_loss, kl_penalty(objective.policy, coefficients)
     return objective._replace(outer_loss=lambda path, data: loss(path, data) + penalty(path, data))

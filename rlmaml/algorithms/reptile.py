@@ -3,7 +3,7 @@
     φ_{k+1} = φ_k - α ∇L_i(φ_k, D_i^k) from φ_0 = θ,    θ ← θ + ε mean_i (φ_K - θ)
 
 Every inner step has a minibatch D^k of its own; there is no outer loss and no derivative through
-the adaptation. θ - φ_K is the gradient of ½‖θ - φ_K‖² with φ_K held fixed, so any optimiser makes
+the adaptation. θ - φ_K is the gradient of ½‖θ - φ_K‖² with φ_K held fixed, so any optimizer makes
 the outer step; with SGD its learning rate is ε. For K = 1 this is α ∇L: training on all tasks
 jointly. From K = 2 on there is in it what FO-MAML has: the second step is α times FO-MAML's
 gradient with D^1 as its outer data.
@@ -24,7 +24,7 @@ from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
 class Reptile(Method):
     """Move θ towards what tasks adapt it to. Arguments as of `Method`."""
 
-    needs_optimiser = "its update is no gradient of an outer loss, so no line search can judge it."
+    needs_optimizer = "its update is no gradient of an outer loss, so no line search can judge it."
     no_own_hessian = "it differentiates no inner step."
 
     @classmethod
@@ -33,10 +33,10 @@ class Reptile(Method):
         if config.data == "examples":  # ε falls to 0 in a straight line, as published
             usual |= {
                 "inner.steps": max(config.inner.steps, 5),
-                "optimiser.name": "SGD",
-                "optimiser.learning_rate": 1.0,
-                "optimiser.schedule": "LinearLR",
-                "optimiser.schedule_kwargs": {
+                "optimizer.name": "SGD",
+                "optimizer.learning_rate": 1.0,
+                "optimizer.schedule": "LinearLR",
+                "optimizer.schedule_kwargs": {
                     "start_factor": 1.0,
                     "end_factor": 0.0,
                     "total_iters": config.iterations,

@@ -10,7 +10,14 @@ parameters and input (no running statistics, no dropout), because the library ca
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.factory import policy_for, predictor_for
 from rlmaml.models.functional import Functional, functional, parameters
-from rlmaml.models.mlp import ACTIVATIONS, CategoricalMLP, GaussianMLP, PolicyConfig, RegressionMLP, mlp
+from rlmaml.models.mlp import (
+    ACTIVATIONS,
+    CategoricalMLP,
+    GaussianMLP,
+    PolicyConfig,
+    RegressionMLP,
+    mlp,
+)
 from rlmaml.models.naming import head, layers, norm_parameters, unit_axis
 from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
 

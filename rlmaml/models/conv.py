@@ -95,7 +95,7 @@ class _ConvBlock(nn.Module):
 
 
 class _BatchNorm(nn.Module):
-    """Written out: torch's own cannot take its statistics from a part of what it normalises."""
+    """Written out: torch's own cannot take its statistics from a part of what it normalizes."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, reference: int) -> Tensor:
-        """x [B, C, h, w], normalised by the statistics of its first `reference` rows."""
+        """x [B, C, h, w], normalized by the statistics of its first `reference` rows."""
         variance, mean = torch.var_mean(x[:reference], (0, 2, 3), correction=0)
         scale = self.weight * (variance + 1e-5).rsqrt()
         shift = self.bias - mean * scale

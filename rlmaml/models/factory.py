@@ -1,4 +1,4 @@
-"""Networks for spaces: a policy for an environment, a predictor for labelled examples."""
+"""Networks for spaces: a policy for an environment, a predictor for labeled examples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def predictor_for(
     text: TextConfig | None = None,
     num_tokens: int | None = None,
 ) -> RegressionMLP | CategoricalMLP | ConvClassifier | BagOfEmbeddings | TextTransformer:
-    """The network for labelled examples: images [C, height, width] or texts to classes, or vectors.
+    """The network for labeled examples: images [C, height, width] or texts to classes, or vectors.
 
     Args:
         input_shape: of one input.

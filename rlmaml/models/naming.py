@@ -9,7 +9,7 @@ from rlmaml.types import Params
 
 
 def norm_parameters(params: Params) -> list[str]:
-    """The names of scales and shifts of normalisation: of modules called norm, bn2 or the like."""
+    """The names of scales and shifts of normalization: of modules called norm, bn2 or the like."""
     pattern = r"(.*[._])?(batch_?)?(norm|bn)_?\d*\.(weight|bias)"
     return [name for name in params if re.fullmatch(pattern, name, re.IGNORECASE)]
 

@@ -1,4 +1,4 @@
-"""Outer steps that descend the meta-gradient by any optimiser of `torch.optim`."""
+"""Outer steps that descend the meta-gradient by any optimizer of `torch.optim`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rlmaml.types import Meta, MetaBatch, Metrics, State
 
 
 @dataclass(frozen=True)
-class Optimiser:
-    """An outer step by an optimiser of `torch.optim`."""
+class Optimizer:
+    """An outer step by an optimizer of `torch.optim`."""
 
     name: str = "Adam"
     """Class in torch.optim: Adam, AdamW, SGD, RMSprop, ..."""
@@ -37,34 +37,34 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
-            raise ValueError(f"optimiser.learning_rate must be positive, got {self.learning_rate}.")
+            raise ValueError(f"optimizer.learning_rate must be positive, got {self.learning_rate}.")
         for name in ("clip_norm", "clip_value"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"optimiser.{name} must be positive or None, got {value}.")
+                raise ValueError(f"optimizer.{name} must be positive or None, got {value}.")
         if (self.name, self.kwargs, self.schedule, self.schedule_kwargs) == ("Adam", {}, None, {}):
-            return  # right, and torch takes more than a second to make its first optimiser
+            return  # right, and torch takes more than a second to make its first optimizer
         # Wrong names and arguments are errors now, not later.
         live = self._make([torch.zeros(1, 1)])
         live.params[0].grad = torch.ones(1, 1)
-        _call(live.optimiser.step, self.name, self.kwargs)
+        _call(live.optimizer.step, self.name, self.kwargs)
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Live:
-        """The state of the optimiser at the start, or as `saved` holds it."""
+        """The state of the optimizer at the start, or as `saved` holds it."""
         params = [leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)]
         live = self._make(params)
         if saved is not None:
             saved = copy.deepcopy(saved)  # torch takes the tensors over, and writes to them
-            live.optimiser.load_state_dict(saved["optimiser"])
+            live.optimizer.load_state_dict(saved["optimizer"])
             if live.schedule is not None:
                 live.schedule.load_state_dict(saved["schedule"])
         return live
 
     def saved(self, state: Live) -> dict[str, Any]:
-        """The optimiser's state as tensors, numbers and containers of them."""
-        saved = {"optimiser": state.optimiser.state_dict()}
+        """The optimizer's state as tensors, numbers and containers of them."""
+        saved = {"optimizer": state.optimizer.state_dict()}
         if state.schedule is not None:
             saved["schedule"] = state.schedule.state_dict()
         return copy.deepcopy(saved)
@@ -81,16 +81,16 @@ class Optimiser:
         for done in range(iterations):
             if not live.learning_rate > 0:
                 raise ValueError(
-                    f"optimiser.schedule {self.schedule} with {self.schedule_kwargs} has brought "
+                    f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} has brought "
                     f"the learning rate to 0 after {done} of {iterations} iterations: nothing more "
                     "would be learned."
                 )
             try:
-                live.optimiser.step()
+                live.optimizer.step()
                 live.schedule.step()
             except Exception as problem:  # each schedule has its own way to end
                 raise ValueError(
-                    f"optimiser.schedule {self.schedule} with {self.schedule_kwargs} cannot go on "
+                    f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} cannot go on "
                     f"after {done} of {iterations} iterations: {problem}"
                 ) from problem
 
@@ -126,41 +126,41 @@ class Optimiser:
         parts = gradient.split([param.numel() for param in live.params])
         for param, part in zip(live.params, parts, strict=True):
             param.grad = part.view(param.shape)
-        live.optimiser.step()
-        # Copies, because the next step will write to the optimiser's own.
+        live.optimizer.step()
+        # Copies, because the next step will write to the optimizer's own.
         values = iter([param.detach().clone() for param in live.params])
         return tree.map(lambda _: next(values), meta)
 
     def _make(self, params: list[Tensor]) -> Live:
         kind = _member(torch.optim, self.name, torch.optim.Optimizer)
         if "lr" in self.kwargs:
-            raise ValueError("optimiser.kwargs has lr: give optimiser.learning_rate instead.")
+            raise ValueError("optimizer.kwargs has lr: give optimizer.learning_rate instead.")
         settings = {"lr": self.learning_rate, **self.kwargs}
-        optimiser = _call(lambda: kind(params, **settings), self.name, settings)
+        optimizer = _call(lambda: kind(params, **settings), self.name, settings)
         if self.schedule is None:
             if self.schedule_kwargs:
                 raise ValueError(
-                    f"optimiser.schedule_kwargs {self.schedule_kwargs} are for a schedule, but "
-                    "optimiser.schedule is None: name one."
+                    f"optimizer.schedule_kwargs {self.schedule_kwargs} are for a schedule, but "
+                    "optimizer.schedule is None: name one."
                 )
-            return Live(params, optimiser, None)
+            return Live(params, optimizer, None)
         schedulers = torch.optim.lr_scheduler
         schedule = _member(schedulers, self.schedule, schedulers.LRScheduler)
         arguments = self.schedule_kwargs
-        made = _call(lambda: schedule(optimiser, **arguments), self.schedule, arguments)
-        return Live(params, optimiser, made)
+        made = _call(lambda: schedule(optimizer, **arguments), self.schedule, arguments)
+        return Live(params, optimizer, made)
 
 
 class Live(NamedTuple):
-    """A torch optimiser at work: it changes in place."""
+    """A torch optimizer at work: it changes in place."""
 
     params: list[Tensor]  # its own copies of the meta-parameters
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     schedule: Any  # a torch.optim.lr_scheduler, or None
 
     @property
     def learning_rate(self) -> float:
-        return self.optimiser.param_groups[0]["lr"]
+        return self.optimizer.param_groups[0]["lr"]
 
     def advance(self) -> None:
         """One iteration of the schedule, if there is one."""

@@ -80,7 +80,7 @@ what it leaves out rarely costs a candidate; and the least share that need not b
 def update(
     objective: Objective, meta: Meta, batch: MetaBatch, config: TrustRegion
 ) -> tuple[Meta, Metrics]:
-    """Minimise the outer loss within the trust region around the collecting parameters.
+    """Minimize the outer loss within the trust region around the collecting parameters.
 
     x = H⁻¹g by conjugate gradient, the longest step along -x that keeps ½ sᵀHs ≤ max_kl, then
     backtracking until the loss has fallen and the measured KL(old ‖ new) is within the bound.

@@ -1,1 +1,1 @@
-"""What turns tasks into data: rollouts of policies, or labelled examples."""
+"""What turns tasks into data: rollouts of policies, or labeled examples."""

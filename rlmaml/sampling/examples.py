@@ -1,4 +1,4 @@
-"""What turns tasks into labelled examples: supervised few-shot learning."""
+"""What turns tasks into labeled examples: supervised few-shot learning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlmaml.rng import Key, generator
 from rlmaml.sampling.vector_env import flat
 from rlmaml.types import Examples, Params, Referenced, Role
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labeled = tuple[np.ndarray, np.ndarray]
 """Inputs [N, B, *x] and targets [N, B, *y]."""
 
 
@@ -27,7 +27,7 @@ class Family(Protocol):
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
-    ) -> tuple[Labelled, Labelled]:
+    ) -> tuple[Labeled, Labeled]:
         """A support set and a query set, disjoint, for each of the tasks [N, ...].
 
         Where targets are classes, `shots` and `queries` count examples per class, and classes take
@@ -74,7 +74,7 @@ class TaskInputs(_Wrapped):
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
-    ) -> tuple[Labelled, Labelled]:
+    ) -> tuple[Labeled, Labeled]:
         shown = flat(self._family.space, tasks).astype(np.float32)
         sets = self._family.episode(tasks, shots, queries, rng)
 
@@ -115,7 +115,7 @@ class ClassLabels(_Wrapped):
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
-    ) -> tuple[Labelled, Labelled]:
+    ) -> tuple[Labeled, Labeled]:
         (x, y), (query_x, query_y) = self._family.episode(tasks, shots, queries, rng)
         if self._relabel:
             labels = self._family.class_labels(tasks)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Normaliser:
+class Normalizer:
     """Running mean and variance of observations (Chan, Golub and LeVeque 1983).
 
     Frozen while a meta-iteration is collected and while evaluating: `observe` notes a batch,
@@ -20,14 +20,14 @@ class Normaliser:
         self._noted: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, observations: Tensor) -> Tensor:
-        """[..., *obs] -> standardised and clipped to ±10."""
+        """[..., *obs] -> standardized and clipped to ±10."""
         mean, variance = self.mean.to(observations.device), self.variance.to(observations.device)
-        standardised = (observations.double() - mean) * (variance + 1e-8).rsqrt()
-        return standardised.clamp(-10, 10).float()
+        standardized = (observations.double() - mean) * (variance + 1e-8).rsqrt()
+        return standardized.clamp(-10, 10).float()
 
-    def undo(self, standardised: Tensor) -> Tensor:
+    def undo(self, standardized: Tensor) -> Tensor:
         """[..., *obs], as the environment gave them, but for what was clipped."""
-        return standardised * (self.variance + 1e-8).sqrt() + self.mean
+        return standardized * (self.variance + 1e-8).sqrt() + self.mean
 
     def observe(self, observations: Tensor, mask: Tensor) -> None:
         """observations [..., *obs], mask [...]."""

@@ -15,7 +15,7 @@ from rlmaml.distributions import Distribution, stack
 from rlmaml.objective import over_tasks
 from rlmaml.profiling import one_thread, stage
 from rlmaml.rng import Key, generator
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder
 from rlmaml.sampling.stacked_mlp import actor
 from rlmaml.types import Episodes, Params, Policy, Role
@@ -42,7 +42,7 @@ class RolloutSampler:
         support_advantages: the same for the support episodes; None is as for the query. The
             inner step gains from a shorter horizon (less noise in few episodes), the outer
             step from a longer one (less bias).
-        normaliser: standardises what the policy sees, if given.
+        normalizer: standardizes what the policy sees, if given.
         device: where policies act.
         whole: sample on, where episodes end early, until a task's have B·T time steps, in at most
             `MOST_EPISODES` times B; those after the one that reaches it are not used, and not
@@ -60,7 +60,7 @@ class RolloutSampler:
         horizon: int,
         advantages: AdvantageConfig | None = None,
         support_advantages: AdvantageConfig | None = None,
-        normaliser: Normaliser | None = None,
+        normalizer: Normalizer | None = None,
         device: torch.device | str = "cpu",
         whole: bool = False,
         deterministic: bool = False,
@@ -80,7 +80,7 @@ class RolloutSampler:
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
         inner = support_advantages or advantages
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
-        self.normaliser, self.whole, self.deterministic = normaliser, whole, deterministic
+        self.normalizer, self.whole, self.deterministic = normalizer, whole, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._to_env = action_filter(env.single_action_space)
 
@@ -118,11 +118,11 @@ class RolloutSampler:
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         with stage("rollouts"):
             recorded = self._sample(params, rngs, (*key[:-1], key[-1] + step), len(own))
-        if self.normaliser is not None:
-            self.normaliser.observe(recorded.observations, recorded.mask)
+        if self.normalizer is not None:
+            self.normalizer.observe(recorded.observations, recorded.mask)
             recorded = recorded._replace(
-                observations=self.normaliser(recorded.observations),
-                final_observations=self.normaliser(recorded.final_observations),
+                observations=self.normalizer(recorded.observations),
+                final_observations=self.normalizer(recorded.final_observations),
             )
         config = self.advantages[role]
         if config is None:
@@ -196,7 +196,7 @@ class RolloutSampler:
             for t in range(t_max):
                 observations[t].numpy().reshape(m, *self.observation_shape)[:] = observed
                 seen = (
-                    observations[t] if self.normaliser is None else self.normaliser(observations[t])
+                    observations[t] if self.normalizer is None else self.normalizer(observations[t])
                 )
                 policies.append(act(seen.to(self.device)))
                 if self.deterministic:

@@ -3,7 +3,7 @@
 A world is a Gymnasium environment with `task_space` and `set_task(task)`; a point of
 `task_space` is a task. `sample_tasks(n, rng)` is optional: without it tasks are drawn from
 `task_space`. A batched environment has `set_tasks(tasks)` instead and is used as it is; any
-other goes through Gymnasium's own vector environments, made by `vectorise`.
+other goes through Gymnasium's own vector environments, made by `vectorize`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class TaskProperty(gymnasium.Wrapper):
         return getattr(self.env.unwrapped, "sample_tasks", None)
 
 
-class Vectorised(VectorWrapper):
-    """A Sync- or AsyncVectorEnv of a task-parameterised environment, with `set_tasks`."""
+class Vectorized(VectorWrapper):
+    """A Sync- or AsyncVectorEnv of a task-parameterized environment, with `set_tasks`."""
 
     def __init__(self, env: VectorEnv, example: TaskProperty) -> None:
         super().__init__(env)
@@ -193,10 +193,10 @@ def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np
     )
 
 
-def vectorise(
+def vectorize(
     make: Callable[[], gymnasium.Env], num_envs: int, *, asynchronous: bool = False
-) -> Vectorised:
-    """Many copies of a task-parameterised environment, in this process or one process each.
+) -> Vectorized:
+    """Many copies of a task-parameterized environment, in this process or one process each.
 
     Args:
         make: makes one environment, with `task_space` and `set_task`.
@@ -216,4 +216,4 @@ def vectorise(
 
     example = wrapped()
     kind = AsyncVectorEnv if asynchronous else SyncVectorEnv
-    return Vectorised(kind([wrapped] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), example)
+    return Vectorized(kind([wrapped] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), example)

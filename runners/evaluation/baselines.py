@@ -114,7 +114,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     query = config.episodes if config.data == "episodes" else config.examples.queries
     cost = Fraction(data_per_task(config), query)
     more = {"iterations": math.ceil(config.iterations * cost)}
-    if own.outer == "optimiser" and own.optimiser.schedule is not None:
+    if own.outer == "optimizer" and own.optimizer.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
     plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
     return dataclasses.replace(
@@ -124,7 +124,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
         **more,
         inner=dataclasses.replace(own.inner, steps=0, hessian="support"),
         outer=own.outer,
-        optimiser=own.optimiser,
+        optimizer=own.optimizer,
         trust_region=own.trust_region,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
     )

@@ -28,7 +28,7 @@ from runners.evaluation.statistics import finite
 from runners.io import versions, write_csv, write_json
 from runners.progress import progress
 from runners.run_dir import RunFolder
-from runners.training.checkpoints import check_data, matching, read_checkpoint, restore_normaliser
+from runners.training.checkpoints import check_data, matching, read_checkpoint, restore_normalizer
 
 
 def evaluate(
@@ -107,7 +107,7 @@ def evaluate(
     changed = _changed(config, episodes, queries, step_size, later, device)
     experiment = build(changed, tasks=tasks)
     meta = matching(source.meta, experiment.algorithm.begin(experiment.params), folder.path)
-    restore_normaliser(experiment, source, folder.path)
+    restore_normalizer(experiment, source, folder.path)
     check_data(experiment, source, folder.path)
 
     began = time.perf_counter()

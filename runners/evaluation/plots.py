@@ -17,11 +17,11 @@ from runners import formatting
 Target = Path | Callable[[Any], object]
 """Where a picture goes: a file to write, or what takes the finished matplotlib Figure."""
 
-BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the colour-blind
+BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the color-blind
 
 
 METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
-"""Colours of methods in one picture."""
+"""Colors of methods in one picture."""
 
 
 def learning_curve(
@@ -36,30 +36,30 @@ def learning_curve(
     Args:
         metrics: lines of one run, or means over several.
         runs: the single runs, as thin lines.
-        levels: horizontal lines: what each is, where, its colour.
+        levels: horizontal lines: what each is, where, its color.
     """
     figure, axes = blank()
     metric = next(name for name in formatting.METRICS if f"{name}/pre" in metrics[0])
     x, x_label = [line["iteration"] + 1 for line in metrics], "meta-iterations"
     if metric == "return":
         x, x_label = [line["env_steps"] / 1e6 for line in metrics], "environment steps (millions)"
-    for name, label, colour in (
+    for name, label, color in (
         (f"{metric}/pre", "before adaptation", BEFORE),
         (f"{metric}/post", "after adaptation", AFTER),
     ):
         y = np.array([line[name] for line in metrics], float)
         window = max(1, len(y) // 50) if metric != "return" else 1
         if window > 1:  # single meta-batches of examples scatter widely
-            axes.plot(x, y, color=colour, alpha=0.15, linewidth=0.8)
+            axes.plot(x, y, color=color, alpha=0.15, linewidth=0.8)
             padded = np.pad(y, (window - 1, 0), mode="edge")
             y = np.convolve(padded, np.ones(window) / window, "valid")
             label += f" (mean of {window} lines)"
         for run in runs:
             thin = [line[name] for line in run[: len(x)]]
-            axes.plot(x, np.array(thin, float), color=colour, linewidth=0.6, alpha=0.5)
-        axes.plot(x, y, label=label, color=colour)
-    for label, level, colour in levels:
-        axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label=label)
+            axes.plot(x, np.array(thin, float), color=color, linewidth=0.6, alpha=0.5)
+        axes.plot(x, y, label=label, color=color)
+    for label, level, color in levels:
+        axes.axhline(level, color=color, linestyle=":", linewidth=1.2, label=label)
     validated = [line for line in metrics if f"validation/{metric}/post" in line]
     if validated:
         axes.plot(
@@ -127,17 +127,17 @@ def comparison(result: dict[str, Any], path: Target, title: str) -> None:
     figure, axes = blank()
     x = np.asarray(result["steps"])
     styles = cycle(("-", "--", "-.", ":"))
-    for (name, method), colour in zip(result["methods"].items(), cycle(METHODS), strict=False):
+    for (name, method), color in zip(result["methods"].items(), cycle(METHODS), strict=False):
         level = len(method["mean"]) < len(x)
         mean, low, high, *runs = (
             np.broadcast_to(row, len(x)) if level else np.asarray(row)
             for row in (method["mean"], *method["mean_ci95"], *method["run_means"])
         )
         style = ":" if level else next(styles)
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(x, mean, style, marker="" if level else "o", color=colour, label=name)
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.plot(x, mean, style, marker="" if level else "o", color=color, label=name)
         for run in runs if len(runs) > 1 else []:
-            axes.plot(x, run, color=colour, linewidth=0.6, alpha=0.6)
+            axes.plot(x, run, color=color, linewidth=0.6, alpha=0.6)
     runs = max(len(method["runs"]) for method in result["methods"].values())
     held_out = f"{len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1)
     axes.set(
@@ -165,9 +165,9 @@ def per_task(result: dict[str, Any], path: Target, title: str) -> None:
         x, what = np.linalg.norm(goals, axis=1), "distance of the goal from the origin"
     else:
         x, what = returns[:, 0].argsort().argsort(), "tasks, by their return before adaptation"
-    for i, (k, colour, label) in enumerate(_shown(returns.shape[1] - 1)):
+    for i, (k, color, label) in enumerate(_shown(returns.shape[1] - 1)):
         aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
-        style = {"color": colour, "label": label, "marker": "o^s"[i]}
+        style = {"color": color, "label": label, "marker": "o^s"[i]}
         axes.scatter(x + aside, returns[:, k], s=18, alpha=0.8, **style)
     if result["groups"]:
         axes.set_xticks(np.unique(x), [formatting.kind(name) for name in result["groups"]])
@@ -193,9 +193,9 @@ def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> 
     places = figure.subplots(rows, columns, squeeze=False).flat
     for task, axes in zip(tasks, places, strict=False):
         axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
-        for k, colour, label in _shown(len(task["curves"]) - 1):
+        for k, color, label in _shown(len(task["curves"]) - 1):
             style = "--" if k == 0 else "-" if k == 1 else ":"
-            axes.plot(task["grid"], task["curves"][k], style, color=colour, label=label)
+            axes.plot(task["grid"], task["curves"][k], style, color=color, label=label)
         axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
         axes.set(xlabel="x", ylim=(-top, top))
         axes.spines[["top", "right"]].set_visible(False)
@@ -211,7 +211,7 @@ def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> 
 
 
 def _shown(last: int) -> list[tuple[int, str, str]]:
-    """Which of the inner steps 0 .. last to draw, each with its colour and label."""
+    """Which of the inner steps 0 .. last to draw, each with its color and label."""
     steps = dict.fromkeys((0, min(1, last), last))
     labels = ["before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}" for k in steps]
     return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))

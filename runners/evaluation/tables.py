@@ -81,7 +81,7 @@ def evaluation_table(result: dict[str, Any], name: str, decimals: int) -> Table:
     iqms = _interval_row(
         "interquartile mean", iqm.tolist(), [low.tolist(), high.tolist()], decimals
     )
-    what = "environment steps" if result["episodes"] else "labelled examples"
+    what = "environment steps" if result["episodes"] else "labeled examples"
     note = f"{formatting.amount(result['train_env_steps'])} {what} of training"
     return Table(_columns(result["steps"]), [Body(name, note, [mean, iqms])])
 
@@ -143,7 +143,7 @@ def _share(value: float) -> str:
 
 def _training(name: str, method: dict[str, Any], comparison: dict[str, Any]) -> str:
     cost = float(np.mean(method["train_env_steps"]))
-    what = "environment steps" if comparison["episodes"] else "labelled examples"
+    what = "environment steps" if comparison["episodes"] else "labeled examples"
     seeds = method["seeds"]
     each = " each" * (len(seeds) > 1)
     said = f"{formatting.amount(cost)} {what} of training{each}" if cost else "not trained"

@@ -26,7 +26,7 @@ from torch import nn
 
 from rlmaml.learner import AdaptedPolicy
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from runners import formatting
 from runners.config import TrainConfig
 from runners.environments import make_single, set_task, task_points
@@ -44,7 +44,7 @@ def to_sb3(
 ) -> PPO:
     """The policy as a PPO model on `env`, with a value network that knows nothing yet.
 
-    With deterministic=True it predicts what the policy does. Where the policy standardises vectors,
+    With deterministic=True it predicts what the policy does. Where the policy standardizes vectors,
     the model's environment is a `VecNormalize` with the same statistics, frozen; of Discrete
     observations they go into the first layer's weights instead.
 
@@ -65,9 +65,9 @@ def to_sb3(
         ours, theirs = getattr(policy, name), getattr(venv, name)
         if ours != theirs:
             raise UsageError(f"The policy's {name} is {ours}, but the environment's is {theirs}.")
-    normaliser = policy.normaliser
-    if normaliser is not None and isinstance(policy.observation_space, spaces.Box):
-        venv = _standardised(venv, normaliser)
+    normalizer = policy.normalizer
+    if normalizer is not None and isinstance(policy.observation_space, spaces.Box):
+        venv = _standardized(venv, normalizer)
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     hidden = [layer.out_features for layer in linear[:-1]]
     shape: dict[str, Any] = {"net_arch": {"pi": hidden, "vf": hidden}}
@@ -83,9 +83,9 @@ def to_sb3(
         for source, copy in zip(linear, [*copies, theirs.action_net], strict=True):
             copy.weight.copy_(source.weight)
             copy.bias.copy_(source.bias)
-        if normaliser is not None and isinstance(policy.observation_space, spaces.Discrete):
+        if normalizer is not None and isinstance(policy.observation_space, spaces.Discrete):
             first = [*copies, theirs.action_net][0]
-            seen = normaliser(torch.eye(linear[0].in_features))  # row i: what the policy sees of i
+            seen = normalizer(torch.eye(linear[0].in_features))  # row i: what the policy sees of i
             first.weight.copy_(linear[0].weight @ seen.T)
         if isinstance(policy.module, GaussianMLP):
             theirs.log_std.copy_(policy.module.log_std.clamp(min=policy.module.min_log_std))
@@ -100,7 +100,7 @@ def export_sb3(
 ) -> PPO:
     """`to_sb3`, written to `path` (.zip) for `PPO.load`.
 
-    Where the policy standardises vectors, also writes `statistics(path)`, to be loaded by
+    Where the policy standardizes vectors, also writes `statistics(path)`, to be loaded by
     `VecNormalize.load` around the environment that `PPO.load`'s model acts in.
 
     Raises:
@@ -108,8 +108,8 @@ def export_sb3(
     """
     path = _place(path, "sb3")
     model = to_sb3(policy, env, **hyperparameters)
-    if (standardised := model.get_vec_normalize_env()) is not None:
-        standardised.save(str(_place(statistics(path), None)))
+    if (standardized := model.get_vec_normalize_env()) is not None:
+        standardized.save(str(_place(statistics(path), None)))
     model.save(path)
     return model
 
@@ -189,7 +189,7 @@ def export(
     config = folder.read_config()
     if config.data == "examples":
         raise UsageError(
-            f"{folder.path} learned from labelled examples; what is exported is a policy: "
+            f"{folder.path} learned from labeled examples; what is exported is a policy: "
             "name a run on episodes."
         )
     check_least(0, steps=steps, seed=seed)
@@ -262,12 +262,12 @@ def _check_spaces(policy: AdaptedPolicy) -> None:
         )
 
 
-def _standardised(venv: VecEnv, normaliser: Normaliser) -> VecNormalize:
-    """`Normaliser` in stable-baselines3's terms: its statistics, ε and bounds, frozen."""
+def _standardized(venv: VecEnv, normalizer: Normalizer) -> VecNormalize:
+    """`Normalizer` in stable-baselines3's terms: its statistics, ε and bounds, frozen."""
     wrapped = VecNormalize(venv, training=False, norm_reward=False, clip_obs=10.0, epsilon=1e-8)
-    moments = RunningMeanStd(shape=tuple(normaliser.mean.shape))
-    moments.mean, moments.var = normaliser.mean.numpy().copy(), normaliser.variance.numpy().copy()
-    moments.count = float(normaliser.count)
+    moments = RunningMeanStd(shape=tuple(normalizer.mean.shape))
+    moments.mean, moments.var = normalizer.mean.numpy().copy(), normalizer.variance.numpy().copy()
+    moments.count = float(normalizer.count)
     wrapped.obs_rms = moments
     return wrapped
 

@@ -31,7 +31,7 @@ class BatchedVecEnv(VecEnv):
 
     Args:
         env: of M copies, in autoreset mode SAME_STEP: `gymnasium.make_vec("envs:rlmaml/...")`, or
-            `rlmaml.vectorise(...)`.
+            `rlmaml.vectorize(...)`.
         tasks: for all copies one task `[*task_space.shape]`, or one each `[M, *task_space.shape]`;
             as they are if None.
 

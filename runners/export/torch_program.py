@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rlmaml.learner import AdaptedPolicy
 from rlmaml.models.mlp import GaussianMLP
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 
 
 class TorchPolicy(nn.Module):
@@ -30,10 +30,10 @@ class TorchPolicy(nn.Module):
         self.states = int(observed.n) if isinstance(observed, spaces.Discrete) else None
         self.first = int(observed.start) if isinstance(observed, spaces.Discrete) else 0
         self.start = int(acted.start) if isinstance(acted, spaces.Discrete) else 0
-        self.normaliser = policy.normaliser is not None
-        if policy.normaliser is not None:
-            self.register_buffer("mean", policy.normaliser.mean)
-            self.register_buffer("variance", policy.normaliser.variance)
+        self.normalizer = policy.normalizer is not None
+        if policy.normalizer is not None:
+            self.register_buffer("mean", policy.normalizer.mean)
+            self.register_buffer("variance", policy.normalizer.variance)
         if isinstance(acted, spaces.Box):
             self.register_buffer("low", torch.as_tensor(acted.low, dtype=torch.float32))
             self.register_buffer("high", torch.as_tensor(acted.high, dtype=torch.float32))
@@ -48,10 +48,10 @@ class TorchPolicy(nn.Module):
         """
         if self.states is not None:
             observations = nn.functional.one_hot(observations - self.first, self.states).float()
-        if self.normaliser:
-            normaliser = Normaliser(())
-            normaliser.mean, normaliser.variance = self.mean, self.variance
-            observations = normaliser(observations)
+        if self.normalizer:
+            normalizer = Normalizer(())
+            normalizer.mean, normalizer.variance = self.mean, self.variance
+            observations = normalizer(observations)
         distribution = self.network(observations)
         action = distribution.mode()
         if isinstance(self.network, GaussianMLP):

@@ -9,7 +9,7 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from runners.config import EnvConfig, ExamplesConfig, TrainConfig
 from runners.presets import maml_paper
@@ -62,7 +62,7 @@ BANDIT = TrainConfig(
     policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
     inner=InnerConfig(step_size=0.5),
     trust_region=TrustRegion(max_kl=0.005),
-    outer_advantages=AdvantageConfig(normalise=False),
+    outer_advantages=AdvantageConfig(normalize=False),
     chunk_size=None,
     threads=1,  # its matrices are too small for two
 )
@@ -77,8 +77,8 @@ SINUSOID = TrainConfig(
     tasks=25,
     policy=PolicyConfig(hidden=(40, 40)),
     inner=InnerConfig(step_size=0.01),
-    outer="optimiser",
-    optimiser=Optimiser("Adam", learning_rate=1e-3),
+    outer="optimizer",
+    optimizer=Optimizer("Adam", learning_rate=1e-3),
     chunk_size=None,
     threads=1,  # its matrices are too small for two
     checkpoint_every=1000,
@@ -110,7 +110,7 @@ DOCSTRINGS = replace(
     tasks=16,
     text=TextConfig(),
     inner=InnerConfig(steps=5, step_size=2.0),
-    optimiser=Optimiser("Adam", learning_rate=1e-2),
+    optimizer=Optimizer("Adam", learning_rate=1e-2),
     chunk_size=8,
     threads=0,
     checkpoint_every=50,

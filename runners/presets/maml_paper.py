@@ -76,13 +76,13 @@ _GRADED = {
     # In units of the reward: a step is short where there is little to gain, and so a goal near the
     # velocity that there is already is not overshot.
     "inner.step_size": 0.2,
-    "inner_advantages": replace(_SHORT, baseline="cross-fitted", normalise=False),
+    "inner_advantages": replace(_SHORT, baseline="cross-fitted", normalize=False),
     # In those units too. Scaled, tasks whose goal is met ask for as much as the others, for less
     # noise and smaller actions, and of some seeds make policies that hardly move.
-    "outer_advantages": AdvantageConfig(gae_lambda=0.95, baseline="cross-fitted", normalise=False),
+    "outer_advantages": AdvantageConfig(gae_lambda=0.95, baseline="cross-fitted", normalize=False),
     "policy.output_gain": 0.1,  # none begins by running backward
     "inner.surrogate": "lvc",
-    "normalise_observations": True,
+    "normalize_observations": True,
     "env.kwargs": {"balanced": True},
 }
 """And with goal velocities."""
@@ -93,7 +93,7 @@ _OF_ANTS: dict[str, Any] = {
     "outer_advantages": AdvantageConfig(gae_lambda=0.95),
     "trust_region.max_kl": 0.02,
     "policy.output_gain": 0.1,  # twice as long on its legs at first
-    "normalise_observations": True,
+    "normalize_observations": True,
     "env.kwargs": {"balanced": True},
 }
 """And with directions of ants."""

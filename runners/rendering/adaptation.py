@@ -65,8 +65,8 @@ class Adaptation:
         policy = self.policy(task, steps + 1)
         sampled = policy.episodes[steps]
         observed = sampled.observations.double()
-        if policy.normaliser is not None:
-            observed = policy.normaliser.undo(observed)
+        if policy.normalizer is not None:
+            observed = policy.normalizer.undo(observed)
         lengths = sampled.mask.sum(-1).int().tolist()
         return [path[:n].numpy() for path, n in zip(observed, lengths, strict=True)]
 
@@ -89,7 +89,7 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
         UsageError: not points of the task space, or the run is of a kind that is not shown.
     """
     if config.data == "examples":
-        raise UsageError("The run learned from labelled examples: there is nothing to draw.")
+        raise UsageError("The run learned from labeled examples: there is nothing to draw.")
     env = environments.make_env(config, 1, 1)
     space = env.task_space
     try:

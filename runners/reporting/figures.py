@@ -122,7 +122,7 @@ def darken(figure: Any) -> None:
     grounds = [figure.patch, *(axes.patch for axes in figure.axes)]
     for artist in figure.findobj():
         if isinstance(artist, Line2D):
-            # A marker without colours of its own goes with the line.
+            # A marker without colors of its own goes with the line.
             artist.set_color(for_dark(artist.get_color()))
         elif isinstance(artist, Text):
             artist.set_color(for_dark(artist.get_color()))
@@ -131,7 +131,7 @@ def darken(figure: Any) -> None:
                 (artist.get_facecolor, artist.set_facecolor),
                 (artist.get_edgecolor, artist.set_edgecolor),
             ):
-                put([for_dark(colour) for colour in get()])
+                put([for_dark(color) for color in get()])
         elif isinstance(artist, Patch) and artist not in grounds:
             artist.set_edgecolor(for_dark(artist.get_edgecolor()))
     for axes in figure.axes:
@@ -141,14 +141,14 @@ def darken(figure: Any) -> None:
             )
 
 
-def for_dark(colour: Any) -> tuple[float, float, float, float]:
-    """The colour of the same hue that takes its place on a dark ground, as RGBA.
+def for_dark(color: Any) -> tuple[float, float, float, float]:
+    """The color of the same hue that takes its place on a dark ground, as RGBA.
 
     The darker, the lighter it becomes; none is left darker than a middle grey.
     """
     from matplotlib.colors import to_rgba
 
-    *rgb, alpha = to_rgba(colour)
+    *rgb, alpha = to_rgba(color)
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
     red, green, blue = colorsys.hls_to_rgb(hue, 0.44 + 0.52 * (1 - lightness) ** 2, saturation)
     return red, green, blue, alpha

@@ -250,14 +250,14 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def _paper_lines(result: dict[str, Any], most: int) -> list[str]:
     paper = result["paper"]
-    labelled = (
+    labeled = (
         (f"**{result['row'].removeprefix('paper-')}**: paper, MAML", paper["maml"]),
         ("paper, pre-trained", paper["pretrained"]),
         ("paper, oracle", [paper["oracle"]]),
     )
     return [
         f"| {label} | {_cells([f'{value:.1f}' for value in values], most)} | | | | |"
-        for label, values in labelled
+        for label, values in labeled
         if values is not None
     ]
 

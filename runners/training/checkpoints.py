@@ -94,17 +94,17 @@ def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: P
         ) from problem
 
 
-def restore_normaliser(experiment: Experiment, start: Checkpoint, path: Path) -> None:
+def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) -> None:
     """Take over the observation statistics of a checkpoint.
 
     Raises:
-        UsageError: only one of the two normalises observations.
+        UsageError: only one of the two normalizes observations.
     """
-    normaliser, stored = experiment.normaliser, start.state.get("normaliser")
-    if (normaliser is None) != (stored is None):
+    normalizer, stored = experiment.normalizer, start.state.get("normalizer")
+    if (normalizer is None) != (stored is None):
         raise UsageError(
             f"The policy in {path} was trained {'with' if stored else 'without'} observation "
-            f"statistics: pass --normalise-observations {stored is not None}."
+            f"statistics: pass --normalize-observations {stored is not None}."
         )
-    if normaliser is not None and stored is not None:
-        normaliser.load_state_dict(stored)
+    if normalizer is not None and stored is not None:
+        normalizer.load_state_dict(stored)

@@ -19,7 +19,7 @@ import numpy as np
 from rlmaml import checkpoint
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.types import Meta, MetaBatch, State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
@@ -30,7 +30,7 @@ from runners.training.checkpoints import (
     check_data,
     matching,
     read_checkpoint,
-    restore_normaliser,
+    restore_normalizer,
     restore_state,
     taken_over,
 )
@@ -88,7 +88,7 @@ def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> Ru
         check_data(experiment, start, folder.path)
         meta = matching(start.meta, state.meta, folder.path)
         state = restore_state(experiment, start, meta, folder.path)
-        restore_normaliser(experiment, start, folder.path)
+        restore_normalizer(experiment, start, folder.path)
         kept = start.state["totals"]
         totals = Totals(**{name: kept[name] for name in vars(totals) if name in kept})
         done = start.iteration
@@ -142,7 +142,7 @@ def _started(config: TrainConfig, experiment: Experiment, state: State, init: Pa
     if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
         check_data(experiment, start, init)
     state = method.restore(taken_over(method, start.meta, state.meta, init))
-    restore_normaliser(experiment, start, init)
+    restore_normalizer(experiment, start, init)
     return state
 
 
@@ -185,7 +185,7 @@ def _run(
     quiet: bool,
 ) -> None:
     algorithm, measure = experiment.algorithm, experiment.measure
-    normaliser = experiment.normaliser
+    normalizer = experiment.normalizer
     attempt = folder.attempts() + 1
     board = _tensorboard(folder) if config.tensorboard else None
     by = "training" if validator is None else f"validation on {config.validation_tasks} tasks"
@@ -194,8 +194,8 @@ def _run(
     def save(iteration: int) -> None:
         kept: dict[str, Any] = {"totals": vars(totals), "outer": algorithm.saved(state)}
         kept["data"] = experiment.fingerprint
-        if normaliser is not None:
-            kept["normaliser"] = normaliser.state_dict()
+        if normalizer is not None:
+            kept["normalizer"] = normalizer.state_dict()
         checkpoint.save(
             folder.checkpoints,
             iteration,
@@ -218,8 +218,8 @@ def _run(
             sampled = time.perf_counter()
             before = state.meta
             state, metrics = algorithm.update(state, batch)
-            if normaliser is not None:
-                normaliser.commit()
+            if normalizer is not None:
+                normalizer.commit()
             updated = time.perf_counter()
             stopping = stop.signal
             steps = measure.steps(batch)
@@ -250,7 +250,7 @@ def _run(
                     refresh=False,
                 )
                 if validator is not None and due:
-                    line |= validator(state, normaliser)
+                    line |= validator(state, normalizer)
                     totals.note(line[f"validation/{name}/post"], done, **best)
                 elif validator is None and measures_checkpoint:
                     totals.note(line[f"{name}/post"], iteration, **best)
@@ -324,11 +324,11 @@ class Validator:
                 f"There are no validation tasks ({problem}): pass --validation-tasks 0."
             ) from problem
 
-    def __call__(self, state: State, normaliser: Normaliser | None) -> dict[str, float]:
+    def __call__(self, state: State, normalizer: Normalizer | None) -> dict[str, float]:
         """Means over tasks, as `validation/NAME/pre` and so on."""
         experiment, config = self._experiment, self._config
-        if experiment.normaliser is not None and normaliser is not None:
-            experiment.normaliser.load_state_dict(normaliser.state_dict())
+        if experiment.normalizer is not None and normalizer is not None:
+            experiment.normalizer.load_state_dict(normalizer.state_dict())
         batch = collect(
             experiment.sampler,
             experiment.algorithm.inner,

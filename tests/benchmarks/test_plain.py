@@ -103,7 +103,7 @@ def test_episodes_are_those_of_the_engine(preset):
 
 @pytest.mark.parametrize("how", ["inner_advantages", "outer_advantages"])
 @pytest.mark.parametrize(
-    "changed", [{}, {"normalise": False}, {"baseline": "none"}], ids=["usual", "raw", "no-baseline"]
+    "changed", [{}, {"normalize": False}, {"baseline": "none"}], ids=["usual", "raw", "no-baseline"]
 )
 def test_advantages_are_those_of_the_engine(changed, how):
     config = small("ant-vel", horizon=60)
@@ -148,7 +148,7 @@ def test_part_of_the_episodes_for_curvature_takes_a_step_within_the_bound():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("inner.surrogate", "dice"), ("normalise_observations", True)]
+    ("option", "value"), [("inner.surrogate", "dice"), ("normalize_observations", True)]
 )
 def test_what_is_not_there_is_refused(option, value):
     config = small("navigation").changed({option: value})

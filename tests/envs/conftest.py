@@ -75,7 +75,7 @@ def make(request: pytest.FixtureRequest, image_root: Path, text_root: Path) -> C
 def make_examples(
     request: pytest.FixtureRequest, image_root: Path, text_root: Path
 ) -> Callable[..., Any]:
-    """The same of those with labelled examples."""
+    """The same of those with labeled examples."""
     return _made(request.param, image_root, text_root)
 
 

@@ -9,12 +9,12 @@ from rlmaml import losses, models, tree
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
 from rlmaml.objective import over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import Examples, MetaBatch
 from tests.helpers.problems import quadratic_loss, random_episodes
 
 ALPHA = 0.3
-SGD = Optimiser("SGD", 0.1)
+SGD = Optimizer("SGD", 0.1)
 SHAPE = models.PolicyConfig(hidden=(6,), activation="tanh")
 
 

@@ -12,11 +12,11 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import Examples, MetaBatch
 from runners.build import build
 from runners.presets import PRESETS
@@ -35,7 +35,7 @@ def regression(kind, settings=None, *, steps=2, hidden=(6, 5), alpha=0.3, outer=
     method = kind(
         models.functional(module),
         InnerConfig(steps=steps, step_size=alpha),
-        outer or Optimiser("SGD", learning_rate=0.1),
+        outer or Optimizer("SGD", learning_rate=0.1),
         settings,
         inner_loss=losses.mse,
         outer_loss=losses.mse,
@@ -99,7 +99,7 @@ def split_loss(policy):
     """The loss of `tests.problems.quadratic_loss`, for any policy."""
 
     def loss(params, task):
-        shift = torch.cat([value.flatten() for value in params.values()]) - task.centre
+        shift = torch.cat([value.flatten() for value in params.values()]) - task.center
         return 0.5 * shift @ task.curvature @ shift
 
     return loss
@@ -112,7 +112,7 @@ def head_descent(task, point, alpha, steps, size=3):
     eye = torch.eye(size, dtype=point.dtype)
     power = torch.linalg.matrix_power(eye - alpha * a, steps)
     body = point[:-size]
-    best = task.centre[-size:] - torch.linalg.solve(a, b @ (body - task.centre[:-size]))
+    best = task.center[-size:] - torch.linalg.solve(a, b @ (body - task.center[:-size]))
     end = torch.cat([body, best + power @ (point[-size:] - best)])
     jacobian = torch.eye(len(point), dtype=point.dtype)
     jacobian[-size:, -size:] = power
@@ -123,11 +123,11 @@ def head_descent(task, point, alpha, steps, size=3):
 def descended(tasks, point, alpha, steps):
     """Ends [N, 5] of `head_descent`, and Σ_i J_iᵀ ∇L_i / N with respect to the point."""
     ends, pulled = [], torch.zeros_like(point)
-    for i in range(len(tasks.centre)):
+    for i in range(len(tasks.center)):
         task = one(tasks, i)
         end, jacobian = head_descent(task, point, alpha, steps)
         ends.append(end)
-        pulled += jacobian.T @ task.curvature @ (end - task.centre) / len(tasks.centre)
+        pulled += jacobian.T @ task.curvature @ (end - task.center) / len(tasks.center)
     return torch.stack(ends), pulled
 
 
@@ -139,7 +139,7 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
     state = method.init(models.parameters(module))
     state = method.restore(prepare(state.meta))
     sampler = RolloutSampler(
-        vectorise(TargetEnv, 12),
+        vectorize(TargetEnv, 12),
         method.policy,
         episodes=4,
         horizon=2,
@@ -171,7 +171,7 @@ def learned_sinusoids(name, iterations=300):
         PRESETS["sinusoid"][1],
         iterations=iterations,
         policy=PolicyConfig(hidden=(20, 20)),
-        optimiser=Optimiser(learning_rate=5e-3),
+        optimizer=Optimizer(learning_rate=5e-3),
     ).with_algorithm(name)
     experiment = build(config)
     method = experiment.algorithm

@@ -11,20 +11,20 @@ import numpy as np
 SIZE = 160
 
 
-def pixels(frame, colour):
-    """Columns of the pixels whose colour is saturated, and green or orange."""
+def pixels(frame, color):
+    """Columns of the pixels whose color is saturated, and green or orange."""
     red, green, blue = np.moveaxis(frame.astype(int), 2, 0)
-    if colour == "green":
+    if color == "green":
         found = (green > 1.5 * red) & (green > 1.5 * blue)
     else:
         found = (red > 1.3 * green) & (green > 2.5 * blue)
     return np.nonzero(found & (np.maximum(red, green) > 60))[1]
 
 
-def extent(frame, colour):
+def extent(frame, color):
     """From the middle of the picture to the farther end of an arrow, in pixels, signed."""
-    columns = pixels(frame, colour) - frame.shape[1] // 2
-    assert len(columns), f"nothing {colour}"
+    columns = pixels(frame, color) - frame.shape[1] // 2
+    assert len(columns), f"nothing {color}"
     return max(columns, key=abs)
 
 
@@ -36,9 +36,9 @@ def head(frame):
     return thick.mean() - (columns.min() + columns.max()) / 2
 
 
-def where(frame, colour):
-    """Middle of the pixels of a colour on the plane, whose square is ±.65 in a picture."""
-    rows, columns = np.nonzero((np.abs(frame.astype(int) - colour) < 12).all(2))
+def where(frame, color):
+    """Middle of the pixels of a color on the plane, whose square is ±.65 in a picture."""
+    rows, columns = np.nonzero((np.abs(frame.astype(int) - color) < 12).all(2))
     height, width, _ = frame.shape
     half = min(height, width) / 2
     middle = np.array([columns.mean() + 0.5 - width / 2, height / 2 - rows.mean() - 0.5])

@@ -24,11 +24,11 @@ class Quadratic(NamedTuple):
     """One task (or, stacked, N of them)."""
 
     curvature: Tensor  # [P, P], symmetric positive definite
-    centre: Tensor  # [P]
+    center: Tensor  # [P]
 
 
 def quadratic_loss(params: Params, task: Quadratic) -> Tensor:
-    shift = params["x"] - task.centre
+    shift = params["x"] - task.center
     return 0.5 * shift @ task.curvature @ shift
 
 
@@ -51,8 +51,8 @@ def quadratics(count: int, size: int, seed: int = 0) -> Quadratic:
     rng = torch.Generator().manual_seed(seed)
     root = torch.randn(count, size, size, generator=rng, dtype=torch.float64)
     curvature = root @ root.mT / size + 0.2 * torch.eye(size, dtype=torch.float64)
-    centre = torch.randn(count, size, generator=rng, dtype=torch.float64)
-    return Quadratic(curvature, centre)
+    center = torch.randn(count, size, generator=rng, dtype=torch.float64)
+    return Quadratic(curvature, center)
 
 
 def one(stacked, index: int):
@@ -202,21 +202,21 @@ class Cosine(NamedTuple):
     """
 
     scale: Tensor  # scalar a
-    centre: Tensor  # [P]
+    center: Tensor  # [P]
 
 
 def cosine_loss(params: Params, task: Cosine) -> Tensor:
-    return task.scale * (1 - (params["x"] - task.centre).cos()).sum()
+    return task.scale * (1 - (params["x"] - task.center).cos()).sum()
 
 
 def cosine_gradient(x: Tensor, task: Cosine) -> Tensor:
     """[P]."""
-    return task.scale * (x - task.centre).sin()
+    return task.scale * (x - task.center).sin()
 
 
 def cosine_hessian(x: Tensor, task: Cosine) -> Tensor:
     """The diagonal [P]; the rest is zero."""
-    return task.scale * (x - task.centre).cos()
+    return task.scale * (x - task.center).cos()
 
 
 def cosines(count: int, size: int, seed: int = 0) -> Cosine:

@@ -9,10 +9,10 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import MetaBatch
 from tests.helpers.problems import TargetEnv, quadratic_loss, quadratics, random_batch
 
@@ -25,7 +25,7 @@ def on_quadratics(kind, settings=None, *, steps=1, outer=None, **inner):
     method = kind(
         None,
         InnerConfig(steps=steps, step_size=ALPHA, **inner),
-        outer or Optimiser("SGD", learning_rate=0.1),
+        outer or Optimizer("SGD", learning_rate=0.1),
         settings,
         inner_loss=lambda policy: quadratic_loss,
         outer_loss=lambda policy: quadratic_loss,
@@ -38,7 +38,7 @@ def on_episodes(kind, settings=None, *, steps=1, outer=None):
     """The same for random episodes of a small policy, whose losses are no quadratics."""
     objective, meta, batch = random_batch(steps)
     inner = InnerConfig(steps=steps, step_size=0.4)
-    method = kind(objective.policy, inner, outer or Optimiser("SGD"), settings)
+    method = kind(objective.policy, inner, outer or Optimizer("SGD"), settings)
     return method, method.init(meta["params"]), batch
 
 
@@ -118,7 +118,7 @@ def assert_resumes(method, state, batch):
 def iteration_on_episodes(kind, outer, settings=None, steps=2):
     """One meta-iteration of the probe environment: the states before and after, and metrics."""
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
-    env, policy = vectorise(TargetEnv, 12), models.functional(module)
+    env, policy = vectorize(TargetEnv, 12), models.functional(module)
     method = kind(policy, InnerConfig(steps=steps), outer, settings, chunk_size=2)
     sampler = RolloutSampler(
         env, method.policy, episodes=4, horizon=2, advantages=AdvantageConfig()

@@ -32,5 +32,5 @@ def batched(world, copies, horizon, mode="SameStep"):
     )
 
 
-def vectorised(world, copies, horizon):
-    return rlmaml.vectorise(lambda: single(world, horizon), copies)
+def vectorized(world, copies, horizon):
+    return rlmaml.vectorize(lambda: single(world, horizon), copies)

@@ -98,10 +98,10 @@ def test_hessian_free_is_exact_on_quadratics(steps):
     for i in range(4):
         x, jacobian = X, torch.eye(5, dtype=torch.float64)
         for task in (one(data, i) for data in support):
-            x = x - ALPHA * task.curvature @ (x - task.centre)
+            x = x - ALPHA * task.curvature @ (x - task.center)
             jacobian = (torch.eye(5, dtype=torch.float64) - ALPHA * task.curvature) @ jacobian
         task = one(query, i)
-        expected += jacobian.T @ task.curvature @ (x - task.centre) / 4
+        expected += jacobian.T @ task.curvature @ (x - task.center) / 4
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -213,7 +213,7 @@ def test_implicit_on_quadratics_in_closed_form(steps):
     for i in range(4):
         end, task = adapt(inner, META, (one(support, i),) * steps)[-1]["x"], one(query, i)
         matrix = torch.eye(5, dtype=torch.float64) + one(support, i).curvature / strength
-        expected += torch.linalg.solve(matrix, task.curvature @ (end - task.centre)) / 4
+        expected += torch.linalg.solve(matrix, task.curvature @ (end - task.center)) / 4
     torch.testing.assert_close(found, expected)
 
 

@@ -13,7 +13,7 @@ from rlmaml import checkpoint
 from rlmaml.checkpoint import CheckpointError
 
 META_PARAMETERS = {"params": {"b": torch.randn(3), "a": torch.randn(2, 2)}}
-STATE = {"totals": {"env_steps": 7}, "normaliser": {"mean": torch.randn(3, dtype=torch.float64)}}
+STATE = {"totals": {"env_steps": 7}, "normalizer": {"mean": torch.randn(3, dtype=torch.float64)}}
 
 
 def save(folder, iteration, **kwargs):
@@ -25,7 +25,7 @@ def test_round_trip(tmp_path):
     assert found.iteration == 12
     assert found.config == {"seed": 1}
     assert found.state["totals"] == {"env_steps": 7}
-    assert torch.equal(found.state["normaliser"]["mean"], STATE["normaliser"]["mean"])
+    assert torch.equal(found.state["normalizer"]["mean"], STATE["normalizer"]["mean"])
     for name, value in META_PARAMETERS["params"].items():
         assert torch.equal(found.meta["params"][name], value)
 

@@ -12,13 +12,13 @@ from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import CorridorEnv, TargetEnv
 
 
 def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discount=0.99, **settings):
     """Returns before and after adaptation [iterations, 2], the parameters, the sampler."""
-    env = vectorise(make, tasks * episodes)
+    env = vectorize(make, tasks * episodes)
     policy = models.functional(module)
     sampler = RolloutSampler(
         env,

@@ -37,8 +37,8 @@ def test_adapt_against_the_closed_form(steps):
     contraction = torch.eye(5, dtype=torch.float64) - ALPHA * tasks.curvature
     for k, params in enumerate(path):
         power = torch.linalg.matrix_power(contraction, k)
-        start = (meta["params"]["x"] - tasks.centre).unsqueeze(-1)
-        torch.testing.assert_close(params["x"], tasks.centre + (power @ start).squeeze(-1))
+        start = (meta["params"]["x"] - tasks.center).unsqueeze(-1)
+        torch.testing.assert_close(params["x"], tasks.center + (power @ start).squeeze(-1))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -58,7 +58,7 @@ def test_meta_gradient_against_the_closed_form(steps, chunk_size, adjoint):
     power = torch.linalg.matrix_power(
         torch.eye(5, dtype=torch.float64) - ALPHA * tasks.curvature, steps
     )
-    shift = power @ (meta["params"]["x"] - tasks.centre).unsqueeze(-1)
+    shift = power @ (meta["params"]["x"] - tasks.center).unsqueeze(-1)
     jacobian = power if adjoint == "unrolled" else torch.eye(5, dtype=torch.float64)
     torch.testing.assert_close(gradient, (jacobian @ tasks.curvature @ shift).mean(0).squeeze(-1))
     torch.testing.assert_close(found, (0.5 * shift.mT @ tasks.curvature @ shift).flatten())

@@ -1,6 +1,6 @@
 """Meta-gradients of reinforcement learning against exact ones, on a world that is enumerated.
 
-Losses are minimised and returns maximised, hence the minus signs.
+Losses are minimized and returns maximized, hence the minus signs.
 """
 
 import math
@@ -16,7 +16,7 @@ from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.algorithms.e_maml import credit, score_term
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
-from rlmaml.returns import normalise
+from rlmaml.returns import normalize
 from tests.helpers.problems import end_loss, one, plus
 from tests.helpers.tabular import (
     adapted_return,
@@ -116,7 +116,7 @@ def test_expected_derivatives_of_the_surrogates(problem, name, baseline):
 def test_a_cross_fitted_baseline_leaves_the_policy_gradient_unbiased(problem, baseline, n):
     policy, meta, every = problem
     gradient, _ = exact(lambda m: expected_return(policy, m["params"], every), meta)
-    config = AdvantageConfig(discount=1.0, normalise=False, baseline=baseline)
+    config = AdvantageConfig(discount=1.0, normalize=False, baseline=baseline)
     logs = log_probs(policy, meta["params"], every.episodes)
     episodes = every.episodes._replace(log_probs=logs)
     sets = data_sets(n, len(every.law))
@@ -225,7 +225,7 @@ def test_variance_of_the_hessian(problem):
 
 
 def setting(problem, surrogate="log-likelihood", *, score=False, alpha=ALPHA):
-    """An objective in the units of J: sums over episodes, no discount, no normalisation."""
+    """An objective in the units of J: sums over episodes, no discount, no normalization."""
     policy, meta, every = problem
     loss = losses.SURROGATES[surrogate](policy, reduction="episodes")
     outer = at_end(losses.likelihood_ratio(policy, reduction="episodes"))
@@ -270,11 +270,11 @@ def test_e_maml_is_the_gradient_of_the_adapted_return(problem, n):
     "config",
     [
         AdvantageConfig(discount=0.9, gae_lambda=0.8),
-        AdvantageConfig(discount=0.9, normalise=False, baseline="none"),
+        AdvantageConfig(discount=0.9, normalize=False, baseline="none"),
     ],
 )
 def test_e_maml_is_exact_whatever_the_inner_advantages(problem, config):
-    """Baseline, discount and normalisation are part of the step that V_n is the return after."""
+    """Baseline, discount and normalization are part of the step that V_n is the return after."""
     objective, meta, every = setting(problem, score=True)
     how = {"n": 2, "estimate": lambda episodes: estimate_advantages(episodes, config)}
     value = adapted_return(objective.policy, objective.inner, every, **how)
@@ -460,10 +460,10 @@ def test_dice_with_a_score_term_counts_the_data_twice(problem):
 
 
 def test_a_credit_of_mean_zero_is_no_credit(problem):
-    """The mean of normalised advantages is 0, and with it the whole score term."""
+    """The mean of normalized advantages is 0, and with it the whole score term."""
     objective, meta, every = setting(problem, score=True)
     batch, weights = every_batch(objective.policy, objective.inner, meta, every, n=2, outer=2)
-    advantages = over_tasks(normalise)(batch.query.advantages, batch.query.mask)
+    advantages = over_tasks(normalize)(batch.query.advantages, batch.query.mask)
     batch = batch._replace(credit=advantages.mean((1, 2)))
     found = -expected_gradient(objective, meta, batch, weights)
     without = -expected_gradient(unscored(problem), meta, batch, weights)

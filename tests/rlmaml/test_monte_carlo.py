@@ -1,10 +1,10 @@
 """The sampler's own batches agree with the enumeration of all batches.
 
 Each case is one choice of surrogate, objective and advantages. Its expectation is summed over all
-inner and outer data sets of a small world, with the same baseline and normalisation; against it
+inner and outer data sets of a small world, with the same baseline and normalization; against it
 stands the mean over many meta-batches as training collects them: sampler, masks, advantages,
 credit and meta-gradient together. Where the choice is unbiased, the expectation is the gradient
-of the return that is maximised, exactly.
+of the return that is maximized, exactly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.returns import reduce
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.tabular import (
     World,
     WorldEnv,
@@ -46,9 +46,9 @@ BATCHES = 40
 ALPHA = 0.7
 
 USUAL = AdvantageConfig(discount=0.9, gae_lambda=0.8)
-"""A baseline fitted on the episodes that it serves, normalisation: biased, and in a known way."""
-RAW = AdvantageConfig(discount=1.0, baseline="none", normalise=False)
-UNSCALED = AdvantageConfig(discount=0.9, gae_lambda=0.8, normalise=False)
+"""A baseline fitted on the episodes that it serves, normalization: biased, and in a known way."""
+RAW = AdvantageConfig(discount=1.0, baseline="none", normalize=False)
+UNSCALED = AdvantageConfig(discount=0.9, gae_lambda=0.8, normalize=False)
 
 
 class Case(NamedTuple):
@@ -151,10 +151,10 @@ def assert_agrees(samples: torch.Tensor, mean: torch.Tensor) -> None:
     """Within 4 standard errors, which are small enough to tell."""
     error = samples.std(0) / len(samples) ** 0.5
     assert error.norm() < 0.1 * mean.norm()
-    assert standardised(samples, mean).max() < 4
+    assert standardized(samples, mean).max() < 4
 
 
-def standardised(samples: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+def standardized(samples: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """How many standard errors each component's mean is from `mean`."""
     error = samples.std(0) / len(samples) ** 0.5
     return ((samples.mean(0) - mean) / error).abs()
@@ -219,7 +219,7 @@ def test_what_is_unbiased_has_the_gradient_of_the_return_itself(setting):
 def test_the_wrong_expectation_is_told_apart(setting):
     for mine, other in (("log-likelihood", "dice"), ("lvc", "log-likelihood"), ("e-maml", "lvc")):
         wrong = setting.expectation(CASES[other])
-        assert standardised(setting.drawn(mine), wrong).max() > 5
+        assert standardized(setting.drawn(mine), wrong).max() > 5
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_episodes_that_end_early(chosen_case):
     assert len(trajectories(chosen).law) == 5
     policy, params = small_policy(chosen)
     meta = {"params": params}
-    env = vectorise(lambda: WorldEnv(chosen), TASKS * EPISODES)
+    env = vectorize(lambda: WorldEnv(chosen), TASKS * EPISODES)
     found = samples(chosen_case, policy, meta, np.zeros(TASKS, int), env)
     assert_agrees(found, expectation(chosen_case, policy, meta, chosen))
     if chosen_case.support is RAW:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rlmaml import tree, value_baseline
 from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.linalg import conjugate_gradient
-from rlmaml.returns import discounted_sum, generalised_advantages, masked_mean, normalise
+from rlmaml.returns import discounted_sum, generalized_advantages, masked_mean, normalize
 
 
 def gaussian(seed=0):
@@ -80,7 +80,7 @@ def test_advantages_against_a_plain_loop(b, t, seed):
             following = final[i] if s == lengths[i] - 1 else values[i, s + 1]
             carry = rewards[i, s] + 0.9 * following - values[i, s] + 0.9 * 0.8 * carry
             expected[i, s] = carry
-    ours = generalised_advantages(
+    ours = generalized_advantages(
         *(torch.from_numpy(x * mask) for x in (rewards, values)),
         torch.from_numpy(mask),
         discount=0.9,
@@ -93,19 +93,19 @@ def test_advantages_against_a_plain_loop(b, t, seed):
 def test_lambda_one_is_the_return_minus_the_baseline():
     rewards, values = torch.randn(2, 3, 6, dtype=torch.float64)
     ones = torch.ones_like(rewards)
-    advantages = generalised_advantages(rewards, values, ones, discount=0.9, gae_lambda=1.0)
+    advantages = generalized_advantages(rewards, values, ones, discount=0.9, gae_lambda=1.0)
     torch.testing.assert_close(advantages, discounted_sum(rewards, 0.9) - values)
 
 
-def test_normalised_advantages_have_mean_0_and_std_1_over_valid_steps():
+def test_normalized_advantages_have_mean_0_and_std_1_over_valid_steps():
     mask = (torch.arange(9) < torch.tensor([[9], [4], [1]])).double()
     x = 5 + 3 * torch.randn(3, 9, dtype=torch.float64)
-    y = normalise(x, mask)
+    y = normalize(x, mask)
     valid = y[mask > 0].numpy()
     assert abs(valid.mean()) < 1e-12
     assert abs(valid.std() - 1) < 1e-6
     assert not y[mask == 0].any()
-    torch.testing.assert_close(normalise(torch.where(mask > 0, x, 1e9), mask), y)
+    torch.testing.assert_close(normalize(torch.where(mask > 0, x, 1e9), mask), y)
 
 
 def test_masked_mean_of_nothing_is_zero():

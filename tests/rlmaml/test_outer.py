@@ -15,11 +15,11 @@ from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
 from rlmaml.objective import meta_gradient
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import TargetEnv, one, random_batch
 from tests.helpers.tabular import magic_box
 
@@ -144,16 +144,16 @@ def test_chunks_do_not_change_the_score_term():
 @pytest.mark.parametrize(
     ("inner", "name", "outer"),
     [
-        (InnerConfig(steps=2, surrogate="dice", hessian="separate"), "maml", Optimiser()),
+        (InnerConfig(steps=2, surrogate="dice", hessian="separate"), "maml", Optimizer()),
         (InnerConfig(steps=2, surrogate="log-likelihood"), "e-maml", TrustRegion()),
-        (InnerConfig(steps=2), "promp", Optimiser()),
+        (InnerConfig(steps=2), "promp", Optimizer()),
     ],
     ids=["dice", "e-maml", "promp"],
 )
 def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
-    env, policy = vectorise(TargetEnv, 12), models.functional(module)
-    advantages = AdvantageConfig(normalise=name != "e-maml")
+    env, policy = vectorize(TargetEnv, 12), models.functional(module)
+    advantages = AdvantageConfig(normalize=name != "e-maml")
     sampler = RolloutSampler(env, policy, episodes=4, horizon=2, advantages=advantages)
     algorithm = method(name)(policy, inner, outer, chunk_size=2)
     state = algorithm.init(tree.to(models.parameters(module), device))
@@ -183,16 +183,16 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
         (
             {"surrogate": "log-likelihood"},
             "promp",
-            Optimiser(),
+            Optimizer(),
             "log-likelihood does not correct for.*lvc",
         ),
         (
             {"surrogate": "dice"},
             "promp",
-            Optimiser(),
+            Optimizer(),
             "dice corrects for by products.*too noisy. Take inner.surrogate lvc",
         ),
-        ({"surrogate": "lvc"}, "promp", TrustRegion(), "Take outer optimiser"),
+        ({"surrogate": "lvc"}, "promp", TrustRegion(), "Take outer optimizer"),
     ],
 )
 def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, name, outer, words):
@@ -202,8 +202,8 @@ def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, name, ou
 
 def test_losses_of_ones_own_go_with_the_plain_surrogate_only():
     for kind in (EMAML, ProMP):
-        with pytest.raises(ValueError, match="labelled examples"):
-            kind(None, inner_loss=losses.mse, outer_loss=losses.mse, outer=Optimiser())
+        with pytest.raises(ValueError, match="labeled examples"):
+            kind(None, inner_loss=losses.mse, outer_loss=losses.mse, outer=Optimizer())
     with pytest.raises(ValueError, match="leave out outer_loss"):
         ProMP(None, outer_loss=losses.likelihood_ratio)
     with pytest.raises(ValueError, match="leave one of them out"):

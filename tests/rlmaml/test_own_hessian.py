@@ -14,7 +14,7 @@ from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, r
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import MetaBatch, Referenced
 from tests.helpers.problems import TargetEnv, one, quadratic_loss, quadratics, random_batch
 
@@ -40,8 +40,8 @@ def test_on_quadratics_in_closed_form(steps):
     for i in range(4):
         phi, task = x, one(support, i)
         for _ in range(steps):
-            phi = phi - alpha * task.curvature @ (phi - task.centre)
-        v = one(query, i).curvature @ (phi - one(query, i).centre)
+            phi = phi - alpha * task.curvature @ (phi - task.center)
+        v = one(query, i).curvature @ (phi - one(query, i).center)
         jacobian = torch.eye(5, dtype=torch.float64) - alpha * one(hessian, i).curvature
         total += torch.linalg.matrix_power(jacobian, steps) @ v / 4
     torch.testing.assert_close(found, total)
@@ -135,7 +135,7 @@ def test_curvature_with_separate_hessian_data(fraction):
 
 def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
-    env, policy = vectorise(TargetEnv, 6), models.functional(module)
+    env, policy = vectorize(TargetEnv, 6), models.functional(module)
     sampler = RolloutSampler(env, policy, episodes=2, horizon=2, advantages=AdvantageConfig())
     inner = gradient_descent(losses.log_likelihood(policy), 0.1)
     meta, tasks = {"params": models.parameters(module)}, np.zeros((3, 1))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 import envs  # noqa: F401  registers the worlds
-from rlmaml import ExampleSampler, Optimiser, losses, models, tree
+from rlmaml import ExampleSampler, Optimizer, losses, models, tree
 from rlmaml.adjoints import first_order, unrolled
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import InnerConfig
@@ -28,7 +28,7 @@ from rlmaml.outer import trust_region
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import Episodes, Examples, MetaBatch
 from tests.helpers.problems import ADJOINTS, end_loss, mean_outer_loss, one
 
@@ -247,7 +247,7 @@ def test_sampler_refuses_empty_sets(shots, queries):
 
 
 def test_sinusoid_by_labels_and_by_rewards():
-    """One environment, one `collect`, one `adapt`: from labelled examples, and as episodes with
+    """One environment, one `collect`, one `adapt`: from labeled examples, and as episodes with
     H = 1 by policy gradients. Either inner step lowers the task's squared error."""
     world = gymnasium.make("rlmaml/Sinusoid-v0").unwrapped
     tasks = world.sample_tasks(6, generator(3))
@@ -262,13 +262,13 @@ def test_sinusoid_by_labels_and_by_rewards():
             loss, alpha = losses.mse, 0.02
         else:
             module = models.GaussianMLP(1, 1, config)
-            env = vectorise(lambda: gymnasium.make("rlmaml/Sinusoid-v0"), 6 * 200)
+            env = vectorize(lambda: gymnasium.make("rlmaml/Sinusoid-v0"), 6 * 200)
             sampler = RolloutSampler(
                 env,
                 models.functional(module),
                 episodes=200,
                 horizon=1,
-                advantages=AdvantageConfig(normalise=False),
+                advantages=AdvantageConfig(normalize=False),
             )
             loss, alpha = losses.log_likelihood, 0.01
         policy = models.functional(module)
@@ -320,11 +320,11 @@ def test_maml_defaults_to_policy_gradients_and_takes_other_losses():
 
 
 @pytest.mark.gpu
-def test_examples_and_optimiser_on_cuda():
+def test_examples_and_optimizer_on_cuda():
     family = sinusoids()
     policy = models.functional(module := models.RegressionMLP(1, 1))
     algorithm = MAML(
-        policy, outer=Optimiser(), inner_loss=losses.mse, outer_loss=losses.mse, chunk_size=2
+        policy, outer=Optimizer(), inner_loss=losses.mse, outer_loss=losses.mse, chunk_size=2
     )
     tasks, found = family.sample(5, generator(0)), []
     for device in ("cpu", "cuda"):

@@ -8,7 +8,7 @@ import torch
 
 import rlmaml
 from rlmaml import algorithms, tree
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import generator
 from runners.build import build
 from runners.cli import _with_method
@@ -60,11 +60,11 @@ def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
     assert counts == {None: 5 * config.examples.shots, 3: config.examples.shots}
 
 
-def test_baselines_have_the_presets_optimiser():
+def test_baselines_have_the_presets_optimizer():
     config = PRESETS["sinusoid"][1]
     for name in ("pretrained", "oracle"):
         found = baseline_config(config.with_algorithm("reptile"), name)
-        assert found.optimiser == config.optimiser
+        assert found.optimizer == config.optimizer
         assert found.inner.step_size == config.inner.step_size
 
 
@@ -127,7 +127,7 @@ def test_groups_without_tensors_survive_a_checkpoint(tmp_path):
 
 def test_a_schedule_that_stops_learning_is_found_out(tmp_path, capsys):
     ends = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 3}
-    step = Optimiser("SGD", 1.0, schedule="LinearLR", schedule_kwargs=ends)
+    step = Optimizer("SGD", 1.0, schedule="LinearLR", schedule_kwargs=ends)
     step.rehearse(3)
     with pytest.raises(ValueError, match="to 0 after 3 of 4 iterations"):
         step.rehearse(4)

@@ -77,7 +77,7 @@ def test_tasks_of_many_numbers_are_evaluated_and_drawn(tmp_path, capsys, preset)
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("--normalise-observations", "True", "--inner.steps", "2")], ids=["plain", "stats"]
+    "more", [(), ("--normalize-observations", "True", "--inner.steps", "2")], ids=["plain", "stats"]
 )
 def test_resuming_equals_never_having_stopped(tmp_path, more):
     whole = tiny(tmp_path / "whole", *more)
@@ -203,7 +203,7 @@ def test_ctrl_c_saves_a_run_with_worker_processes(tmp_path):
     folder = RunFolder(tmp_path / "run")
     process = start(
         folder.path,
-        *("--iterations", 100_000, "--env.vectorisation", "async"),
+        *("--iterations", 100_000, "--env.vectorization", "async"),
         session=True,
     )
     wait_for_lines(folder, 2)
@@ -360,7 +360,7 @@ def test_a_users_environment_by_its_id(tmp_path):
     for mode in ("sync", "async"):
         run(
             *("train", "navigation", "--out", tmp_path / mode, *TINY),
-            *("--env.id", "tests.pendulum:GoalPendulum-v0", "--env.vectorisation", mode),
+            *("--env.id", "tests.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
         )
     assert_same_run(RunFolder(tmp_path / "sync"), RunFolder(tmp_path / "async"))
     result = evaluate.evaluate(RunFolder(tmp_path / "sync"), tasks=2, episodes=2, steps=1)

@@ -59,9 +59,9 @@ def test_a_regression_from_training_to_plots(tmp_path, capsys):
 @pytest.mark.parametrize(
     "outer",
     [
-        "--optimiser.name Adam --optimiser.schedule StepLR"
-        """ --optimiser.schedule-kwargs {"step_size":2}""",
-        """--optimiser.name SGD --optimiser.kwargs {"momentum":0.9} --optimiser.clip-norm 0.5""",
+        "--optimizer.name Adam --optimizer.schedule StepLR"
+        """ --optimizer.schedule-kwargs {"step_size":2}""",
+        """--optimizer.name SGD --optimizer.kwargs {"momentum":0.9} --optimizer.clip-norm 0.5""",
         "--outer trust-region",
     ],
 )
@@ -83,7 +83,7 @@ def test_state_of_another_outer_step_is_refused(tmp_path, capsys):
     folder = tiny("sinusoid", tmp_path / "run")
     with pytest.raises(SystemExit):
         run("train", "--resume", folder.path, "--outer", "trust-region", "--iterations", "8")
-    assert "outer: optimiser -> trust-region" in capsys.readouterr().err
+    assert "outer: optimizer -> trust-region" in capsys.readouterr().err
     # A new run may start from its parameters.
     run("train", "sinusoid", "--out", tmp_path / "new", "--init", folder.path, *SMALL)
 
@@ -177,16 +177,16 @@ def test_texts_from_training_to_a_page(tmp_path, capsys, text_table, model):
 @pytest.mark.parametrize(
     ("preset", "options", "message"),
     [
-        ("half-cheetah-vel", ["--data", "examples"], "no labelled examples"),
-        ("sinusoid", ["--optimiser.name", "Adma"], "no 'Adma'"),
-        ("sinusoid", ["--optimiser.kwargs", "3"], "JSON object"),
-        ("sinusoid", ["--optimiser.name", "Muon"], "Muon"),
+        ("half-cheetah-vel", ["--data", "examples"], "no labeled examples"),
+        ("sinusoid", ["--optimizer.name", "Adma"], "no 'Adma'"),
+        ("sinusoid", ["--optimizer.kwargs", "3"], "JSON object"),
+        ("sinusoid", ["--optimizer.name", "Muon"], "Muon"),
         (
             "sinusoid",
             [
-                "--optimiser.schedule",
+                "--optimizer.schedule",
                 "OneCycleLR",
-                "--optimiser.schedule-kwargs",
+                "--optimizer.schedule-kwargs",
                 '{"max_lr":0.1,"total_steps":10}',
             ],
             "cannot go on",
@@ -367,7 +367,7 @@ def test_help_has_the_options_of_examples(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "digits", "--help"])
     said = capsys.readouterr().out
-    for option in ("--examples.shots", "--optimiser.schedule", "--conv.batch-norm", "--data"):
+    for option in ("--examples.shots", "--optimizer.schedule", "--conv.batch-norm", "--data"):
         assert option in said
 
 

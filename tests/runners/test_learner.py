@@ -68,7 +68,7 @@ def test_a_vector_environment_gives_the_same(run):
     together.set_tasks([[0.5], [1.0], [1.0]])
     with pytest.raises(ValueError, match="several tasks"):
         learner.adapt(together)
-    several = rlmaml.vectorise(cheetah, 3)
+    several = rlmaml.vectorize(cheetah, 3)
     several.set_tasks(np.array([[0.5], [1.0], [1.0]]))
     with pytest.raises(ValueError, match="several tasks"):
         learner.adapt(several)
@@ -153,14 +153,14 @@ def test_acting(run):
 
 
 def test_observation_statistics_come_along(tmp_path):
-    folder = tiny(tmp_path / "run", "--normalise-observations", "True")
+    folder = tiny(tmp_path / "run", "--normalize-observations", "True")
     result = evaluate.evaluate(folder, tasks=1, episodes=3, steps=1)
     task = result["per_task"][0]
     policy = rlmaml.load(folder.path).adapt(cheetah(goal=np.array(task["task"])), steps=2)
     assert [e.rewards.sum(-1).mean().item() for e in policy.episodes] == task["return"]
-    assert policy.normaliser is not None
+    assert policy.normalizer is not None
     first, _ = cheetah().reset(seed=0)
-    seen = policy.normaliser(torch.from_numpy(first[None]).float())
+    seen = policy.normalizer(torch.from_numpy(first[None]).float())
     expected = policy.module(seen).mean[0].clamp(-1, 1)
     np.testing.assert_array_equal(policy.act(first, deterministic=True), expected)
 

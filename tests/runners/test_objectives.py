@@ -28,7 +28,7 @@ PROMP = ("--algorithm", "promp")
         ("--inner.hessian", "separate", "--inner.steps", "2"),
         E_MAML,
         (*E_MAML, "--method.task-copies", "2"),
-        (*PROMP, "--optimiser.clip-norm", "1", "--method.kl-coefficient", "1"),
+        (*PROMP, "--optimizer.clip-norm", "1", "--method.kl-coefficient", "1"),
     ],
     ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
 )
@@ -107,8 +107,8 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
     [
         (
             "navigation",
-            f"{' '.join(E_MAML)} --outer-advantages.normalise True",
-            "take outer_advantages.normalise False",
+            f"{' '.join(E_MAML)} --outer-advantages.normalize True",
+            "take outer_advantages.normalize False",
         ),
         (
             "navigation",
@@ -126,7 +126,7 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
             "multiple of method.task_copies, got 20 and",
         ),
         ("navigation", "--method.task-copies 2", "method.task-copies"),
-        ("navigation", "--algorithm promp --outer trust-region", "Take outer optimiser"),
+        ("navigation", "--algorithm promp --outer trust-region", "Take outer optimizer"),
         (
             "navigation",
             f"--algorithm promp {' '.join(PAPER)}",
@@ -155,6 +155,6 @@ def test_settings_survive_json():
     config = PRESETS["navigation"][1].with_algorithm("promp")
     config = replace(config, method=replace(config.method, clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
-    assert config.outer == "optimiser"
+    assert config.outer == "optimizer"
     with pytest.raises(ValueError, match="settings of another method"):
         replace(config, algorithm="maml")

@@ -60,7 +60,7 @@ def run(tmp_path, preset, *words):
         ),
         (
             "navigation",
-            {"method.loss": "chaser", "outer": "optimiser", "inner.surrogate": "log-likelihood"},
+            {"method.loss": "chaser", "outer": "optimizer", "inner.surrogate": "log-likelihood"},
             "does not correct for",
         ),
         ("sinusoid", {"method.particles": 0}, "method.particles must be at least 1"),

@@ -28,7 +28,7 @@ class Ant(Robot):
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -22.0}
     camera_height: ClassVar[float] = 0.7
     healthy_z: ClassVar[tuple[float, float]] = (0.2, 1.0)
-    """Heights of the torso, in metres, between which the ant stands."""
+    """Heights of the torso, in meters, between which the ant stands."""
 
     def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
         low, high = self.healthy_z

@@ -63,7 +63,7 @@ class Robot:
     camera: ClassVar[Mapping[str, float]]
     """From where it is looked at, unless `default_camera_config` says otherwise."""
     camera_height: ClassVar[float]
-    """Of the point that the camera looks at, which moves along with the torso, in metres."""
+    """Of the point that the camera looks at, which moves along with the torso, in meters."""
     stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_NONE
     """What is computed of the state that a step led to. Without it, derived quantities are those
     of the state before the last simulator step, as in gymnasium."""
@@ -99,7 +99,7 @@ class Robot:
         return np.concatenate(parts, axis=1)
 
     def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
-        """The velocity along x that tasks reward, in metres a second, `[m]`.
+        """The velocity along x that tasks reward, in meters a second, `[m]`.
 
         `displacement_rate`, `[m]`, is how far the torso came in the step, by its duration.
         """

@@ -73,7 +73,7 @@ def by_samples(
     rng: torch.Generator,
     stop: Callable[[float], bool],
 ) -> Descent:
-    """Algorithm 1 as it is analysed: tasks and three sets of samples a step, and β̃ estimated from
+    """Algorithm 1 as it is analyzed: tasks and three sets of samples a step, and β̃ estimated from
     others, so that it does not depend on them. ‖∇F‖ is measured exactly beside it."""
     constants, its = family.constants, family.objective("maml", step_size)
     everything, norms = full_batch(family), []
@@ -82,7 +82,7 @@ def by_samples(
         if k == steps or stop(norms[-1]):
             break
         slope = _estimated_slope(family, w, sizes, rng)
-        tasks = torch.randint(len(family.centres), (sizes.tasks,), generator=rng)
+        tasks = torch.randint(len(family.centers), (sizes.tasks,), generator=rng)
         support, query, hessian = (
             family.draw(tasks, count, rng) for count in (sizes.inner, sizes.outer, sizes.hessian)
         )
@@ -95,7 +95,7 @@ def _estimated_slope(
     family: Family, w: Tensor, sizes: bounds.Batches, rng: torch.Generator
 ) -> float:
     """(1/B') Σ_j ‖∇̃f_j(w, D_β)‖."""
-    tasks = torch.randint(len(family.centres), (sizes.step_tasks,), generator=rng)
+    tasks = torch.randint(len(family.centers), (sizes.step_tasks,), generator=rng)
     samples = family.draw(tasks, sizes.step_samples, rng)
 
     def gradient(data: Samples) -> Tensor:

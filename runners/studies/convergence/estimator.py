@@ -77,17 +77,17 @@ def moments(
     """Exact moments of the package's own update (3), MAML with `inner.hessian separate`."""
     objective = family.objective("maml", step_size)._replace(chunk_size=ROWS)
     sizes = [len(each.probability) for each in (inner, outer, hessian)]
-    index = torch.cartesian_prod(torch.arange(len(family.centres)), *map(torch.arange, sizes))
+    index = torch.cartesian_prod(torch.arange(len(family.centers)), *map(torch.arange, sizes))
 
     def samples(outcomes: Outcomes, which: Tensor) -> Samples:
         shape = (len(which), 1, family.size)
         noise = (field[which].view(-1, 1, 1).expand(shape) for field in outcomes[:2])
-        return Samples(family.amplitudes[index[:, 0]], family.centres[index[:, 0]], *noise)
+        return Samples(family.amplitudes[index[:, 0]], family.centers[index[:, 0]], *noise)
 
     sets = [samples(each, index[:, k + 1]) for k, each in enumerate((inner, outer, hessian))]
     batch = MetaBatch((sets[0],), sets[1], (sets[2],))
     found = estimates(objective, {"params": {"w": w}}, batch)
-    weights = torch.full((len(index),), 1 / len(family.centres), dtype=torch.float64)
+    weights = torch.full((len(index),), 1 / len(family.centers), dtype=torch.float64)
     for k, each in enumerate((inner, outer, hessian)):
         weights = weights * each.probability[index[:, k + 1]]
     return Moments(weights @ found, float(weights @ found.square().sum(1)))

@@ -32,15 +32,15 @@ def bias(result: dict[str, Any], path: Path) -> None:
 def iterations(results: list[dict[str, Any]], path: Path) -> None:
     """T(ε), the bound (14), and the slope that was to be expected."""
     figure, axes = blank()
-    for result, colour in zip(results, (AFTER, BEFORE), strict=False):
+    for result, color in zip(results, (AFTER, BEFORE), strict=False):
         eps, counts = (np.array(result[name]) for name in ("precisions", "iterations"))
         label = f"p = {result['power']:g}: slope -{result['exponent']:.3f}"
-        axes.plot(eps, counts, "o-", color=colour, markersize=3, label=label)
+        axes.plot(eps, counts, "o-", color=color, markersize=3, label=label)
         expected = counts[-1] * (eps / eps[-1]) ** -result["expected"]
         axes.plot(
-            eps, expected, ":", color=colour, label=f"-(p+2)/(p+1) = -{result['expected']:.3f}"
+            eps, expected, ":", color=color, label=f"-(p+2)/(p+1) = -{result['expected']:.3f}"
         )
-        axes.plot(eps, result["bound"], "--", color=colour, label="bound (14), slope -2")
+        axes.plot(eps, result["bound"], "--", color=color, label="bound (14), slope -2")
     _logarithmic(axes, "ε", "iterations until ‖∇F‖ ≤ ε")
     save(figure, path)
 
@@ -49,9 +49,9 @@ def stalls(results: list[dict[str, Any]], path: Path) -> None:
     """‖∇F‖ along the way, on the two cosines."""
     figure, axes = blank()
     shown = [result for result in results if result["problem"] == "Cosines"]
-    for k, (result, colour) in enumerate(zip(shown, cycle(METHODS), strict=False)):
+    for k, (result, color) in enumerate(zip(shown, cycle(METHODS), strict=False)):
         style = "-" if k < len(METHODS) else "--"
-        axes.plot(result["norms"], style, color=colour, label=result["method"])
+        axes.plot(result["norms"], style, color=color, label=result["method"])
     axes.set_yscale("log")
     axes.set(xlabel="outer steps, all data", ylabel="‖∇F‖", ylim=(1e-17, None))
     axes.legend(frameon=False, fontsize="small")
@@ -61,8 +61,8 @@ def stalls(results: list[dict[str, Any]], path: Path) -> None:
 def practice(result: dict[str, Any], path: Path) -> None:
     """Held-out error after adaptation along training."""
     figure, axes = blank()
-    for (name, curve), colour in zip(result["curves"].items(), cycle(METHODS), strict=False):
-        axes.plot(curve["iterations"], curve["loss"], color=colour, label=name)
+    for (name, curve), color in zip(result["curves"].items(), cycle(METHODS), strict=False):
+        axes.plot(curve["iterations"], curve["loss"], color=color, label=name)
     axes.set(xlabel="meta-iterations", ylabel="mean squared error after one step", ylim=(0, None))
     axes.legend(frameon=False, fontsize="small")
     save(figure, path)

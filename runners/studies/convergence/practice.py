@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rlmaml import tree
 from rlmaml.objective import meta_gradient
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.types import Examples, Meta
@@ -125,7 +125,7 @@ def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
             {
                 "inner.step_size": bounds.largest_step_size(seen, name),
                 "inner.hessian": separate,
-                "optimiser": Optimiser("SGD"),
+                "optimizer": Optimizer("SGD"),
             }
         )
         curves[f"{label}, the rule"] = _by_the_rule(its, seen, name, iterations)
@@ -134,9 +134,9 @@ def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
     for alpha in (size, config.inner.step_size):
         runs: dict[float, tuple[float, Curve]] = {}
         for rate in LEARNING_RATES:
-            optimiser = Optimiser("Adam", learning_rate=rate)
-            its = config.changed({"inner.step_size": alpha, "optimiser": optimiser})
-            runs[rate] = _by_optimiser(its, iterations)
+            optimizer = Optimizer("Adam", learning_rate=rate)
+            its = config.changed({"inner.step_size": alpha, "optimizer": optimizer})
+            runs[rate] = _by_optimizer(its, iterations)
         best = min(runs, key=lambda rate: runs[rate][0])
         label = f"MAML, Adam, α = {alpha:.2g}"
         rates[label], curves[label] = best, runs[best][1]
@@ -177,7 +177,7 @@ def _by_the_rule(config: TrainConfig, seen: Constants, name: str, iterations: in
     return _watched(config, algorithm.begin(experiment.params), step, iterations)
 
 
-def _by_optimiser(config: TrainConfig, iterations: int) -> tuple[float, Curve]:
+def _by_optimizer(config: TrainConfig, iterations: int) -> tuple[float, Curve]:
     """Its final error on tasks of its own, and its curve on the held-out ones."""
     experiment = build(config)
     state = experiment.algorithm.init(experiment.params)

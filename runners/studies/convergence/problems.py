@@ -1,7 +1,7 @@
 """Families of tasks of which every constant of the convergence analysis is known.
 
 A task's loss is a sum over coordinates of one bounded, smooth function of how far the parameter is
-from the task's centre,
+from the task's center,
 
     f_i(w) = a_i Σ_j ψ(w_j - c_ij),
 
@@ -30,7 +30,7 @@ from rlmaml import tree
 from rlmaml.algorithms import method
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.objective import Objective, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import Meta, MetaBatch, Params
 
 
@@ -38,7 +38,7 @@ class Samples(NamedTuple):
     """D samples of a task. Leaves of N tasks are [N, ...]."""
 
     amplitude: Tensor  # []  a_i
-    centre: Tensor  # [d]  c_i
+    center: Tensor  # [d]  c_i
     gradient_noise: Tensor  # [D, d]  ξ; zero where there is none
     hessian_noise: Tensor  # [D, d]  ζ
 
@@ -59,7 +59,7 @@ class Family(ABC):
 
     Attributes:
         amplitudes: a_i, [N], positive.
-        centres: c_i, [N, d].
+        centers: c_i, [N, d].
         gradient_scale: s_g, of the noise that is the same everywhere.
         hessian_scale: s_h, of the noise that bends the loss.
 
@@ -71,15 +71,15 @@ class Family(ABC):
     """A lower bound of F: no ψ here is below it."""
 
     amplitudes: Tensor
-    centres: Tensor
+    centers: Tensor
     gradient_scale: float = 0.0
     hessian_scale: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.centres.ndim != 2 or self.amplitudes.shape != self.centres.shape[:1]:
+        if self.centers.ndim != 2 or self.amplitudes.shape != self.centers.shape[:1]:
             raise ValueError(
-                "amplitudes are [N] and centres [N, d], got "
-                f"{list(self.amplitudes.shape)} and {list(self.centres.shape)}."
+                "amplitudes are [N] and centers [N, d], got "
+                f"{list(self.amplitudes.shape)} and {list(self.centers.shape)}."
             )
         if not bool((self.amplitudes > 0).all()):
             raise ValueError(f"amplitudes must be positive, got {self.amplitudes.tolist()}.")
@@ -101,12 +101,12 @@ class Family(ABC):
     @property
     def size(self) -> int:
         """d."""
-        return self.centres.shape[1]
+        return self.centers.shape[1]
 
     def loss(self, params: Params, samples: Samples) -> Tensor:
         """The mean of f_i(w, θ) over one task's samples."""
         w = params["w"]
-        shift = w - samples.centre
+        shift = w - samples.center
         exact = samples.amplitude * self.profile(shift).sum()
         level = self.gradient_scale * samples.gradient_noise.mean(0) @ w
         bend = self.hessian_scale * samples.hessian_noise.mean(0) @ (1 - torch.cos(shift))
@@ -123,7 +123,7 @@ class Family(ABC):
         its = kind(
             _no_policy,
             InnerConfig(steps=1, step_size=step_size, hessian=hessian),
-            Optimiser("SGD"),
+            Optimizer("SGD"),
             kind.Settings(**settings),
             inner_loss=loss_of,
             outer_loss=loss_of,
@@ -133,25 +133,25 @@ class Family(ABC):
 
     def exact(self) -> Samples:
         """Every task without noise, leaves [N, ...]."""
-        none = torch.zeros(len(self.centres), 1, self.size, dtype=torch.float64)
-        return Samples(self.amplitudes, self.centres, none, none)
+        none = torch.zeros(len(self.centers), 1, self.size, dtype=torch.float64)
+        return Samples(self.amplitudes, self.centers, none, none)
 
     def draw(self, tasks: Tensor, count: int, rng: torch.Generator) -> Samples:
         """`count` samples each of some tasks, by their numbers [B]."""
         shape = (2, len(tasks), count, self.size)
         signs = 2.0 * torch.randint(2, shape, generator=rng).double() - 1
-        return Samples(self.amplitudes[tasks], self.centres[tasks], *signs)
+        return Samples(self.amplitudes[tasks], self.centers[tasks], *signs)
 
     def gradients(self, w: Tensor) -> Tensor:
         """∇f_i(w) of every task, [N, d]."""
-        rows = w.expand(len(self.centres), -1).detach().requires_grad_()
-        losses = self.amplitudes * self.profile(rows - self.centres).sum(1)
+        rows = w.expand(len(self.centers), -1).detach().requires_grad_()
+        losses = self.amplitudes * self.profile(rows - self.centers).sum(1)
         return torch.autograd.grad(losses.sum(), rows)[0]
 
     def value(self, w: Tensor, step_size: float) -> float:
         """F(w), the mean loss after one exact step of size α."""
         adapted = w - step_size * self.gradients(w)
-        return float((self.amplitudes * self.profile(adapted - self.centres).sum(1)).mean())
+        return float((self.amplitudes * self.profile(adapted - self.centers).sum(1)).mean())
 
     @property
     def _noise(self) -> tuple[float, float]:
@@ -176,10 +176,10 @@ class Cosines(Family):
         largest = float(self.amplitudes.max())
         # ∇f_i,j = (a cos c) sin w - (a sin c) cos w: its variance over tasks is a quadratic form
         # in a point on the unit circle, of which w_j can be any.
-        parts = torch.stack([self.centres.cos(), self.centres.sin()])  # [2, N, d]
+        parts = torch.stack([self.centers.cos(), self.centers.sin()])  # [2, N, d]
         parts = self.amplitudes[:, None] * parts
         parts = (parts - parts.mean(1, keepdim=True)).permute(2, 0, 1)
-        most = torch.linalg.eigvalsh(parts @ parts.mT / len(self.centres))[:, -1]
+        most = torch.linalg.eigvalsh(parts @ parts.mT / len(self.centers))[:, -1]
         return Constants(largest, largest, math.sqrt(float(most.sum())), *self._noise)
 
 
@@ -212,7 +212,7 @@ class SlowTail(Family):
         if not self.power > 0:
             raise ValueError(f"power must be positive, got {self.power}.")
         if self.size != 1:
-            raise ValueError(f"centres must be [N, 1], got {list(self.centres.shape)}.")
+            raise ValueError(f"centers must be [N, 1], got {list(self.centers.shape)}.")
 
     def profile(self, shift: Tensor) -> Tensor:
         return (1 + shift**2) ** (-self.power / 2)
@@ -228,10 +228,10 @@ class SlowTail(Family):
         return Constants(largest * p, largest * float(third), self._between_tasks(), *self._noise)
 
     def _between_tasks(self) -> float:
-        """σ, on a grid: tasks differ only near their centres."""
-        reach = float(self.centres.abs().max()) + 10
+        """σ, on a grid: tasks differ only near their centers."""
+        reach = float(self.centers.abs().max()) + 10
         grid = torch.linspace(-reach, reach, 20_001, dtype=torch.float64)
-        shift = grid[:, None] - self.centres[:, 0]
+        shift = grid[:, None] - self.centers[:, 0]
         gradients = -self.power * self.amplitudes * shift * (1 + shift**2) ** (-self.power / 2 - 1)
         return math.sqrt(float(gradients.var(1, correction=0).max()))
 

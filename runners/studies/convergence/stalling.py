@@ -42,18 +42,18 @@ def direction(family: Family, alpha: float, w: float, share: float) -> float:
     """E (1 - α share ∇²f_i) v_i, of derivatives written down by hand: share 1 is MAML's and ∇F,
     0 FO-MAML's, and on cosines sin(h)/h HF-MAML's."""
     straight = isinstance(family, Quadratics)
-    centres, amplitudes = family.centres[:, 0].tolist(), family.amplitudes.tolist()
+    centers, amplitudes = family.centers[:, 0].tolist(), family.amplitudes.tolist()
     total = 0.0
-    for a, c in zip(amplitudes, centres, strict=True):
+    for a, c in zip(amplitudes, centers, strict=True):
         adapted = w - alpha * a * (w - c if straight else math.sin(w - c))
         v = a * (adapted - c if straight else math.sin(adapted - c))
         total += (1 - alpha * share * a * (1.0 if straight else math.cos(w - c))) * v
-    return total / len(centres)
+    return total / len(centers)
 
 
 def resting_point(family: Family, alpha: float, share: float) -> float:
-    """w where `direction` is zero, by bisection between the tasks' centres."""
-    low, high = float(family.centres.min()), float(family.centres.max())
+    """w where `direction` is zero, by bisection between the tasks' centers."""
+    low, high = float(family.centers.min()), float(family.centers.max())
     for _ in range(200):
         middle = (low + high) / 2
         below = direction(family, alpha, middle, share) < 0
@@ -73,7 +73,7 @@ def first_order_floor(family: Quadratics, alpha: float) -> float:
     ∇F = ½ Σ a_i e_i² (w - c_i) = ½ α a_1 e_1 a_2 e_2 (a_1 - a_2)(c_1 - c_2) / (a_1 e_1 + a_2 e_2)
     but for its sign.
     """
-    (a, b), (c, d) = family.amplitudes.tolist(), family.centres[:, 0].tolist()
+    (a, b), (c, d) = family.amplitudes.tolist(), family.centers[:, 0].tolist()
     first, second = a * (1 - alpha * a), b * (1 - alpha * b)
     return abs(alpha * first * second * (a - b) * (c - d) / (first + second) / 2)
 

@@ -1,4 +1,4 @@
-"""Labelled examples: what families draw, and the environment that plays them."""
+"""Labeled examples: what families draw, and the environment that plays them."""
 
 from __future__ import annotations
 

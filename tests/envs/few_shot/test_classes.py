@@ -182,9 +182,9 @@ def test_pixels():
     grey = FewShotTasks(arrays(), EVERY, way=3)
     assert grey.inputs.shape == (1, 5, 5)
     white = [np.full((2, 3, 4, 4), 255, dtype=np.uint8)] * 2
-    colour = FewShotTasks(white, {"train": (0, 1)}, way=2)
-    assert colour.inputs.shape == (3, 4, 4)
-    inputs, _ = colour.draw(colour.default[None], 5, rng())
+    color = FewShotTasks(white, {"train": (0, 1)}, way=2)
+    assert color.inputs.shape == (3, 4, 4)
+    inputs, _ = color.draw(color.default[None], 5, rng())
     assert inputs.dtype == np.float32
     assert (inputs == 1.0).all()
     same = FewShotTasks([images / 255 for images in arrays()], EVERY, way=3)

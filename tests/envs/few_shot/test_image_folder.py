@@ -17,9 +17,9 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def paint(path, colour=0, size=(6, 6), mode="L"):
+def paint(path, color=0, size=(6, 6), mode="L"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path)
+    Image.new(mode, size, color).save(path)
 
 
 def paint_classes(root, names, images=2, first=0):
@@ -133,7 +133,7 @@ def test_other_files_and_hidden_ones_are_left_out(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two classes of one picture twice, 6 x 4 pixels, of four colours in its quarters."""
+    """Two classes of one picture twice, 6 x 4 pixels, of four colors in its quarters."""
     picture = np.zeros((4, 6, 3), dtype=np.uint8)
     picture[:2, :3], picture[:2, 3:] = (255, 0, 0), (0, 255, 0)
     picture[2:, :3], picture[2:, 3:] = (0, 0, 255), (255, 255, 255)
@@ -151,8 +151,8 @@ def first_image(root, **parameters):
     return inputs[0, 0]
 
 
-def test_colour_and_size(pictures):
-    image = first_image(pictures, colour=True, size=8)
+def test_color_and_size(pictures):
+    image = first_image(pictures, color=True, size=8)
     assert image.shape == (3, 8, 8)
     corners = image[:, [0, 0, -1, -1], [0, -1, 0, -1]].T
     np.testing.assert_array_equal(corners, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
@@ -161,7 +161,7 @@ def test_colour_and_size(pictures):
 def test_grey_and_size(pictures):
     image = first_image(pictures, size=2)
     assert image.shape == (1, 2, 2)
-    # ITU-R 601-2 luma, by which Pillow turns colours to grey; edges are blended by the resizing.
+    # ITU-R 601-2 luma, by which Pillow turns colors to grey; edges are blended by the resizing.
     exact = first_image(pictures, size=12)[0]
     luma = exact[[0, 0, -1, -1], [0, -1, 0, -1]]
     np.testing.assert_allclose(luma, [0.299, 0.587, 0.114, 1.0], atol=1 / 255)

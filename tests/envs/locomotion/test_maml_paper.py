@@ -133,7 +133,7 @@ def test_first_states_and_time_step(env_id, start, time):
 
 
 def independently(model, data):
-    """Centre of mass, its velocity and the torso's rotation, body by body."""
+    """Center of mass, its velocity and the torso's rotation, body by body."""
     total = model.body_mass.sum()
     velocity, com = np.zeros(3), np.zeros(3)
     for body in range(model.nbody):
@@ -180,7 +180,7 @@ def test_what_is_sensed_is_of_the_state_after_the_step(name):
     assert touched or name != "AntDir"
 
 
-def test_moving_as_one_is_the_velocity_of_the_centre_of_mass():
+def test_moving_as_one_is_the_velocity_of_the_center_of_mass():
     env = gymnasium.make("rlmaml/PaperHalfCheetahVel-v0").unwrapped
     env.reset(seed=0)
     qvel = np.zeros(9)

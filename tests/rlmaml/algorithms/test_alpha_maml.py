@@ -8,7 +8,7 @@ import torch
 from rlmaml import tree
 from rlmaml.algorithms.alpha_maml import AlphaMAML, descended
 from rlmaml.objective import meta_gradient
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
 from tests.helpers.problems import one, quadratic_loss
@@ -26,12 +26,12 @@ from tests.helpers.step_sizes import (
 )
 
 RATES = AlphaMAML.Settings(alpha_rate=1e-3, beta_rate=1e-4)
-OPTIMISERS = [
-    Optimiser("SGD", 0.1),
-    Optimiser("SGD", 0.1, {"momentum": 0.9, "weight_decay": 0.1}),
-    Optimiser("Adam", 0.01),
-    Optimiser("AdamW", 0.01, {"weight_decay": 0.1}),
-    Optimiser("Adam", 0.01, clip_norm=0.1),
+OPTIMIzERS = [
+    Optimizer("SGD", 0.1),
+    Optimizer("SGD", 0.1, {"momentum": 0.9, "weight_decay": 0.1}),
+    Optimizer("Adam", 0.01),
+    Optimizer("AdamW", 0.01, {"weight_decay": 0.1}),
+    Optimizer("Adam", 0.01, clip_norm=0.1),
 ]
 
 
@@ -64,8 +64,8 @@ def test_the_published_updates_with_one_step_and_sgd():
         g, product = torch.zeros_like(w), 0.0
         for i in range(4):
             task = one(batch.query, i)
-            inner = task.curvature @ (w - task.centre)
-            outer = task.curvature @ (w - alpha * inner - task.centre)
+            inner = task.curvature @ (w - task.center)
+            outer = task.curvature @ (w - alpha * inner - task.center)
             g = g + (outer - alpha * task.curvature @ outer) / 4
             product += (outer @ inner).item() / 4
         assert metrics["alpha"] == pytest.approx(alpha, rel=1e-12)
@@ -86,9 +86,9 @@ def test_alphas_hypergradient_by_finite_differences(make, steps):
     assert_slopes(method.objective(state), state.meta, batch)
 
 
-@pytest.mark.parametrize("outer", OPTIMISERS, ids=str)
+@pytest.mark.parametrize("outer", OPTIMIzERS, ids=str)
 def test_betas_hypergradient_by_finite_differences(outer):
-    """Of F after the second step, by that step's own β, for optimisers with and without memory."""
+    """Of F after the second step, by that step's own β, for optimizers with and without memory."""
     losses, slope, step = [], None, 1e-6
     for nudge in (0, step, -step):
         torch.manual_seed(0)
@@ -127,7 +127,7 @@ def test_neither_rate_leaves_a_factor_of_two_in_one_update():
 
 def test_both_rates_grow_where_they_are_too_small():
     method, state, batch = on_quadratics(
-        AlphaMAML, AlphaMAML.Settings(1e-2, 1e-3), outer=Optimiser("SGD", 1e-3)
+        AlphaMAML, AlphaMAML.Settings(1e-2, 1e-3), outer=Optimizer("SGD", 1e-3)
     )
     states, lines = run(method, state, batch, 200)
     assert states[-1].outer.beta > 0.01
@@ -150,7 +150,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
     assert torch.equal(state.outer.direction, direction)
 
 
-@pytest.mark.parametrize("outer", OPTIMISERS, ids=str)
+@pytest.mark.parametrize("outer", OPTIMIzERS, ids=str)
 def test_saved_and_restored(outer):
     method, state, batch = on_quadratics(AlphaMAML, RATES, outer=outer)
     assert_resumes(method, state, batch)
@@ -170,7 +170,7 @@ def test_the_gradient_of_params_is_that_of_the_objective():
     total = 0.0
     for i in range(4):
         task = one(batch.query, i)
-        inner = task.curvature @ (theta - task.centre)
+        inner = task.curvature @ (theta - task.center)
         total = total + quadratic_loss({"x": theta - ALPHA * inner}, task) / 4
     expected = torch.autograd.grad(total, theta)[0]
     found = meta_gradient(method.objective(state), state.meta, batch)[1]
@@ -178,15 +178,15 @@ def test_the_gradient_of_params_is_that_of_the_objective():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"no learning rate to tune. Take outer optimiser"):
+    with pytest.raises(ValueError, match=r"no learning rate to tune. Take outer optimizer"):
         on_quadratics(AlphaMAML, outer=TrustRegion())
     with pytest.raises(ValueError, match=r"inner.later_step_size 0.1 .* leave it out"):
         on_quadratics(AlphaMAML, later_step_size=0.1)
-    schedule = Optimiser(schedule="CosineAnnealingLR", schedule_kwargs={"T_max": 10})
+    schedule = Optimizer(schedule="CosineAnnealingLR", schedule_kwargs={"T_max": 10})
     with pytest.raises(ValueError, match=r"CosineAnnealingLR would set .* leave it out"):
         on_quadratics(AlphaMAML, outer=schedule)
     with pytest.raises(ValueError, match="Rprop is not: take Adam or SGD"):
-        on_quadratics(AlphaMAML, outer=Optimiser("Rprop"))
+        on_quadratics(AlphaMAML, outer=Optimizer("Rprop"))
     for wrong in ("alpha_rate", "beta_rate"):
         with pytest.raises(ValueError, match=f"method.{wrong} must be zero or positive, got -1"):
             AlphaMAML.Settings(**{wrong: -1})
@@ -196,5 +196,5 @@ def test_every_preset_can_be_trained_with_it():
     for _, config in PRESETS.values():
         assert isinstance(config.with_algorithm("alpha-maml").method, AlphaMAML.Settings)
     config = PRESETS["half-cheetah-dir"][1].with_algorithm("alpha-maml")
-    assert config.outer == "optimiser"
+    assert config.outer == "optimizer"
     assert dataclasses.astuple(config.method) == pytest.approx((1e-3, 1e-6))

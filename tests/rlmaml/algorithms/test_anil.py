@@ -11,7 +11,7 @@ from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import MetaBatch
 from tests.helpers import parts
 from tests.helpers.problems import one
@@ -25,7 +25,7 @@ def test_against_the_closed_form(steps):
     method = ANIL(
         None,
         InnerConfig(steps, step_size=alpha),
-        Optimiser(),
+        Optimizer(),
         ANIL.Settings(adapts=("head",)),
         inner_loss=parts.split_loss,
         outer_loss=parts.split_loss,
@@ -41,8 +41,8 @@ def test_against_the_closed_form(steps):
 
 @pytest.mark.parametrize("later", [None, 0.05])
 def test_naming_everything_is_maml(later):
-    anil, meta, batch = parts.regression(ANIL, EVERYTHING, outer=Optimiser("Adam"))
-    maml, _, _ = parts.regression(MAML, outer=Optimiser("Adam"))
+    anil, meta, batch = parts.regression(ANIL, EVERYTHING, outer=Optimizer("Adam"))
+    maml, _, _ = parts.regression(MAML, outer=Optimizer("Adam"))
     for method in (anil, maml):
         method.config = InnerConfig(2, 0.3, later)
     states = [method.update(method.restore(meta), batch)[0] for method in (anil, maml)]
@@ -105,7 +105,7 @@ def test_refusals():
 
 
 def test_resumes():
-    parts.assert_resumes(*parts.regression(ANIL, outer=Optimiser("Adam")))
+    parts.assert_resumes(*parts.regression(ANIL, outer=Optimizer("Adam")))
 
 
 def test_learns():

@@ -43,7 +43,7 @@ def test_a_step_against_a_loop_over_pairs(count, scale, prior):
     expected = x.clone()
     for m in range(count):
         for j in range(count):
-            score = -task.curvature @ (x[j] - task.centre) - prior * x[j]
+            score = -task.curvature @ (x[j] - task.center) - prior * x[j]
             gradient = torch.stack(
                 [
                     (rbf(x[j] + step * e, x[m], bandwidth) - rbf(x[j] - step * e, x[m], bandwidth))
@@ -63,8 +63,8 @@ def test_particles_far_apart_go_their_own_way():
     near = scattered(11)["x"]  # most pairs are near, so that one more is far in their bandwidth
     x = torch.cat([near, near[:1] + 1e3])
     moved = method.inner.step({}, {"x": x}, task, 0)["x"] - x
-    torch.testing.assert_close(moved[-1], -ALPHA / 12 * task.curvature @ (x[-1] - task.centre))
-    assert not torch.allclose(moved[0], -ALPHA / 12 * task.curvature @ (x[0] - task.centre))
+    torch.testing.assert_close(moved[-1], -ALPHA / 12 * task.curvature @ (x[-1] - task.center))
+    assert not torch.allclose(moved[0], -ALPHA / 12 * task.curvature @ (x[0] - task.center))
 
 
 def test_the_order_of_particles_does_not_matter():
@@ -81,7 +81,7 @@ def test_particles_that_coincide_stay_together_and_have_derivatives():
     method = on_quadratics({"particles": 3})
     x = scattered(1)["x"].repeat(3, 1).requires_grad_()
     moved = method.inner.step({}, {"x": x}, task, 0)["x"]
-    torch.testing.assert_close(moved[0], x[0] - ALPHA * task.curvature @ (x[0] - task.centre))
+    torch.testing.assert_close(moved[0], x[0] - ALPHA * task.curvature @ (x[0] - task.center))
     torch.testing.assert_close(moved, moved[:1].expand(3, -1))
     assert torch.autograd.grad(moved.square().sum(), x)[0].isfinite().all()
 
@@ -111,7 +111,7 @@ def test_the_repulsion_draws_from_the_posterior():
     for _ in range(2000):
         particles = method.inner.step({}, particles, task, 0)
     x = particles["x"]
-    assert x.mean().item() == pytest.approx(task.centre.item(), abs=0.02)
+    assert x.mean().item() == pytest.approx(task.center.item(), abs=0.02)
     assert x.var().item() == pytest.approx(0.5 / task.curvature.item(), rel=0.15)
 
 
@@ -179,10 +179,10 @@ def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead, later):
         power = eye
         for size in sizes[:steps]:
             power = (eye - size * d.curvature) @ power
-        end = leader = d.centre + power @ (theta - d.centre)
+        end = leader = d.center + power @ (theta - d.center)
         sets = (d, o) if steps else (o,)
         for size in sizes[steps : steps + ahead]:
-            slopes = [s.curvature @ (leader - s.centre) for s in sets]
+            slopes = [s.curvature @ (leader - s.center) for s in sets]
             leader = leader - size * torch.stack(slopes).mean(0)
         values.append((end - leader).square().sum())
         total += 2 * power.T @ (end - leader) / 4

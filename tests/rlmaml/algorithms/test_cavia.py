@@ -13,7 +13,7 @@ from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import Examples
 from tests.helpers import parts
 from tests.helpers.problems import one
@@ -120,7 +120,7 @@ def test_images_are_scaled_and_shifted_after_the_norm_of_the_last_block_but_one(
     policy = models.functional(module)
     losses_ = {"inner_loss": losses.cross_entropy, "outer_loss": losses.cross_entropy}
     inner = InnerConfig(2, 0.5)
-    method = CAVIA(policy, inner, Optimiser(), CAVIA.Settings(contexts=7), **losses_)
+    method = CAVIA(policy, inner, Optimizer(), CAVIA.Settings(contexts=7), **losses_)
     meta = method.begin(models.parameters(module))
     x, y = torch.rand(6, 1, 8, 8).double(), torch.arange(6) % 3
     adapted = adapt(method.inner, meta, (Examples(x, y),) * 2)[-1]
@@ -192,7 +192,7 @@ def test_tasks_are_adapted_to_together_as_one_by_one():
 
 
 def test_resumes():
-    parts.assert_resumes(*parts.regression(CAVIA, FOUR, outer=Optimiser("Adam")))
+    parts.assert_resumes(*parts.regression(CAVIA, FOUR, outer=Optimizer("Adam")))
 
 
 def test_refusals():

@@ -1,4 +1,4 @@
-"""What every method of the table has to hold to, from labelled examples and from episodes."""
+"""What every method of the table has to hold to, from labeled examples and from episodes."""
 
 import re
 from dataclasses import fields
@@ -15,12 +15,12 @@ from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import InnerConfig, Method, Setup
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import TargetEnv
 
 NAMES = list(algorithms.TABLE)
@@ -60,14 +60,14 @@ class Problem:
             )
             self.points = family.sample(tasks, np.random.default_rng(0))
         else:
-            env = vectorise(TargetEnv, tasks * 10)
+            env = vectorize(TargetEnv, tasks * 10)
             self.module.float()
             self.sampler = RolloutSampler(
                 env,
                 self.method.policy,
                 episodes=10,
                 horizon=2,
-                advantages=AdvantageConfig(normalise=False),
+                advantages=AdvantageConfig(normalize=False),
             )
             self.points = env.sample_tasks(tasks, np.random.default_rng(0))
         self.state = self.method.init(models.parameters(self.module))
@@ -85,7 +85,7 @@ class Problem:
 
 
 OUTER = {
-    "optimiser": Optimiser(learning_rate=0.01),
+    "optimizer": Optimizer(learning_rate=0.01),
     "trust-region": TrustRegion(max_kl=0.001, damping=0.1),
 }
 EVERY = [
@@ -139,7 +139,7 @@ def test_it_adapts_further_than_it_was_trained_to_and_becomes_a_network(name, da
 def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
     states = []
     for chunk_size in (None, 1):
-        problem = Problem(name, data, OUTER["optimiser"], chunk_size=chunk_size)
+        problem = Problem(name, data, OUTER["optimizer"], chunk_size=chunk_size)
         batch = problem.batch(problem.state)
         states.append(problem.method.update(problem.state, batch)[0].meta)
     tolerance = {"atol": 1e-9, "rtol": 1e-9} if data == "examples" else {"atol": 1e-4, "rtol": 1e-3}
@@ -148,7 +148,7 @@ def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_updates_on_a_single_task(name):
-    problem = Problem(name, "episodes", OUTER["optimiser"], tasks=1)
+    problem = Problem(name, "episodes", OUTER["optimizer"], tasks=1)
     if problem.method.plan.task_copies > 1:
         pytest.skip("takes copies of tasks, which one task is not")
     state, metrics = problem.method.update(problem.state, problem.batch(problem.state))
@@ -159,7 +159,7 @@ def test_it_updates_on_a_single_task(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("data", ["examples", "episodes"])
 def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
-    problem = Problem(name, data, OUTER["optimiser"])
+    problem = Problem(name, data, OUTER["optimizer"])
     batch = problem.method.prepare(problem.batch(problem.state))
     objective = problem.method.objective(problem.state)
     whole = meta_gradient(objective, problem.state.meta, batch)
@@ -189,13 +189,20 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
     own = {ROOT / "rlmaml" / "algorithms" / f"{module}.py", ROOT / "rlmaml/algorithms/__init__.py"}
     # The usual method is what `import rlmaml` offers, and whose paper's results are reproduced.
     usual = {
-        ROOT / file for file in ("rlmaml/__init__.py", "runners/presets/maml_paper.py", "runners/studies/reproduce.py")
+        ROOT / file
+        for file in (
+            "rlmaml/__init__.py",
+            "runners/presets/maml_paper.py",
+            "runners/studies/reproduce.py",
+        )
     }
     for package in ("rlmaml", "envs", "runners"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if path in own or (name == NAMES[0] and path in usual):
                 continue
-            if path.parent == ROOT / "runners" / "studies" / "convergence":  # a study of three of them
+            if (
+                path.parent == ROOT / "runners" / "studies" / "convergence"
+            ):  # a study of three of them
                 continue
             code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.S)
             found = [word for word in words if re.search(word, code)]

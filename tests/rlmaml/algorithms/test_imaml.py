@@ -8,7 +8,7 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.imaml import IMAML
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
 from tests.helpers.problems import cosine_loss, cosines, quadratic_loss, quadratics
@@ -21,24 +21,24 @@ def imaml(loss, steps, step_size=0.2, **settings):
     made = {"inner_loss": lambda policy: loss, "outer_loss": lambda policy: loss}
     inner = InnerConfig(steps=steps, step_size=step_size)
     settings = IMAML.Settings(**({"strength": STRENGTH, "cg_iterations": 20} | settings))
-    return IMAML(None, inner, Optimiser("SGD"), settings, **made)
+    return IMAML(None, inner, Optimizer("SGD"), settings, **made)
 
 
 def gradient(method, batch):
     return meta_gradient(method.objective(method.restore(META)), META, batch)[1]
 
 
-def test_the_minimiser_and_its_gradient_in_closed_form():
+def test_the_minimizer_and_its_gradient_in_closed_form():
     """φ* = (A + λI)⁻¹ (A c + λ θ) and dφ*/dθ = (I + A/λ)⁻¹ on quadratics."""
     tasks, query = quadratics(4, 5), quadratics(4, 5, seed=1)
     method = imaml(quadratic_loss, 300)
     eye = torch.eye(5, dtype=torch.float64)
-    right = (tasks.curvature @ tasks.centre.unsqueeze(-1)).squeeze(-1)
+    right = (tasks.curvature @ tasks.center.unsqueeze(-1)).squeeze(-1)
     right = right + STRENGTH * META["params"]["x"]
-    minimiser = torch.linalg.solve(tasks.curvature + STRENGTH * eye, right)
+    minimizer = torch.linalg.solve(tasks.curvature + STRENGTH * eye, right)
     path = over_tasks(lambda task: adapt(method.inner, META, (task,) * 300))(tasks)
-    torch.testing.assert_close(path[-1]["x"], minimiser)
-    v = (query.curvature @ (minimiser - query.centre).unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(path[-1]["x"], minimizer)
+    v = (query.curvature @ (minimizer - query.center).unsqueeze(-1)).squeeze(-1)
     expected = torch.linalg.solve(eye + tasks.curvature / STRENGTH, v).mean(0)
     found = gradient(method, MetaBatch((tasks,) * 300, query))
     torch.testing.assert_close(found, expected)
@@ -74,15 +74,15 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
 @pytest.mark.parametrize(
     ("inner", "outer", "words"),
     [
-        ({}, TrustRegion(), "not a linear map.*Take outer optimiser"),
-        ({"hessian": "separate"}, Optimiser(), "the data that it is the minimiser of"),
-        ({"later_step_size": 0.1}, Optimiser(), "later_step_size is not used by IMAML"),
+        ({}, TrustRegion(), "not a linear map.*Take outer optimizer"),
+        ({"hessian": "separate"}, Optimizer(), "the data that it is the minimizer of"),
+        ({"later_step_size": 0.1}, Optimizer(), "later_step_size is not used by IMAML"),
         (
             {"step_size": 1.0},
-            Optimiser(),
+            Optimizer(),
             "step_size 1.0 times method.strength 2.0 must be below 2",
         ),
-        ({"surrogate": "log-likelihood"}, Optimiser(), "does not correct for"),
+        ({"surrogate": "log-likelihood"}, Optimizer(), "does not correct for"),
     ],
 )
 def test_what_it_cannot_do_is_refused_with_the_reason(inner, outer, words):

@@ -14,7 +14,7 @@ from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.maml_plus_plus import MAMLPlusPlus, step_weights
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Examples, MetaBatch
 from runners.presets import PRESETS
@@ -72,10 +72,10 @@ def test_against_the_closed_form_and_the_last_rate_beyond_k():
     rates, task = state.meta["rates"]["x"], one(batch.query, 0)
     assert rates[0] != rates[1]
     path = adapt(method.inner, state.meta, (task,) * 4)
-    shift = state.meta["params"]["x"] - task.centre
+    shift = state.meta["params"]["x"] - task.center
     for params, rate in zip(path[1:], [*rates, rates[1], rates[1]], strict=True):
         shift = shift - rate * task.curvature @ shift
-        torch.testing.assert_close(params["x"], task.centre + shift)
+        torch.testing.assert_close(params["x"], task.center + shift)
 
 
 @pytest.mark.parametrize("make", [on_quadratics, on_episodes])
@@ -193,7 +193,7 @@ def test_the_learning_rate_falls_along_a_cosine_and_stays_there():
     assert rates[0] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("outer", [Optimiser("SGD", 0.1), Optimiser("Adam", 0.05)], ids=str)
+@pytest.mark.parametrize("outer", [Optimizer("SGD", 0.1), Optimizer("Adam", 0.05)], ids=str)
 def test_saved_and_restored_in_the_midst_of_everything(outer):
     """The parts that depend on the iteration go on where they were."""
     settings = Settings(True, 4, 3, 5)
@@ -210,7 +210,7 @@ def image_problem(settings, steps=2):
     method = MAMLPlusPlus(
         models.functional(model),
         InnerConfig(steps=steps, step_size=ALPHA),
-        Optimiser("SGD", learning_rate=0.1),
+        Optimizer("SGD", learning_rate=0.1),
         settings,
         inner_loss=losses.cross_entropy,
         outer_loss=losses.cross_entropy,
@@ -262,19 +262,19 @@ def test_names_of_batch_norm():
 def test_everything_at_once_learns():
     settings = Settings(True, 40, 20, 400, 1e-4)
     method, state, batch = on_quadratics(
-        MAMLPlusPlus, settings, steps=3, outer=Optimiser("Adam", 0.05)
+        MAMLPlusPlus, settings, steps=3, outer=Optimizer("Adam", 0.05)
     )
     lines = []
     for _ in range(150):
         state, metrics = method.update(state, batch)
         lines.append(metrics["loss"])
-    plain, start, _ = on_quadratics(MAML, steps=3, outer=Optimiser("Adam", 0.05))
+    plain, start, _ = on_quadratics(MAML, steps=3, outer=Optimizer("Adam", 0.05))
     for _ in range(150):
         start, metrics = plain.update(start, batch)
     assert lines[-1] < 0.8 * metrics["loss"] < metrics["loss"] < lines[0]
 
 
-@pytest.mark.parametrize("outer", [TrustRegion(damping=0.1), Optimiser()], ids=["trpo", "adam"])
+@pytest.mark.parametrize("outer", [TrustRegion(damping=0.1), Optimizer()], ids=["trpo", "adam"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_on_episodes_with_either_outer_step(outer, first):
     settings = Settings(multi_step_iterations=2, first_order_iterations=first)
@@ -292,13 +292,13 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"inner.later_step_size 0.1 .* leave it out"):
         on_quadratics(MAMLPlusPlus, later_step_size=0.1)
     cosine = Settings(cosine_iterations=10)
-    with pytest.raises(ValueError, match="a trust region has not: take 0, or outer optimiser"):
+    with pytest.raises(ValueError, match="a trust region has not: take 0, or outer optimizer"):
         on_quadratics(MAMLPlusPlus, cosine, outer=TrustRegion())
-    schedule = Optimiser(schedule="StepLR", schedule_kwargs={"step_size": 10})
+    schedule = Optimizer(schedule="StepLR", schedule_kwargs={"step_size": 10})
     with pytest.raises(ValueError, match="would both set the learning rate"):
         on_quadratics(MAMLPlusPlus, cosine, outer=schedule)
     with pytest.raises(ValueError, match=r"1e-05 is above .* 1e-06"):
-        on_quadratics(MAMLPlusPlus, cosine, outer=Optimiser(learning_rate=1e-6))
+        on_quadratics(MAMLPlusPlus, cosine, outer=Optimizer(learning_rate=1e-6))
     with pytest.raises(ValueError, match="per_step_norm needs a model with batch norm"):
         on_quadratics(MAMLPlusPlus, Settings(per_step_norm=True))
 

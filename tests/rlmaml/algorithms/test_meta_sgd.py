@@ -7,7 +7,7 @@ from rlmaml import tree
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_sgd import MetaSGD
 from rlmaml.objective import meta_gradient
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
 from tests.helpers.problems import one
@@ -39,9 +39,9 @@ def test_against_the_closed_form_on_quadratics():
     for i in range(4):
         task = one(batch.query, i)
         jacobian = torch.eye(5, dtype=x.dtype) - alpha.diag() @ task.curvature
-        outer = task.curvature @ jacobian @ (x - task.centre)
+        outer = task.curvature @ jacobian @ (x - task.center)
         for_x += jacobian.T @ outer / 4
-        for_alpha -= task.curvature @ (x - task.centre) * outer / 4
+        for_alpha -= task.curvature @ (x - task.center) * outer / 4
     torch.testing.assert_close(gradient, torch.cat([for_x, for_alpha]))
 
 
@@ -55,7 +55,7 @@ def test_meta_gradient_by_finite_differences(make, steps):
 
 def test_the_rates_learn():
     """On tasks that share a diagonal curvature, learned rates solve each of them in one step."""
-    method, state, batch = on_quadratics(MetaSGD, outer=Optimiser("Adam", 0.05))
+    method, state, batch = on_quadratics(MetaSGD, outer=Optimizer("Adam", 0.05))
     tasks = batch.query._replace(
         curvature=torch.tensor([0.5, 1, 2, 3, 4]).double().diag().repeat(4, 1, 1)
     )
@@ -88,10 +88,10 @@ def test_where_the_rates_begin():
 
 
 def test_saved_and_restored():
-    assert_resumes(*on_quadratics(MetaSGD, outer=Optimiser("Adam", 0.05)))
+    assert_resumes(*on_quadratics(MetaSGD, outer=Optimizer("Adam", 0.05)))
 
 
-@pytest.mark.parametrize("outer", [TrustRegion(damping=0.1), Optimiser()], ids=["trpo", "adam"])
+@pytest.mark.parametrize("outer", [TrustRegion(damping=0.1), Optimizer()], ids=["trpo", "adam"])
 def test_on_episodes_with_either_outer_step(outer):
     before, new, metrics = iteration_on_episodes(MetaSGD, outer)
     assert metrics["outcome"] == "accepted"

@@ -8,7 +8,7 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_transfer import MetaTransfer
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
 from runners.errors import UsageError
@@ -19,7 +19,7 @@ from tests.helpers.problems import one
 from tests.helpers.runs import learned, run
 
 TRUNK = ("mean.0.weight", "mean.0.bias", "mean.2.weight", "mean.2.bias")
-DECAY = Optimiser("AdamW", kwargs={"weight_decay": 0.1})
+DECAY = Optimizer("AdamW", kwargs={"weight_decay": 0.1})
 
 
 def test_it_begins_as_the_pretrained_network():
@@ -70,7 +70,7 @@ def test_against_the_closed_form(steps):
     method = MetaTransfer(
         None,
         InnerConfig(steps, step_size=alpha),
-        Optimiser(),
+        Optimizer(),
         MetaTransfer.Settings(adapts=("head",)),
         inner_loss=parts.split_loss,
         outer_loss=parts.split_loss,
@@ -105,7 +105,7 @@ def test_only_the_head_adapts():
 
 
 @pytest.mark.parametrize(
-    "outer", [DECAY, Optimiser("SGD", kwargs={"momentum": 0.9, "weight_decay": 0.1})]
+    "outer", [DECAY, Optimizer("SGD", kwargs={"momentum": 0.9, "weight_decay": 0.1})]
 )
 def test_the_trunk_stays_to_the_bit(outer):
     method, meta, batch = parts.regression(MetaTransfer, outer=outer)

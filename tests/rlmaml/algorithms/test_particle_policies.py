@@ -9,11 +9,11 @@ from rlmaml.algorithms import bayesian_maml
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
 from rlmaml.objective import along_path
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.particles import SHAPE, acting, learning, median_bandwidth, rbf
 from tests.helpers.problems import TargetEnv, one
 
@@ -126,12 +126,12 @@ def test_a_network_is_there_for_one_particle_alone():
 
 
 @pytest.mark.parametrize("settings", [{}, {"loss": "chaser"}])
-@pytest.mark.parametrize("outer", [None, Optimiser()])
+@pytest.mark.parametrize("outer", [None, Optimizer()])
 def test_episodes_are_collected_and_learned_from(settings, outer):
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(8,), init_log_std=-0.5))
     settings = BayesianMAML.Settings(particles=3, **settings)
     method = BayesianMAML(models.functional(module), InnerConfig(steps=2), outer, settings)
-    env = vectorise(TargetEnv, 4 * 6)
+    env = vectorize(TargetEnv, 4 * 6)
     sampler = RolloutSampler(
         env, method.policy, episodes=6, horizon=2, advantages=AdvantageConfig()
     )
@@ -148,7 +148,7 @@ def test_episodes_are_collected_and_learned_from(settings, outer):
 @pytest.mark.parametrize("loss", ["query", "chaser"])
 def test_a_few_updates_improve_the_prediction(loss):
     torch.manual_seed(0)
-    adam = Optimiser(learning_rate=0.02)
+    adam = Optimizer(learning_rate=0.02)
     method, params, batch = learning(settings={"particles": 4, "loss": loss}, outer=adam)
     state, found = method.init(params), []
     for _ in range(60):
@@ -160,7 +160,7 @@ def test_a_few_updates_improve_the_prediction(loss):
 @pytest.mark.parametrize("loss", ["query", "chaser"])
 def test_saved_and_restored_to_the_bit(loss):
     method, params, batch = learning(
-        settings={"particles": 3, "loss": loss}, outer=Optimiser("Adam")
+        settings={"particles": 3, "loss": loss}, outer=Optimizer("Adam")
     )
     state, _ = method.update(method.init(params), batch)
     again = method.restore(state.meta, method.saved(state))

@@ -14,7 +14,7 @@ from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.pretraining import Pretraining
 from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.examples import ClassLabels
 from rlmaml.types import Examples, MetaBatch
@@ -30,10 +30,10 @@ CLASSES = Pretraining.Settings(classes=True)
 
 
 def test_training_is_mamls_without_inner_steps_and_adapting_is_its_inner_loop():
-    method, meta, batch = parts.regression(Pretraining, steps=3, outer=Optimiser("Adam"))
+    method, meta, batch = parts.regression(Pretraining, steps=3, outer=Optimizer("Adam"))
     assert method.plan.steps == 0
     assert batch.support == ()
-    plain, _, _ = parts.regression(MAML, steps=0, outer=Optimiser("Adam"))
+    plain, _, _ = parts.regression(MAML, steps=0, outer=Optimizer("Adam"))
     states = [each.update(each.restore(meta), batch)[0] for each in (method, plain)]
     assert all(map(torch.equal, *(tree.leaves(state.meta) for state in states)))
     tuned = [
@@ -47,7 +47,7 @@ def test_meta_gradient_by_finite_differences():
     parts.assert_finite_differences(*parts.regression(Pretraining))
 
 
-@pytest.mark.parametrize("outer", [None, Optimiser()])
+@pytest.mark.parametrize("outer", [None, Optimizer()])
 def test_episodes(outer):
     method, meta, state, metrics = parts.by_episodes(Pretraining, outer)
     assert metrics["outcome"] == "accepted"
@@ -62,7 +62,7 @@ def logits(seed=0):
     method = Pretraining(
         models.functional(module),
         InnerConfig(2, step_size=0.5),
-        Optimiser(),
+        Optimizer(),
         CLASSES,
         inner_loss=losses.cross_entropy,
         outer_loss=losses.cross_entropy,
@@ -101,10 +101,10 @@ def numbered(rotations=True):
 @pytest.mark.parametrize("rotations", [False, True])
 def test_a_class_has_one_label_in_all_training_tasks(rotations):
     family = numbered(rotations)
-    labelled = ClassLabels(family)
-    assert labelled.outputs.n == labelled.class_count == (12 if rotations else 3)
-    tasks = labelled.sample(200, np.random.default_rng(0))
-    sets = labelled.episode(tasks, 2, 3, np.random.default_rng(1))
+    labeled = ClassLabels(family)
+    assert labeled.outputs.n == labeled.class_count == (12 if rotations else 3)
+    tasks = labeled.sample(200, np.random.default_rng(0))
+    sets = labeled.episode(tasks, 2, 3, np.random.default_rng(1))
     own = family.episode(tasks, 2, 3, np.random.default_rng(1))
     seen: dict[int, set] = {}
     for (x, y), (same_x, same_y) in zip(sets, own, strict=True):
@@ -112,7 +112,7 @@ def test_a_class_has_one_label_in_all_training_tasks(rotations):
         assert y.shape == same_y.shape
         for image, label in zip(x.reshape(-1, 16), y.ravel(), strict=True):
             seen.setdefault(int(label), set()).add(image.tobytes())
-    assert sorted(seen) == list(range(labelled.class_count))
+    assert sorted(seen) == list(range(labeled.class_count))
     assert all(len(images) == 1 for images in seen.values())
     assert len(set.union(*seen.values())) == len(seen)
 
@@ -142,7 +142,7 @@ def digits(classes):
         tasks=8,
         threads=1,
         conv=ConvConfig(2, 8, "stride"),
-        optimiser=Optimiser(learning_rate=0.02),
+        optimizer=Optimizer(learning_rate=0.02),
     )
     return replace(config.with_algorithm("pretraining"), method=Pretraining.Settings(classes))
 
@@ -209,7 +209,7 @@ def test_refusals():
 
 
 def test_resumes():
-    parts.assert_resumes(*parts.regression(Pretraining, outer=Optimiser("Adam")))
+    parts.assert_resumes(*parts.regression(Pretraining, outer=Optimizer("Adam")))
 
 
 def test_learns():

@@ -8,12 +8,12 @@ from rlmaml import models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
-from rlmaml.algorithms.promp import ProMP, ProximalStep, penalised, sampling_kls
+from rlmaml.algorithms.promp import ProMP, ProximalStep, penalized, sampling_kls
 from rlmaml.objective import evaluate, meta_gradient, reference
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import TargetEnv, one, random_batch
 
 
@@ -23,7 +23,7 @@ def promp_problem(steps=1, **settings):
     algorithm = ProMP(
         objective.policy,
         InnerConfig(steps=steps, step_size=0.4, surrogate="lvc"),
-        Optimiser("SGD", learning_rate=0.5),
+        Optimizer("SGD", learning_rate=0.5),
         ProMP.Settings(**({"kl_coefficient": 0.2} | settings)),
     )
     return algorithm, meta, batch
@@ -37,7 +37,7 @@ def flat(meta):
 def test_one_epoch_of_promp_is_a_step_down_lvcs_meta_gradient(steps):
     """At the parameters that sampled every ratio is 1, and the KL penalty flat."""
     algorithm, meta, batch = promp_problem(steps, epochs=1)
-    plain = MAML(algorithm.policy, algorithm.config, Optimiser("SGD", 0.5))
+    plain = MAML(algorithm.policy, algorithm.config, Optimizer("SGD", 0.5))
     found, metrics = algorithm.update(algorithm.restore(meta), batch)
     expected, _ = plain.update(plain.restore(meta), batch)
     torch.testing.assert_close(flat(found.meta), flat(expected.meta), rtol=1e-12, atol=1e-14)
@@ -52,7 +52,7 @@ def test_later_epochs_by_finite_differences(steps):
     objective = algorithm.objective(algorithm.restore(meta))
     ref = reference(objective, meta, batch)
     batch = batch._replace(path=ref.path)
-    objective = penalised(objective, (0.2, 0.7)[:steps])
+    objective = penalized(objective, (0.2, 0.7)[:steps])
     theta, unravel = tree.ravel(meta)
     theta = theta + 0.3 * torch.randn_like(theta)
     kls = sampling_kls(objective, unravel(theta), batch)
@@ -77,7 +77,7 @@ def test_promp_against_a_loop_of_its_own():
     algorithm = ProMP(
         policy,
         InnerConfig(steps=2, step_size=alpha, surrogate="lvc"),
-        Optimiser("SGD", learning_rate=rate),
+        Optimizer("SGD", learning_rate=rate),
         config,
     )
     state = algorithm.restore(meta)
@@ -137,19 +137,19 @@ def test_every_penalty_is_adapted_to_the_kl_of_its_own_step():
     assert first < second
     limit = (first + second) / 2  # the second is too far, the first is not
     config = ProMP.Settings(kl_coefficient=0.2, kl_target=limit / 1.5)
-    algorithm.outer = ProximalStep(Optimiser("SGD", 0.5), config, steps=2)
+    algorithm.outer = ProximalStep(Optimizer("SGD", 0.5), config, steps=2)
     state, _ = algorithm.update(algorithm.restore(meta), batch)
     assert state.outer.coefficients == (0.2, 0.4)
 
 
 @pytest.mark.parametrize(("kl", "factor"), [(0.0151, 2), (0.0149, 1), (0.0067, 1), (0.0066, 0.5)])
 def test_the_penalty_is_adapted_to_its_target(kl, factor):
-    step = ProximalStep(Optimiser(), ProMP.Settings(kl_target=0.01), steps=1)
+    step = ProximalStep(Optimizer(), ProMP.Settings(kl_target=0.01), steps=1)
     assert step.adapted(6e-4, kl) == pytest.approx(6e-4 * factor)
 
 
 def test_a_penalty_stays_where_it_can_come_back_from():
-    step = ProximalStep(Optimiser(), ProMP.Settings(kl_coefficient=0.5), steps=1)
+    step = ProximalStep(Optimizer(), ProMP.Settings(kl_coefficient=0.5), steps=1)
     for kl, bound in ((0.0, 0.5 / 1024), (9.0, 0.5 * 1024)):
         coefficient = 0.5
         for _ in range(30):
@@ -161,7 +161,7 @@ def test_a_larger_penalty_keeps_the_sampling_policy_nearer():
     moved = []
     for coefficient in (0.0, 3.0):
         algorithm, meta, batch = promp_problem(epochs=20, kl_coefficient=coefficient)
-        algorithm.outer.optimiser = Optimiser("SGD", learning_rate=0.05)
+        algorithm.outer.optimizer = Optimizer("SGD", learning_rate=0.05)
         _, metrics = algorithm.update(algorithm.restore(meta), batch)
         moved.append(metrics["kl/inner"][0])
     assert moved[1] < 0.5 * moved[0]
@@ -169,7 +169,7 @@ def test_a_larger_penalty_keeps_the_sampling_policy_nearer():
 
 def test_promp_goes_on_from_what_it_saved_to_the_bit():
     algorithm, meta, batch = promp_problem(2)
-    algorithm.outer.optimiser = Optimiser(
+    algorithm.outer.optimizer = Optimizer(
         "Adam", schedule="StepLR", schedule_kwargs={"step_size": 1}
     )
     state, metrics = algorithm.update(algorithm.restore(meta), batch)
@@ -196,13 +196,13 @@ def test_promp_keeps_what_stood_before_a_gradient_that_is_not_finite():
 def test_promp_learns_to_adapt_to_the_target():
     """On the probe whose goal no fixed policy can meet: Var(goal) = 1/3 a step."""
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(8,), init_log_std=-0.5))
-    env, policy = vectorise(TargetEnv, 200), models.functional(module)
+    env, policy = vectorize(TargetEnv, 200), models.functional(module)
     advantages = AdvantageConfig()
     sampler = RolloutSampler(env, policy, episodes=20, horizon=2, advantages=advantages)
     algorithm = ProMP(
         policy,
         InnerConfig(step_size=0.3, surrogate="lvc"),
-        Optimiser(learning_rate=0.003),
+        Optimizer(learning_rate=0.003),
     )
     state, gaps = algorithm.init(models.parameters(module)), []
     for i in range(30):

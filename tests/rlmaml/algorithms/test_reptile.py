@@ -13,7 +13,7 @@ from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.reptile import Reptile
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
-from rlmaml.outer.optimizer import Optimiser
+from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
@@ -25,7 +25,7 @@ META = {"params": {"x": torch.linspace(-1, 1, 5, dtype=torch.float64)}}
 
 
 def reptile(loss, steps, epsilon=0.7):
-    inner, outer = InnerConfig(steps=steps, step_size=ALPHA), Optimiser("SGD", epsilon)
+    inner, outer = InnerConfig(steps=steps, step_size=ALPHA), Optimizer("SGD", epsilon)
     return Reptile(None, inner, outer, inner_loss=lambda policy: loss, outer_loss=lambda p: loss)
 
 
@@ -36,12 +36,12 @@ def direction(method, support):
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_direction_and_update_in_closed_form(steps):
-    """θ - φ_K for quadratics with other centres and curvatures in every step."""
+    """θ - φ_K for quadratics with other centers and curvatures in every step."""
     method = reptile(quadratic_loss, steps)
     support = tuple(quadratics(4, 5, seed=seed) for seed in range(steps))
     x = META["params"]["x"].expand(4, 5)
     for data in support:
-        x = x - ALPHA * (data.curvature @ (x - data.centre).unsqueeze(-1)).squeeze(-1)
+        x = x - ALPHA * (data.curvature @ (x - data.center).unsqueeze(-1)).squeeze(-1)
     expected = (META["params"]["x"] - x).mean(0)
     torch.testing.assert_close(direction(method, support), expected)
     new, _ = method.update(method.restore(META), MetaBatch(support, support[0]))
@@ -84,7 +84,7 @@ def test_every_inner_step_has_examples_of_its_own():
 
 
 def test_what_it_cannot_do_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match=r"no gradient of an outer loss.*Take outer optimiser"):
+    with pytest.raises(ValueError, match=r"no gradient of an outer loss.*Take outer optimizer"):
         Reptile(None, outer=TrustRegion())
     with pytest.raises(ValueError, match="differentiates no inner step"):
-        Reptile(None, InnerConfig(hessian="separate"), Optimiser())
+        Reptile(None, InnerConfig(hessian="separate"), Optimizer())

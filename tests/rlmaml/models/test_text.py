@@ -11,7 +11,7 @@ from rlmaml import (
     BagOfEmbeddings,
     ExampleSampler,
     InnerConfig,
-    Optimiser,
+    Optimizer,
     TextConfig,
     TextTransformer,
     TrustRegion,
@@ -213,7 +213,7 @@ def learner(kind, outer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_meta_training_learns_texts(kind):
     """Which words matter is learned: held-out classes are told apart after one step."""
-    family, params, sampler, maml, accuracy = learner(kind, Optimiser("Adam", learning_rate=0.02))
+    family, params, sampler, maml, accuracy = learner(kind, Optimizer("Adam", learning_rate=0.02))
     state = maml.init(params)
     losses_seen = []
     for iteration in range(100):

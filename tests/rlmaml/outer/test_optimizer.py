@@ -1,4 +1,4 @@
-"""Outer steps by torch's optimisers: against torch itself, schedules, clipping, saving."""
+"""Outer steps by torch's optimizers: against torch itself, schedules, clipping, saving."""
 
 import copy
 import io
@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 
-from rlmaml import Optimiser, tree
+from rlmaml import Optimizer, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient
@@ -26,11 +26,11 @@ def problem(scale=1.0):
     return objective, meta, MetaBatch((tasks,), tasks)
 
 
-def descend(optimiser, steps, *, scale=1.0, between=lambda state: state):
+def descend(optimizer, steps, *, scale=1.0, between=lambda state: state):
     objective, meta, batch = problem(scale)
-    state, log = State(meta, optimiser.init(meta)), []
+    state, log = State(meta, optimizer.init(meta)), []
     for _ in range(steps):
-        state, metrics = optimiser.update(objective, state, batch)
+        state, metrics = optimizer.update(objective, state, batch)
         log.append(metrics)
         state = between(state)
     return state.meta["params"]["x"], log
@@ -41,7 +41,7 @@ def descend(optimiser, steps, *, scale=1.0, between=lambda state: state):
     [("Adam", {"betas": [0.8, 0.9]}), ("SGD", {"momentum": 0.9, "nesterov": True}), ("AdamW", {})],
 )
 def test_against_torch_on_the_same_gradient(name, kwargs):
-    found, log = descend(Optimiser(name, learning_rate=0.05, kwargs=kwargs), 5)
+    found, log = descend(Optimizer(name, learning_rate=0.05, kwargs=kwargs), 5)
     objective, meta, batch = problem()
     x = meta["params"]["x"].clone().requires_grad_()
     theirs = getattr(torch.optim, name)([x], lr=0.05, **kwargs)
@@ -54,10 +54,10 @@ def test_against_torch_on_the_same_gradient(name, kwargs):
 
 
 def test_schedule_is_stepped_once_an_update():
-    optimiser = Optimiser(
+    optimizer = Optimizer(
         "SGD", 0.1, schedule="CosineAnnealingLR", schedule_kwargs={"T_max": 4, "eta_min": 0.0}
     )
-    _, log = descend(optimiser, 5)
+    _, log = descend(optimizer, 5)
     rates = [metrics["learning_rate"] for metrics in log]
     expected = [0.05 * (1 + torch.cos(torch.tensor(torch.pi * k / 4)).item()) for k in range(5)]
     assert rates == pytest.approx(expected, abs=1e-7)
@@ -68,40 +68,40 @@ def test_clipping():
     objective, meta, batch = problem(100.0)
     x, gradient = meta["params"]["x"], meta_gradient(objective, meta, batch)[1]
     assert gradient.norm() > 10
-    by_norm, _ = descend(Optimiser("SGD", 0.1, clip_norm=2.0), 1, scale=100.0)
+    by_norm, _ = descend(Optimizer("SGD", 0.1, clip_norm=2.0), 1, scale=100.0)
     assert torch.allclose(by_norm - x, -0.2 * gradient / gradient.norm())
-    by_value, _ = descend(Optimiser("SGD", 0.1, clip_value=0.5), 1, scale=100.0)
+    by_value, _ = descend(Optimizer("SGD", 0.1, clip_value=0.5), 1, scale=100.0)
     assert torch.allclose(by_value - x, -0.1 * gradient.clamp(-0.5, 0.5))
-    left, _ = descend(Optimiser("SGD", 0.1, clip_norm=1e9), 1, scale=100.0)
+    left, _ = descend(Optimizer("SGD", 0.1, clip_norm=1e9), 1, scale=100.0)
     assert torch.allclose(left - x, -0.1 * gradient)
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():
     objective, meta, batch = problem()
-    bad = batch.query._replace(centre=batch.query.centre * float("nan"))
-    optimiser = Optimiser()
-    state = State(meta, optimiser.init(meta))
-    new, metrics = optimiser.update(objective, state, batch._replace(query=bad))
+    bad = batch.query._replace(center=batch.query.center * float("nan"))
+    optimizer = Optimizer()
+    state = State(meta, optimizer.init(meta))
+    new, metrics = optimizer.update(objective, state, batch._replace(query=bad))
     assert metrics["outcome"] == "gradient not finite"
     assert new is state
-    # And the optimiser has not seen it: the next step is as though it were the first.
-    ahead, _ = optimiser.update(objective, new, batch)
-    fresh, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    # And the optimizer has not seen it: the next step is as though it were the first.
+    ahead, _ = optimizer.update(objective, new, batch)
+    fresh, _ = optimizer.update(objective, State(meta, optimizer.init(meta)), batch)
     assert torch.equal(ahead.meta["params"]["x"], fresh.meta["params"]["x"])
 
 
 def test_saved_state_goes_on_to_the_bit():
-    optimiser = Optimiser("Adam", 0.1, schedule="ExponentialLR", schedule_kwargs={"gamma": 0.7})
+    optimizer = Optimizer("Adam", 0.1, schedule="ExponentialLR", schedule_kwargs={"gamma": 0.7})
 
     def through_a_file(state):
         file = io.BytesIO()
-        torch.save(optimiser.saved(state.outer), file)
+        torch.save(optimizer.saved(state.outer), file)
         file.seek(0)
         saved = torch.load(file, weights_only=True)
-        return State(copy.deepcopy(state.meta), optimiser.init(state.meta, saved))
+        return State(copy.deepcopy(state.meta), optimizer.init(state.meta, saved))
 
-    straight, log = descend(optimiser, 6)
-    stopped, log_stopped = descend(optimiser, 6, between=through_a_file)
+    straight, log = descend(optimizer, 6)
+    stopped, log_stopped = descend(optimizer, 6, between=through_a_file)
     assert torch.equal(straight, stopped)
     assert log == log_stopped
 
@@ -109,10 +109,10 @@ def test_saved_state_goes_on_to_the_bit():
 def test_meta_parameters_given_are_not_written_to():
     objective, meta, batch = problem()
     before = meta["params"]["x"].clone()
-    optimiser = Optimiser("SGD", 0.1)
-    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    optimizer = Optimizer("SGD", 0.1)
+    state, _ = optimizer.update(objective, State(meta, optimizer.init(meta)), batch)
     kept = state.meta["params"]["x"].clone()
-    optimiser.update(objective, state, batch)
+    optimizer.update(objective, state, batch)
     assert torch.equal(meta["params"]["x"], before)
     assert torch.equal(tree.leaves(state.meta)[0], kept)
 
@@ -137,35 +137,35 @@ def test_meta_parameters_given_are_not_written_to():
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        Optimiser(**settings)
+        Optimizer(**settings)
 
 
 def test_a_schedule_that_ends_too_soon_is_found_out():
-    optimiser = Optimiser(schedule="OneCycleLR", schedule_kwargs={"max_lr": 0.1, "total_steps": 10})
-    optimiser.rehearse(9)
+    optimizer = Optimizer(schedule="OneCycleLR", schedule_kwargs={"max_lr": 0.1, "total_steps": 10})
+    optimizer.rehearse(9)
     with pytest.raises(ValueError, match=r"cannot go on after 1[0-9] of 20"):
-        optimiser.rehearse(20)
+        optimizer.rehearse(20)
 
 
 @pytest.mark.parametrize("name", ["Adam", "SGD"])
 def test_a_saved_state_stays_what_it_was(name):
     """Neither going on with the state nor restoring from it writes to what was saved."""
     kwargs = {"momentum": 0.9} if name == "SGD" else {}
-    optimiser, (objective, meta, batch) = Optimiser(name, 0.1, kwargs=kwargs), problem()
-    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
-    saved, there = optimiser.saved(state.outer), state.meta
-    expected, _ = optimiser.update(objective, state, batch)
+    optimizer, (objective, meta, batch) = Optimizer(name, 0.1, kwargs=kwargs), problem()
+    state, _ = optimizer.update(objective, State(meta, optimizer.init(meta)), batch)
+    saved, there = optimizer.saved(state.outer), state.meta
+    expected, _ = optimizer.update(objective, state, batch)
     for _ in range(2):
-        restored = State(there, optimiser.init(there, saved))
-        again, _ = optimiser.update(objective, restored, batch)
+        restored = State(there, optimizer.init(there, saved))
+        again, _ = optimizer.update(objective, restored, batch)
         assert torch.equal(again.meta["params"]["x"], expected.meta["params"]["x"])
 
 
 def test_meta_parameters_put_in_between_updates_count():
     objective, meta, batch = problem()
-    optimiser = Optimiser("SGD", 0.1)
-    state, _ = optimiser.update(objective, State(meta, optimiser.init(meta)), batch)
+    optimizer = Optimizer("SGD", 0.1)
+    state, _ = optimizer.update(objective, State(meta, optimizer.init(meta)), batch)
     zeros = {"params": {"x": torch.zeros(3, dtype=torch.float64)}}
-    moved, _ = optimiser.update(objective, state._replace(meta=zeros), batch)
+    moved, _ = optimizer.update(objective, state._replace(meta=zeros), batch)
     gradient = meta_gradient(objective, zeros, batch)[1]
     assert torch.allclose(moved.meta["params"]["x"], -0.1 * gradient)

@@ -10,13 +10,13 @@ import envs  # noqa: F401  (registers the worlds)
 from rlmaml import MAML, TrustRegion, losses, models, tree, value_baseline
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.inner import gradient_descent
-from rlmaml.returns import discounted_sum, generalised_advantages, normalise
+from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
-from rlmaml.sampling.normalizer import Normaliser
+from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, encoder
-from rlmaml.sampling.vector_env import vectorise
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import Episodes
 from tests.helpers.problems import CorridorEnv, TargetEnv, one, random_episodes
 
@@ -110,7 +110,7 @@ def test_recorded_rewards_are_the_single_environments():
 
 
 def corridor_sampler(tasks, episodes, horizon, **kwargs):
-    env = vectorise(CorridorEnv, tasks * episodes)
+    env = vectorize(CorridorEnv, tasks * episodes)
     model = models.CategoricalMLP(5, 2, SMALL)
     sampler = RolloutSampler(
         env, models.functional(model), episodes=episodes, horizon=horizon, **kwargs
@@ -140,7 +140,7 @@ def test_bootstrapping_is_for_time_limits_not_for_ends():
     plain = estimate_advantages(episodes, AdvantageConfig(discount=0.9))
     boot = estimate_advantages(episodes, AdvantageConfig(discount=0.9, bootstrap=True))
     assert torch.equal(plain.values, boot.values)
-    # Undo the normalisation: the last valid step of a time-limited episode gains γ V(end).
+    # Undo the normalization: the last valid step of a time-limited episode gains γ V(end).
     time = torch.arange(3)
     features = value_baseline.features(episodes.observations, time)
     weights = value_baseline.fit(features, discounted_sum(episodes.rewards, 0.9), episodes.mask)
@@ -148,7 +148,7 @@ def test_bootstrapping_is_for_time_limits_not_for_ends():
     ends = value_baseline.features(episodes.final_observations[:, None], lengths)
     final = value_baseline.predict(weights, ends)[:, 0].float() * (1 - episodes.terminated)
     assert final.abs().max() > 0.05
-    expected = generalised_advantages(
+    expected = generalized_advantages(
         episodes.rewards,
         plain.values,
         episodes.mask,
@@ -156,7 +156,7 @@ def test_bootstrapping_is_for_time_limits_not_for_ends():
         gae_lambda=1.0,
         final_values=final,
     )
-    torch.testing.assert_close(boot.advantages, normalise(expected, episodes.mask))
+    torch.testing.assert_close(boot.advantages, normalize(expected, episodes.mask))
     everything_ends = episodes._replace(terminated=torch.ones(64))
     same = estimate_advantages(everything_ends, AdvantageConfig(discount=0.9, bootstrap=True))
     torch.testing.assert_close(same.advantages, plain.advantages)
@@ -220,7 +220,7 @@ def test_diverging_does_not_pay(bootstrap):
     estimated = estimate_advantages(episodes, config)
     # Without noise the baseline explains the others' returns, and the diverged episode's too.
     assert estimated.values[0, 0] < -5
-    unscaled = generalised_advantages(
+    unscaled = generalized_advantages(
         episodes.rewards,
         estimated.values,
         mask,
@@ -246,7 +246,7 @@ class Flagging(TargetEnv):
 
 
 def test_divergence_and_diagnostics_come_through_gymnasiums_vector_environments():
-    env = vectorise(lambda: gymnasium.wrappers.TimeLimit(Flagging(), 3), 4)
+    env = vectorize(lambda: gymnasium.wrappers.TimeLimit(Flagging(), 3), 4)
     model = models.GaussianMLP(1, 1, SMALL)
     sampler = RolloutSampler(env, models.functional(model), episodes=2, horizon=3)
     params = tree.repeat(models.parameters(model), 2)
@@ -257,7 +257,7 @@ def test_divergence_and_diagnostics_come_through_gymnasiums_vector_environments(
 
 
 def test_the_test_split_reaches_an_environment_that_has_one():
-    env = vectorise(
+    env = vectorize(
         lambda: gymnasium.make(
             "rlmaml/HalfCheetahVel-v0", goal_range=(0.0, 1.0), test_goal_range=(2.0, 3.0)
         ),
@@ -297,21 +297,21 @@ def test_collect_adapts_with_what_it_sampled():
             stacked = {name: torch.stack([phi[name] for phi in phis]) for name in phis[0]}
 
 
-def test_normaliser_against_all_data_at_once():
-    normaliser = Normaliser((3,))
+def test_normalizer_against_all_data_at_once():
+    normalizer = Normalizer((3,))
     batches = [5 + 2 * torch.randn(4, 7, 3), -1 + torch.randn(2, 7, 3)]
     masks = [torch.ones(4, 7), (torch.arange(7) < 3).float().expand(2, 7)]
     for x, mask in zip(batches, masks, strict=True):
-        normaliser.observe(x, mask)
-        torch.testing.assert_close(normaliser(torch.zeros(3)), torch.zeros(3))  # frozen
-    normaliser.commit()
+        normalizer.observe(x, mask)
+        torch.testing.assert_close(normalizer(torch.zeros(3)), torch.zeros(3))  # frozen
+    normalizer.commit()
     everything = torch.cat([x[mask > 0] for x, mask in zip(batches, masks, strict=True)])
-    standardised = normaliser(everything)
-    torch.testing.assert_close(standardised.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(standardised.std(0, unbiased=False), torch.ones(3))
-    copy = Normaliser((3,))
-    copy.load_state_dict(normaliser.state_dict())
-    assert torch.equal(copy(everything), standardised)
+    standardized = normalizer(everything)
+    torch.testing.assert_close(standardized.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardized.std(0, unbiased=False), torch.ones(3))
+    copy = Normalizer((3,))
+    copy.load_state_dict(normalizer.state_dict())
+    assert torch.equal(copy(everything), standardized)
 
 
 def test_advantages_of_stacked_tasks_equal_one_at_a_time():
@@ -344,7 +344,7 @@ def test_bad_sizes_and_spaces_are_refused():
 @pytest.mark.gpu
 @pytest.mark.parametrize("sampling_device", ["cpu", "cuda"])
 def test_collect_and_update_on_cuda(sampling_device):
-    env = vectorise(TargetEnv, 12)
+    env = vectorize(TargetEnv, 12)
     model = models.GaussianMLP(1, 1, SMALL)
     policy = models.functional(model)
     sampler = RolloutSampler(
@@ -353,7 +353,7 @@ def test_collect_and_update_on_cuda(sampling_device):
         episodes=4,
         horizon=2,
         advantages=AdvantageConfig(bootstrap=True),
-        normaliser=Normaliser((1,)),
+        normalizer=Normalizer((1,)),
         device=sampling_device,
     )
     algorithm = MAML(policy, outer=TrustRegion(fisher_fraction=0.5), chunk_size=2)
@@ -361,7 +361,7 @@ def test_collect_and_update_on_cuda(sampling_device):
     tasks = env.sample_tasks(3, generator(0))
     batch = collect(sampler, algorithm.inner, state.meta, tasks, steps=1, key=(0, 0, 7))
     assert all(leaf.is_cuda for leaf in tree.leaves(batch))
-    sampler.normaliser.commit()
+    sampler.normalizer.commit()
     new, metrics = algorithm.update(state, batch)
     assert metrics["outcome"] == "accepted"
     assert all(leaf.is_cuda for leaf in tree.leaves(new.meta))
@@ -462,14 +462,14 @@ def test_a_cross_fitted_baseline_has_not_seen_what_it_is_for():
         ),
         0,
     )
-    config = AdvantageConfig(baseline="cross-fitted", normalise=False)
+    config = AdvantageConfig(baseline="cross-fitted", normalize=False)
     values = estimate_advantages(episodes, config).values
     changed = episodes.rewards.clone()
     changed[2] += 5.0
     after = estimate_advantages(episodes._replace(rewards=changed), config).values
     torch.testing.assert_close(after[2], values[2], rtol=1e-9, atol=1e-9)
     assert (after[0] - values[0]).abs().max() > 0.1
-    plain = AdvantageConfig(normalise=False)
+    plain = AdvantageConfig(normalize=False)
     seen = [
         estimate_advantages(e, plain).values[2]
         for e in (episodes, episodes._replace(rewards=changed))

@@ -8,14 +8,14 @@ import envs  # noqa: F401  (registers the worlds)
 from rlmaml import models
 from rlmaml.rng import generator
 from rlmaml.sampling.examples import TaskInputs
-from rlmaml.sampling.vector_env import TaskObservation, sample_space, vectorise
+from rlmaml.sampling.vector_env import TaskObservation, sample_space, vectorize
 from tests.helpers.problems import TargetEnv
 
 SMALL = models.PolicyConfig(hidden=(8,))
 
 
 def test_a_users_environment_needs_two_methods_and_says_which_is_missing():
-    env = vectorise(TargetEnv, 4)
+    env = vectorize(TargetEnv, 4)
     tasks = env.sample_tasks(4, generator(0))
     assert tasks.shape == (4, 1)
     assert np.array_equal(tasks, env.sample_tasks(4, generator(0)))
@@ -28,11 +28,11 @@ def test_a_users_environment_needs_two_methods_and_says_which_is_missing():
         observation_space = action_space = gymnasium.spaces.Discrete(2)
 
     with pytest.raises(TypeError, match="task_space"):
-        vectorise(NoTasks, 2)
+        vectorize(NoTasks, 2)
 
 
 def test_tasks_reach_the_processes_of_an_async_environment():
-    env = vectorise(TargetEnv, 2, asynchronous=True)
+    env = vectorize(TargetEnv, 2, asynchronous=True)
     try:
         tasks = np.array([[0.5], [-0.25]])
         env.set_tasks(tasks)

@@ -62,7 +62,7 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     assert rows["maml"]["iterations"] == 18  # 9 examples each
     assert rows["reptile"]["iterations"] == round(18 * 9 / (5 * 4 + 5))
     assert (
-        rows["reptile"]["made_from"]["config"]["optimiser"]["schedule_kwargs"]["total_iters"] == 6
+        rows["reptile"]["made_from"]["config"]["optimizer"]["schedule_kwargs"]["total_iters"] == 6
     )
     assert rows["meta-transfer"]["iterations"] == 9  # half the data
     start = RunFolder(out / "meta-transfer" / "seed-0-pretraining")

@@ -157,8 +157,8 @@ def test_a_learning_rate_schedule_is_not_stretched():
     """It is made for a number of iterations: so many more tasks are drawn in each instead."""
     _, config = presets.PRESETS["sinusoid"]
     schedule = {"schedule": "OneCycleLR", "schedule_kwargs": {"max_lr": 1.0, "total_steps": 100}}
-    optimiser = dataclasses.replace(config.optimiser, **schedule)
-    config = dataclasses.replace(config, optimiser=optimiser, iterations=100)
+    optimizer = dataclasses.replace(config.optimizer, **schedule)
+    config = dataclasses.replace(config, optimizer=optimizer, iterations=100)
     pretrained = baseline_config(config, "pretrained")
     assert (pretrained.iterations, pretrained.tasks) == (100, 2 * config.tasks)
 
@@ -313,7 +313,7 @@ def test_baselines_of_another_method_adapt_by_the_steps_of_the_preset():
     assert found.inner.step_size == plain.inner.step_size != cavia.inner.step_size
     assert found.iterations == 2 * cavia.iterations
     reptile = plain.with_algorithm("reptile")  # five times ten examples, and ten
-    without = dataclasses.replace(reptile.optimiser, schedule=None, schedule_kwargs={})
-    reptile = dataclasses.replace(reptile, optimiser=without)
+    without = dataclasses.replace(reptile.optimizer, schedule=None, schedule_kwargs={})
+    reptile = dataclasses.replace(reptile, optimizer=without)
     assert baseline_config(reptile, "pretrained").iterations == 6 * reptile.iterations
     assert baseline_config(cavia, "random") == dataclasses.replace(cavia, iterations=0)

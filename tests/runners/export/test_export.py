@@ -44,9 +44,9 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def standardised(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("standardised")
-    words = ("--normalise-observations", "True")
+def standardized(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("standardized")
+    words = ("--normalize-observations", "True")
     return {name: trained(folder, name, *words) for name in ("half-cheetah-vel", "tabular")}
 
 
@@ -86,8 +86,8 @@ def test_ppo_predicts_the_same_to_the_bit(runs, preset, tmp_path):
 
 
 @pytest.mark.parametrize("preset", ["half-cheetah-vel", "tabular"])
-def test_observation_statistics_come_along(standardised, preset, tmp_path):
-    policy, env = adapted(standardised[preset])
+def test_observation_statistics_come_along(standardized, preset, tmp_path):
+    policy, env = adapted(standardized[preset])
     exported = export_sb3(policy, env, tmp_path / "policy.zip")
     given = observations_of(policy.observation_space, 7)
     expected, _ = policy.predict(given, deterministic=True)
@@ -202,7 +202,7 @@ print(json.dumps([answers, actions.tolist()]))
 """
 
 
-def test_what_is_exported_needs_nothing_of_ours(runs, standardised, tmp_path):
+def test_what_is_exported_needs_nothing_of_ours(runs, standardized, tmp_path):
     """A program needs torch alone, a PPO model and statistics stable-baselines3."""
     shifted = AdaptedPolicy(
         models.CategoricalMLP(4, 3),
@@ -211,7 +211,7 @@ def test_what_is_exported_needs_nothing_of_ours(runs, standardised, tmp_path):
     )
     policies = {
         **{name: adapted(folder)[0] for name, folder in runs.items()},
-        **{f"{name}-standardised": adapted(f)[0] for name, f in standardised.items()},
+        **{f"{name}-standardized": adapted(f)[0] for name, f in standardized.items()},
         "shifted": shifted,
     }
     given, expected = {}, {}
@@ -227,7 +227,7 @@ def test_what_is_exported_needs_nothing_of_ours(runs, standardised, tmp_path):
             | policy.distribution(each)._asdict()
             for each in inputs
         ]
-    policy, env = adapted(standardised["half-cheetah-vel"])
+    policy, env = adapted(standardized["half-cheetah-vel"])
     path = tmp_path / "policy.zip"
     export_sb3(policy, env, path)
     wide = observations_of(policy.observation_space, 7)
@@ -250,7 +250,7 @@ def test_what_is_exported_needs_nothing_of_ours(runs, standardised, tmp_path):
                 np.testing.assert_allclose(theirs[key], ours[key], rtol=1e-5, atol=1e-6)
 
 
-def test_the_command(runs, standardised, tmp_path, capsys):
+def test_the_command(runs, standardized, tmp_path, capsys):
     folder = runs["half-cheetah-vel"]
     run("export", folder.path, "--task", 1.5, "--to", "sb3", tmp_path / "policy.zip")
     said = capsys.readouterr().out
@@ -268,8 +268,8 @@ def test_the_command(runs, standardised, tmp_path, capsys):
     assert torch.equal(model.policy.action_net.weight, meta["mean.2.weight"])
     run("export", folder.path, tmp_path / "three", "--to", "torch", "--task", 1, "--steps", 3)
     assert (tmp_path / "three.pt2").exists()
-    run("export", standardised["half-cheetah-vel"].path, "--task", "0.5")
-    places = standardised["half-cheetah-vel"].path / "exports"
+    run("export", standardized["half-cheetah-vel"].path, "--task", "0.5")
+    places = standardized["half-cheetah-vel"].path / "exports"
     names = {"task-0.5-steps-1.zip", "task-0.5-steps-1-vecnormalize.pkl"}
     assert {place.name for place in places.iterdir()} == names
     assert "VecNormalize.load" in capsys.readouterr().out
@@ -342,7 +342,7 @@ def test_points_of_task_spaces():
 def test_the_example_runs(runs, tmp_path, monkeypatch, capsys):
     path = Path(__file__).parents[3] / "docs" / "examples" / "continue_with_sb3.py"
     words = "--copies 2 --n-steps 6 --batch-size 12 --env-steps 60 --every 12 --episodes 2"
-    words += " --seeds 0 --warm-up 12 --normalise all --goal 1 --out"
+    words += " --seeds 0 --warm-up 12 --normalize all --goal 1 --out"
     folder = runs["half-cheetah-vel"].path
     monkeypatch.setattr(sys, "argv", [str(path), str(folder), *words.split(), str(tmp_path)])
     threads = torch.get_num_threads()
@@ -362,7 +362,7 @@ def test_the_example_runs(runs, tmp_path, monkeypatch, capsys):
 
     policy, _ = adapted(runs["half-cheetah-vel"])
     seen = policy.episodes[0]
-    same = names["standardised"](policy, seen.observations, seen.mask)
+    same = names["standardized"](policy, seen.observations, seen.mask)
     given = seen.observations[0].numpy()
     one, other = (each.predict(given, deterministic=True)[0] for each in (policy, same))
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -22,10 +22,10 @@ from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.problems import CorridorEnv
 from tests.helpers.runs import tiny
-from tests.helpers.vector_envs import WORLDS, batched, single, vectorised
+from tests.helpers.vector_envs import WORLDS, batched, single, vectorized
 
 
-@pytest.mark.parametrize("make", [batched, vectorised])
+@pytest.mark.parametrize("make", [batched, vectorized])
 @pytest.mark.parametrize("world", WORLDS)
 def test_it_is_what_stable_baselines3_makes_of_single_environments(world, make):
     ours = BatchedVecEnv(make(world, 3, 4))
@@ -56,7 +56,7 @@ def test_ends_are_told_from_time_limits():
     def make():
         return gymnasium.wrappers.TimeLimit(CorridorEnv(), 3)
 
-    venv, theirs = BatchedVecEnv(rlmaml.vectorise(make, 2)), DummyVecEnv([make] * 2)
+    venv, theirs = BatchedVecEnv(rlmaml.vectorize(make, 2)), DummyVecEnv([make] * 2)
     for each in (venv, theirs):
         each.seed(0)
         each.reset()
@@ -69,7 +69,7 @@ def test_ends_are_told_from_time_limits():
     assert told[2][1]["TimeLimit.truncated"]
 
 
-@pytest.mark.parametrize("make", [batched, vectorised])
+@pytest.mark.parametrize("make", [batched, vectorized])
 def test_tasks_are_set_and_read(make):
     venv = BatchedVecEnv(make("Navigation2D-v0", 3, 5), tasks=[0.1, 0.2])
     inner = VecMonitor(venv)  # through a wrapper, as users have it
@@ -90,7 +90,7 @@ def test_tasks_are_set_and_read(make):
 
 
 def test_what_single_copies_have_is_reached():
-    venv = BatchedVecEnv(rlmaml.vectorise(lambda: Monitor(GoalPendulum()), 2), tasks=[0.5])
+    venv = BatchedVecEnv(rlmaml.vectorize(lambda: Monitor(GoalPendulum()), 2), tasks=[0.5])
     assert venv.get_attr("goal") == [0.5, 0.5]
     venv.set_attr("goal", 0.25, indices=1)
     assert venv.get_attr("goal") == [0.5, 0.25]

@@ -156,9 +156,9 @@ class TestRobots:
         assert first.stem == f"task-{task.item():.4g}-steps-0"
 
 
-def where(frame, colour, tolerance):
-    """The middle of a colour on the plane."""
-    rows, columns = np.nonzero((np.abs(frame.astype(int) - colour) < tolerance).all(2))
+def where(frame, color, tolerance):
+    """The middle of a color on the plane."""
+    rows, columns = np.nonzero((np.abs(frame.astype(int) - color) < tolerance).all(2))
     half = len(frame) / 2
     return 0.65 * np.array([columns.mean() + 0.5 - half, half - rows.mean() - 0.5]) / half
 
@@ -191,7 +191,7 @@ def test_the_faint_paths_are_the_episodes_of_the_adaptation(runs):
 
 
 def test_observation_statistics_are_undone(tmp_path):
-    folder = trained(tmp_path / "run", "navigation", "--normalise-observations", "True")
+    folder = trained(tmp_path / "run", "navigation", "--normalize-observations", "True")
     for path in Adaptation(folder, None, 2, 0).paths(np.array([0.4, -0.3]), 0):
         np.testing.assert_allclose(path[0], [0, 0], atol=1e-6)
         assert np.abs(np.diff(path, axis=0)).max() == pytest.approx(0.1, rel=1e-3)

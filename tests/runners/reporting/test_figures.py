@@ -39,31 +39,31 @@ def test_videos_that_are_too_large_are_left_out(tmp_path):
 
 
 def contrast(one, other):
-    """Of two RGB colours, as WCAG 2 defines it."""
+    """Of two RGB colors, as WCAG 2 defines it."""
 
-    def luminance(colour):
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
         return np.dot((0.2126, 0.7152, 0.0722), linear)
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colours_of_pages_have_contrast():
+def test_colors_of_pages_have_contrast():
     css = (Path(report_module.__file__).parent / "templates" / "report.css").read_text()
     for block in re.findall(r"--ground:[^}]*", css):
-        colours = {
+        colors = {
             name: [int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)]
             for name, code in re.findall(r"--(\w+): #(\w{6});", block)
         }
         for ground in ("ground", "card"):
             for text in ("ink", "soft", "accent", "warm"):
-                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+                assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
 
 
-def test_colours_of_pictures_show_in_the_dark():
+def test_colors_of_pictures_show_in_the_dark():
     ground = np.array([20, 24, 28]) / 255
-    for colour in (*plots.METHODS, "0.3", "0.4", "0.7"):
-        assert contrast(figures.for_dark(colour)[:3], ground) >= 4
-    for colour in ("black", "0.15"):
-        assert contrast(figures.for_dark(colour)[:3], ground) >= 10
+    for color in (*plots.METHODS, "0.3", "0.4", "0.7"):
+        assert contrast(figures.for_dark(color)[:3], ground) >= 4
+    for color in ("black", "0.15"):
+        assert contrast(figures.for_dark(color)[:3], ground) >= 10

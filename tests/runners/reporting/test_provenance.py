@@ -16,7 +16,7 @@ from runners.run_dir import RunFolder
 @pytest.mark.parametrize("known", [True, False])
 def test_commands_make_the_same_settings(preset, known):
     more = ["--policy.hidden", "7", "9", "--chunk-size", "None", "--env.kwargs", '{"a": "b c"}']
-    more += ["--optimiser.clip-norm", "2", "--normalise-observations", "True", "--seed", "3"]
+    more += ["--optimizer.clip-norm", "2", "--normalize-observations", "True", "--seed", "3"]
     default = options.TrainOptions(presets.PRESETS[preset][1])
     wanted = options.parse(options.TrainOptions, default, more, "train").config
     named = wanted if known else dataclasses.replace(wanted, preset="mine")

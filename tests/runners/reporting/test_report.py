@@ -218,7 +218,7 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
         if problem is not None:
             raise problem("no display")
         (folder.path / "videos").mkdir()
-        frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+        frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
         frames[0].save(folder.path / "videos" / "after-1-step.gif", append_images=frames[1:])
 
     monkeypatch.setattr(render_module, "render", render)

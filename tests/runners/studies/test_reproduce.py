@@ -167,7 +167,7 @@ def test_the_authors_settings(name, size, iterations, million, kl, alpha):
     assert config.inner.surrogate == "log-likelihood"
     for advantages in (config.inner_advantages, config.outer_advantages):
         assert (advantages.discount, advantages.gae_lambda) == (0.99, 1.0)
-        assert advantages.normalise
+        assert advantages.normalize
     assert (config.policy.hidden, config.policy.activation) == ((100, 100), "relu")
     assert (config.policy.init_log_std, config.policy.output_gain) == (0.0, 1.0)
     ends_early = name in ("paper-point", "paper-ant-vel", "paper-ant-dir")

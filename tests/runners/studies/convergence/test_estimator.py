@@ -36,9 +36,9 @@ def by_hand(inner: int, outer: int, hessian: int):
     chance = np.array([math.comb(inner, h) for h in heads]) / 2.0**inner
     mean = 2 * heads / inner - 1
     total, square = np.zeros(2), 0.0
-    for a, centre in zip(FAMILY.amplitudes.numpy(), FAMILY.centres.numpy(), strict=True):
+    for a, center in zip(FAMILY.amplitudes.numpy(), FAMILY.centers.numpy(), strict=True):
         for j in range(2):
-            z = W[j].item() - centre[j]
+            z = W[j].item() - center[j]
             xi, zeta = np.meshgrid(mean, mean, indexing="ij")
             step = (a + s_h * zeta) * np.sin(z) + s_g * xi
             there = z - SIZE * step
@@ -65,7 +65,7 @@ def test_moments_by_hand(inner, outer, hessian):
 def test_moments_by_writing_down_all_data_sets():
     """Two samples for each of the three sets, every one of them in full, on one coordinate."""
     family = type(FAMILY)(
-        FAMILY.amplitudes[:2], FAMILY.centres[:2, :1], FAMILY.gradient_scale, FAMILY.hessian_scale
+        FAMILY.amplitudes[:2], FAMILY.centers[:2, :1], FAMILY.gradient_scale, FAMILY.hessian_scale
     )
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4)), dtype=torch.float64)
     index = torch.cartesian_prod(*[torch.arange(k) for k in (2, 16, 16, 16)])
@@ -73,7 +73,7 @@ def test_moments_by_writing_down_all_data_sets():
     def samples(which):
         drawn = signs[which].view(-1, 2, 2, 1)
         task = index[:, 0]
-        return Samples(family.amplitudes[task], family.centres[task], drawn[:, 0], drawn[:, 1])
+        return Samples(family.amplitudes[task], family.centers[task], drawn[:, 0], drawn[:, 1])
 
     batch = MetaBatch((samples(index[:, 1]),), samples(index[:, 2]), (samples(index[:, 3]),))
     objective = family.objective("maml", SIZE)

@@ -57,13 +57,13 @@ def test_a_sample_is_the_loss_and_noise_of_mean_zero_that_is_as_large_as_said(fa
     d = family.size
     signs = list(itertools.product((-1.0, 1.0), repeat=2 * d))
     noise = torch.tensor(signs, dtype=torch.float64).view(-1, 2, 1, d)
-    w, centre = torch.full((d,), 0.4, dtype=torch.float64), family.centres[0]
+    w, center = torch.full((d,), 0.4, dtype=torch.float64), family.centers[0]
     for shift, field in ((math.pi / 2, "gradient_noise"), (0.0, "hessian_noise")):
-        w = centre + shift  # sin² = 1, cos² = 1
+        w = center + shift  # sin² = 1, cos² = 1
 
         def of(which, w=w):
             def one(xi, zeta):
-                samples = Samples(family.amplitudes[0], centre, xi, zeta)
+                samples = Samples(family.amplitudes[0], center, xi, zeta)
                 return which(lambda w: family.loss({"w": w}, samples))(w)
 
             return torch.func.vmap(one)(noise[:, 0], noise[:, 1])
@@ -87,7 +87,7 @@ def test_drawn_samples_are_signs_and_the_generators():
     assert torch.equal(drawn[0].gradient_noise, drawn[1].gradient_noise)
     assert not torch.equal(drawn[0].gradient_noise, drawn[2].gradient_noise)
     assert not torch.equal(drawn[0].gradient_noise, drawn[0].hessian_noise)
-    assert torch.equal(drawn[0].centre, family.centres[tasks])
+    assert torch.equal(drawn[0].center, family.centers[tasks])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_drawn_samples_are_signs_and_the_generators():
         (lambda: Quadratics(torch.tensor([1.0, 0.0]), torch.zeros(2, 1)), "must be positive"),
         (lambda: Cosines(torch.ones(1), torch.zeros(1, 1), -1.0), "zero or positive"),
         (lambda: SlowTail(torch.ones(1), torch.zeros(1, 1), power=0.0), "power must be positive"),
-        (lambda: SlowTail(torch.ones(1), torch.zeros(1, 2)), r"centres must be \[N, 1\]"),
+        (lambda: SlowTail(torch.ones(1), torch.zeros(1, 2)), r"centers must be \[N, 1\]"),
     ],
 )
 def test_bad_families(make, message):
