@@ -15,7 +15,9 @@ def plan(config: TrainConfig) -> Plan:
     if config.data == "examples":
         given = {"inner_loss": losses.mse, "outer_loss": losses.mse}  # any will do
     unused: Any = None  # the network has no part in it
-    method = config.method_class(unused, config.inner, config.outer_step, config.method, **given)
+    method = config.algorithm_class(
+        unused, config.inner, config.outer_step, config.algorithm_settings, **given
+    )
     return method.plan
 
 

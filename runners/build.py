@@ -160,11 +160,11 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
 
 
 def _method(config: TrainConfig, policy: Policy, **losses: Any) -> Method:
-    return config.method_class(
+    return config.algorithm_class(
         policy,
         config.inner,
         config.outer_step,
-        config.method,
+        config.algorithm_settings,
         outer_reduction=config.outer_reduction,
         chunk_size=config.stacked,
         **losses,

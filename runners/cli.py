@@ -151,8 +151,12 @@ def _with_method(config: TrainConfig, words: list[str], command: str) -> TrainCo
         first = config.with_algorithm(name)
         given = parse(TrainOptions, TrainOptions(first), words, command).config
         told = first.differing(given)
-        told = {option: value for option, value in told.items() if not option.startswith("method")}
-        return config.changed(told).with_algorithm(name, given.method)
+        told = {
+            option: value
+            for option, value in told.items()
+            if not option.startswith("algorithm_settings")
+        }
+        return config.changed(told).with_algorithm(name, given.algorithm_settings)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
 

@@ -12,7 +12,7 @@ import tyro
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig, Method, MethodSettings, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, InnerConfig, Method, Setup
 from rlmaml.config import UnknownFieldError, as_now, from_dict
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
@@ -89,7 +89,7 @@ class TrainConfig:
     """Learn from the rewards of episodes by policy gradients, or from labeled examples."""
     algorithm: str = USUAL
     """The method: a name of `rlmaml list`, or MODULE:CLASS of your own."""
-    method: MethodSettings = field(default_factory=algorithms.method(USUAL).Settings)
+    algorithm_settings: AlgorithmSettings = field(default_factory=algorithms.method(USUAL).Settings)
     """The method's own settings."""
     iterations: int = 100
     """Meta-iterations to train for."""
@@ -173,15 +173,15 @@ class TrainConfig:
         self._check_method()
 
     def _check_method(self) -> None:
-        kind = self.method_class
-        if type(self.method) is not kind.Settings:
+        kind = self.algorithm_class
+        if type(self.algorithm_settings) is not kind.Settings:
             raise ValueError(
                 f"method holds the settings of another method than {self.algorithm}: choose one "
                 "with `with_algorithm`."
             )
         kind.check(
             Setup(
-                self.method,
+                self.algorithm_settings,
                 self.inner,
                 self.outer_step,
                 self.data == "episodes",
@@ -199,10 +199,10 @@ class TrainConfig:
             )
 
     @property
-    def method_class(self) -> type[Method]:
+    def algorithm_class(self) -> type[Method]:
         return algorithms.method(self.algorithm)
 
-    def with_algorithm(self, name: str, settings: MethodSettings | None = None) -> TrainConfig:
+    def with_algorithm(self, name: str, settings: AlgorithmSettings | None = None) -> TrainConfig:
         """The same run by another method, with what that method usually has different.
 
         Args:
@@ -213,7 +213,7 @@ class TrainConfig:
             ValueError: there is no such method, or it does not go with the rest.
         """
         kind = algorithms.method(name)
-        own = {"algorithm": name, "method": settings or kind.Settings()}
+        own = {"algorithm": name, "algorithm_settings": settings or kind.Settings()}
         return self.changed(own | kind.usual(self, own["method"]))
 
     def changed(self, options: dict[str, Any]) -> TrainConfig:
@@ -276,7 +276,7 @@ class TrainConfig:
         try:
             kind = algorithms.method(data.get("algorithm", USUAL))
             made = from_dict(kind.Settings, data.get("method", {}))
-            return from_dict(cls, data | {"method": made})
+            return from_dict(cls, data | {"algorithm_settings": made})
         except (UnknownFieldError, ValueError) as problem:
             raise UsageError(str(problem)) from problem
 

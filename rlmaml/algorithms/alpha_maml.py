@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.optimizer import Live, Optimizer
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
@@ -32,7 +32,7 @@ class AlphaMAML(Method):
     `Optimizer`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         alpha_rate: float = 1e-5
         """α̂, how fast the inner step size moves; 0 holds it."""
         beta_rate: float = 1e-6
@@ -42,7 +42,7 @@ class AlphaMAML(Method):
             for name in ("alpha_rate", "beta_rate"):
                 if not getattr(self, name) >= 0:
                     raise ValueError(
-                        f"method.{name} must be zero or positive, got {getattr(self, name)}."
+                        f"algorithm_settings.{name} must be zero or positive, got {getattr(self, name)}."
                     )
 
     needs_optimizer = "it has no learning rate to tune."
@@ -72,8 +72,8 @@ class AlphaMAML(Method):
         """What moves α and β by about a hundredth in an update at the start: a rate has the units
         of α² (or β²) over those of a loss, and losses are of the order of 1."""
         return super().usual(config, settings) | {
-            "method.alpha_rate": 0.1 * config.inner.step_size**2,
-            "method.beta_rate": config.optimizer.learning_rate**2,
+            "algorithm_settings.alpha_rate": 0.1 * config.inner.step_size**2,
+            "algorithm_settings.beta_rate": config.optimizer.learning_rate**2,
         }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml import models
-from rlmaml.algorithms.base import Method, MethodSettings
+from rlmaml.algorithms.base import AlgorithmSettings, Method
 from rlmaml.types import Meta, Params
 
 
@@ -21,7 +21,7 @@ class ANIL(Method):
     """MAML whose inner steps move the head alone. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         adapts: tuple[str, ...] = ()
         """Names of the parameters that adapt, whole or up to a dot (`mean.4`); empty is the last
         layer, and of a Gaussian policy its log_std too."""

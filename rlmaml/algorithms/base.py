@@ -76,7 +76,7 @@ class InnerConfig:
 
 
 @dataclass(frozen=True)
-class MethodSettings:
+class AlgorithmSettings:
     """What a method can be told beside the inner loop and the outer step: nothing, here."""
 
 
@@ -134,8 +134,8 @@ class Method:
         ValueError: settings that do not go together.
     """
 
-    Settings: ClassVar[type[MethodSettings]] = MethodSettings
-    """A frozen dataclass, a sentence per field: options `--method.NAME` of the command line."""
+    Settings: ClassVar[type[AlgorithmSettings]] = AlgorithmSettings
+    """A frozen dataclass, a sentence per field: options `--algorithm-settings.NAME` of the command line."""
     needs_optimizer: ClassVar[str] = ""
     """Why the outer step cannot be a trust region; empty if it can."""
     needs_episodes: ClassVar[str] = ""

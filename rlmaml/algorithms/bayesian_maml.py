@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import Method, MethodSettings, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
 from rlmaml.distributions import Categorical, Distribution, Gaussian
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -42,7 +42,7 @@ class BayesianMAML(Method):
     """
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         particles: int = 5
         """Networks M. A step moves them by the M-th part of the sum of their gradients, weighted by
         nearness (itself 1, the median pair 1/M): rates are up to M times those of one network."""
@@ -66,7 +66,9 @@ class BayesianMAML(Method):
                 ("repulsion", self.repulsion >= 0, "zero or positive"),
             ):
                 if not ok:
-                    raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
+                    raise ValueError(
+                        f"algorithm_settings.{name} must be {want}, got {getattr(self, name)}."
+                    )
 
     @classmethod
     def usual_outer(cls, settings: Any) -> TrustRegion | Optimizer:
@@ -80,7 +82,7 @@ class BayesianMAML(Method):
             raise ValueError(
                 "The chaser loss takes no trust region: it is a distance between parameters, no "
                 "surrogate of the return that a step in the policies' KL could improve. Take outer "
-                "optimizer (in Python, outer=Optimizer()) or method.loss query."
+                "optimizer (in Python, outer=Optimizer()) or algorithm_settings.loss query."
             )
         if chaser and setup.episodes and setup.inner.surrogate == "log-likelihood":
             raise ValueError(
@@ -112,7 +114,7 @@ class BayesianMAML(Method):
         elif isinstance(config.chunk_size, int):  # as many networks at once
             usual["chunk_size"] = max(1, config.chunk_size // count)
         if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
-            usual |= {"method.loss": "chaser", "outer": "optimizer"}
+            usual |= {"algorithm_settings.loss": "chaser", "outer": "optimizer"}
         return usual
 
     def wrap(self, policy: Policy) -> Policy:
@@ -268,5 +270,5 @@ def _check_rows(particles: int, count: int, what: str) -> None:
     if count % particles:
         raise ValueError(
             f"Each particle of BayesianMAML learns from episodes of its own, so {what} must be a "
-            f"multiple of method.particles, {particles}; got {count}."
+            f"multiple of algorithm_settings.particles, {particles}; got {count}."
         )

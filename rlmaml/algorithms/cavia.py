@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import Method, MethodSettings
+from rlmaml.algorithms.base import AlgorithmSettings, Method
 from rlmaml.distributions import Distribution
 from rlmaml.rng import generator
 from rlmaml.types import Meta, Params, Policy
@@ -34,7 +34,7 @@ class CAVIA(Method):
     """MAML whose inner steps move context parameters alone. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         contexts: int = 5
         """How many context parameters there are."""
         shifts: tuple[str, ...] = ()
@@ -43,14 +43,16 @@ class CAVIA(Method):
 
         def __post_init__(self) -> None:
             if self.contexts < 1:
-                raise ValueError(f"method.contexts must be at least 1, got {self.contexts}.")
+                raise ValueError(
+                    f"algorithm_settings.contexts must be at least 1, got {self.contexts}."
+                )
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
         size = 5.0 if config.preset == "digits" else 1.0
         if config.preset in ("digits", "images"):
-            return {"method.contexts": 100, "inner.steps": 2, "inner.step_size": size}
+            return {"algorithm_settings.contexts": 100, "inner.steps": 2, "inner.step_size": size}
         return {"inner.step_size": size}
 
     def begin(self, params: Params) -> Meta:
@@ -69,7 +71,7 @@ class CAVIA(Method):
         for name in names:
             if name not in params:
                 raise ValueError(
-                    f"method.shifts names {name!r}, which is no parameter: use {', '.join(params)}."
+                    f"algorithm_settings.shifts names {name!r}, which is no parameter: use {', '.join(params)}."
                 )
             like = params[name]
             bound = math.sqrt(6 / (count + like.numel()))

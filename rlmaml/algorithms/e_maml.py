@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Method, MethodSettings, Plan, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, Method, Plan, Setup
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Episodes, MetaBatch, Path, Policy
@@ -31,14 +31,16 @@ class EMAML(Method):
     """
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         task_copies: int = 1
         """How often each task of a meta-iteration is drawn. With 1 the baseline is the other tasks'
         mean return, with more that of the other copies, which learned from data of their own."""
 
         def __post_init__(self) -> None:
             if self.task_copies < 1:
-                raise ValueError(f"method.task_copies must be at least 1, got {self.task_copies}.")
+                raise ValueError(
+                    f"algorithm_settings.task_copies must be at least 1, got {self.task_copies}."
+                )
 
     needs_episodes = "labeled examples do not depend on the parameters, so there is no score term."
     no_own_hessian = (
@@ -63,7 +65,7 @@ class EMAML(Method):
         if setup.tasks is not None and (setup.tasks < 2 or setup.tasks % copies):
             raise ValueError(
                 "EMAML takes its baseline from other tasks or copies of a task: tasks must be at "
-                f"least 2 and a multiple of method.task_copies, got {setup.tasks} and {copies}."
+                f"least 2 and a multiple of algorithm_settings.task_copies, got {setup.tasks} and {copies}."
             )
 
     @classmethod
@@ -129,7 +131,7 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
         raise ValueError(
             "The score term of EMAML needs a baseline from other tasks or copies of a task, but "
             f"got {len(returns)} tasks in copies of {copies}: draw at least 2, or a multiple of "
-            "method.task_copies."
+            "algorithm_settings.task_copies."
         )
     grouped = returns.view(-1, group).T  # [group, N / group]
     others = (grouped.sum(0) - grouped) / (group - 1)

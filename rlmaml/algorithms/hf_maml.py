@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml.adjoints import hessian_free, unrolled
-from rlmaml.algorithms.base import Method, MethodSettings
+from rlmaml.algorithms.base import AlgorithmSettings, Method
 
 
 class HFMAML(Method):
     """Hessian-free MAML. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         shift: float | None = None
         """h, how far from the parameters gradients are taken. None: (ε (1 + ‖φ‖))^⅓, ε the
         precision of a float, where rounding and truncation are about equal for a smooth network."""
@@ -33,10 +33,12 @@ class HFMAML(Method):
             for name in ("shift", "hessian_lipschitz"):
                 value = getattr(self, name)
                 if value is not None and not value > 0:
-                    raise ValueError(f"method.{name} must be positive or None, got {value}.")
+                    raise ValueError(
+                        f"algorithm_settings.{name} must be positive or None, got {value}."
+                    )
             if self.shift is not None and self.hessian_lipschitz is not None:
                 raise ValueError(
-                    "method.shift and method.hessian_lipschitz each determine h: give one of them."
+                    "algorithm_settings.shift and algorithm_settings.hessian_lipschitz each determine h: give one of them."
                 )
 
     curvature = staticmethod(unrolled)

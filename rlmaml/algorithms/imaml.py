@@ -17,7 +17,7 @@ import torch
 
 from rlmaml import tree
 from rlmaml.adjoints import implicit
-from rlmaml.algorithms.base import Method, MethodSettings, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
 from rlmaml.types import Data, Meta, Params
 
 
@@ -30,7 +30,7 @@ class IMAML(Method):
     """
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         strength: float = 2.0
         """λ, how strongly adapted parameters are held to the meta-learned ones. With episodes it
         must exceed the negative curvature of the inner surrogate."""
@@ -42,7 +42,9 @@ class IMAML(Method):
         def __post_init__(self) -> None:
             for name in ("strength", "cg_iterations", "solver_steps"):
                 if not getattr(self, name) > 0:
-                    raise ValueError(f"method.{name} must be positive, got {getattr(self, name)}.")
+                    raise ValueError(
+                        f"algorithm_settings.{name} must be positive, got {getattr(self, name)}."
+                    )
 
     needs_optimizer = (
         "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
@@ -61,7 +63,7 @@ class IMAML(Method):
             )
         if setup.inner.step_size * setup.settings.strength >= 2:
             raise ValueError(
-                f"inner.step_size {setup.inner.step_size} times method.strength "
+                f"inner.step_size {setup.inner.step_size} times algorithm_settings.strength "
                 f"{setup.settings.strength} must be below 2: steps down the proximal term alone "
                 "would already run away."
             )
@@ -83,7 +85,7 @@ class IMAML(Method):
             if config.preset.startswith("sinusoid"):  # the least bad of what was tried
                 strength, size = 0.3, size / 2
         return usual | {
-            "method.strength": strength,
+            "algorithm_settings.strength": strength,
             "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
         }
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method, Setup
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -40,7 +40,7 @@ class MAMLPlusPlus(Method):
     """MAML with five remedies. Arguments as of `Method`; the usual outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         learn_step_sizes: bool = True
         """Learn a step size per layer and step, from inner.step_size on; steps beyond those of
         training take the last one's."""
@@ -61,11 +61,11 @@ class MAMLPlusPlus(Method):
             for name in ("multi_step_iterations", "first_order_iterations", "cosine_iterations"):
                 if getattr(self, name) < 0:
                     raise ValueError(
-                        f"method.{name} must be zero (off) or more, got {getattr(self, name)}."
+                        f"algorithm_settings.{name} must be zero (off) or more, got {getattr(self, name)}."
                     )
             if not self.minimum_learning_rate >= 0:
                 raise ValueError(
-                    "method.minimum_learning_rate must be zero or positive, got "
+                    "algorithm_settings.minimum_learning_rate must be zero or positive, got "
                     f"{self.minimum_learning_rate}."
                 )
 
@@ -87,17 +87,17 @@ class MAMLPlusPlus(Method):
             return
         if isinstance(setup.outer, TrustRegion):
             raise ValueError(
-                "method.cosine_iterations is of a learning rate, which a trust region has not: "
+                "algorithm_settings.cosine_iterations is of a learning rate, which a trust region has not: "
                 "take 0, or outer optimizer."
             )
         if setup.outer.schedule is not None:
             raise ValueError(
-                "method.cosine_iterations and optimizer.schedule would both set the learning "
+                "algorithm_settings.cosine_iterations and optimizer.schedule would both set the learning "
                 "rate: take 0, or no schedule."
             )
         if settings.minimum_learning_rate > setup.outer.learning_rate:
             raise ValueError(
-                f"method.minimum_learning_rate {settings.minimum_learning_rate} is above "
+                f"algorithm_settings.minimum_learning_rate {settings.minimum_learning_rate} is above "
                 f"optimizer.learning_rate {setup.outer.learning_rate}, from which it is to fall."
             )
 
@@ -108,14 +108,14 @@ class MAMLPlusPlus(Method):
         sinusoids more than they gave. An optimizer's gradients are clipped: step sizes that are
         too long make single ones tens of times the usual length."""
         usual: dict[str, Any] = {
-            "method.first_order_iterations": config.iterations // 10,
-            "method.per_step_norm": config.preset in ("digits", "images"),
+            "algorithm_settings.first_order_iterations": config.iterations // 10,
+            "algorithm_settings.per_step_norm": config.preset in ("digits", "images"),
         }
         if config.data == "examples":
             usual["inner.steps"] = 5
-            usual["method.multi_step_iterations"] = config.iterations * 15 // 100
+            usual["algorithm_settings.multi_step_iterations"] = config.iterations * 15 // 100
         if config.outer == "optimizer":
-            usual["method.cosine_iterations"] = config.iterations
+            usual["algorithm_settings.cosine_iterations"] = config.iterations
             usual["optimizer.clip_norm"] = 2.0
         return usual
 
@@ -123,7 +123,7 @@ class MAMLPlusPlus(Method):
         norms = models.norm_parameters(params) if self.settings.per_step_norm else []
         if self.settings.per_step_norm and not norms:
             raise ValueError(
-                "method.per_step_norm needs a model with batch norm, whose parameters are named "
+                "algorithm_settings.per_step_norm needs a model with batch norm, whose parameters are named "
                 "norm.weight, bn1.bias or the like, and this one has none: switch it off."
             )
         steps = max(self.config.steps, 1)  # those taken without training take a first one's

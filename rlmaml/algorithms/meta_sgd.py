@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Method, MethodSettings
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method
 from rlmaml.types import Data, Meta, Params
 
 
@@ -23,7 +23,7 @@ class MetaSGD(Method):
     """MAML with a learned step size for every parameter. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         spread: float = 0.0
         """The step sizes begin between inner.step_size times 1 - spread and 1 + spread, drawn
         uniformly; the paper's range, .005 to .1, is a step_size of .0525 with a spread of .905."""
@@ -33,7 +33,7 @@ class MetaSGD(Method):
         def __post_init__(self) -> None:
             if not 0 <= self.spread < 1:
                 raise ValueError(
-                    f"method.spread must be at least 0 and below 1, got {self.spread}."
+                    f"algorithm_settings.spread must be at least 0 and below 1, got {self.spread}."
                 )
 
     no_own_hessian = NO_OWN_HESSIAN

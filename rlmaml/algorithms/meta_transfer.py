@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import Method, MethodSettings
+from rlmaml.algorithms.base import AlgorithmSettings, Method
 from rlmaml.types import Meta, MetaBatch, Metrics, Params, State
 
 
@@ -27,7 +27,7 @@ class MetaTransfer(Method):
     """Scales, shifts and a head over a trunk that stays. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         adapts: tuple[str, ...] = ()
         """Names of the parameters of the head, whole or up to a dot (`mean.4`); empty is the last
         layer, and of a Gaussian policy its log_std too. The others are the trunk."""
@@ -47,7 +47,7 @@ class MetaTransfer(Method):
         if not trunk:
             raise ValueError(
                 f"All parameters ({', '.join(params)}) are of the head, so that there is no trunk "
-                "to transfer: take a network with hidden layers, or name fewer in method.adapts."
+                "to transfer: take a network with hidden layers, or name fewer in algorithm_settings.adapts."
             )
         scale, shift = {}, {}
         for name, value in trunk.items():

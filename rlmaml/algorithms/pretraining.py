@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import Method, MethodSettings, Plan, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, Method, Plan, Setup
 from rlmaml.types import Data, Meta, Params
 
 
@@ -25,7 +25,7 @@ class Pretraining(Method):
     """Joint training, and gradient steps only in evaluation. Arguments as of `Method`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         classes: bool = False
         """Train on the training classes themselves (classification), each under its own label in
         all tasks; the first step on a new task then begins with a head of zeros."""
@@ -37,14 +37,14 @@ class Pretraining(Method):
         super().check(setup)
         if setup.episodes and setup.settings.classes:
             raise ValueError(
-                "method.classes trains on labeled classes, but the run learns from episodes: "
+                "algorithm_settings.classes trains on labeled classes, but the run learns from episodes: "
                 "leave it out, or take data examples."
             )
 
     @classmethod
     def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
         classes = config.preset in ("digits", "images", "docstrings", "text")
-        return {"method.classes": True} if classes else {}
+        return {"algorithm_settings.classes": True} if classes else {}
 
     @property
     def plan(self) -> Plan:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Method, MethodSettings, Setup
+from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
 from rlmaml.inner import adapt
 from rlmaml.objective import (
     Objective,
@@ -37,7 +37,7 @@ class ProMP(Method):
     """Proximal meta-policy search. Arguments as of `Method`; the outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
-    class Settings(MethodSettings):
+    class Settings(AlgorithmSettings):
         clip: float = 0.3
         """Likelihood ratios count between 1 - clip and 1 + clip."""
         epochs: int = 5
@@ -58,7 +58,9 @@ class ProMP(Method):
                 ("kl_target", self.kl_target > 0, "positive"),
             ):
                 if not ok:
-                    raise ValueError(f"method.{name} must be {want}, got {getattr(self, name)}.")
+                    raise ValueError(
+                        f"algorithm_settings.{name} must be {want}, got {getattr(self, name)}."
+                    )
 
     needs_episodes = "labeled examples have no likelihood ratios."
     needs_optimizer = "it keeps its steps short by clipping and a KL penalty."

@@ -105,7 +105,7 @@ class ClassLabels(_Wrapped):
     def __init__(self, family: Any, relabel: bool = True) -> None:
         if not (hasattr(family, "class_count") and isinstance(family.outputs, Discrete)):
             raise ValueError(
-                "Training on classes under labels of their own (method.classes) needs tasks made "
+                "Training on classes under labels of their own (algorithm_settings.classes) needs tasks made "
                 f"of classes, but {type(family).__name__} has no `class_count` and "
                 "`class_labels(tasks)`: leave it out."
             )

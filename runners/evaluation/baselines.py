@@ -120,7 +120,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     return dataclasses.replace(
         config,
         algorithm=USUAL,
-        method=plain.Settings(),
+        algorithm_settings=plain.Settings(),
         **more,
         inner=dataclasses.replace(own.inner, steps=0, hessian="support"),
         outer=own.outer,

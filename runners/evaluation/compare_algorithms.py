@@ -70,7 +70,7 @@ def compare(
     rows: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for name, its in chosen.items():
-        first = its.method_class.starts_from
+        first = its.algorithm_class.starts_from
         share = Fraction(budget, 2 if first else 1)
         before = _for_budget(config, first, share) if first else None
         its = _for_budget(config, name, share)

@@ -97,7 +97,9 @@ def evaluate(
         raise UsageError("Later steps are halved or of a size of their own, not both.")
     if deterministic and supervised:
         raise UsageError("--deterministic is of episodes, and the run learned from examples.")
-    if step_size is not None and config.method_class.learns_step_sizes(config.method):
+    if step_size is not None and config.algorithm_class.learns_step_sizes(
+        config.algorithm_settings
+    ):
         raise UsageError(
             f"--step-size would not replace the step sizes that {config.algorithm} has learned: "
             "leave it out."

@@ -115,7 +115,7 @@ def _rehearse(config: TrainConfig) -> None:
 
 def _check_start(config: TrainConfig) -> None:
     """Whether the method can start from scratch; a run of no iterations can."""
-    first = config.method_class.starts_from
+    first = config.algorithm_class.starts_from
     if first and config.iterations:
         command = f"rlmaml train {config.preset} --algorithm"
         raise UsageError(

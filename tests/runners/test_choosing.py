@@ -42,7 +42,7 @@ def test_what_a_method_brings_is_made_for_the_options_given():
 
     alpha = chosen("--algorithm", "alpha-maml", "--inner.step-size", "0.5")
     assert alpha.method.alpha_rate == pytest.approx(0.1 * 0.5**2)
-    many = chosen("--algorithm", "bayesian-maml", "--method.particles", "8")
+    many = chosen("--algorithm", "bayesian-maml", "--algorithm-settings.particles", "8")
     assert many.inner.step_size == pytest.approx(config.inner.step_size * 4)
     short = chosen("--algorithm", "maml++", "--iterations", "1000")
     assert short.method.cosine_iterations == 1000
@@ -143,7 +143,7 @@ def test_learned_step_sizes_are_not_replaced(tmp_path, capsys):
         with pytest.raises(SystemExit):
             run("evaluate", tmp_path / name, "--step-size", "0.1", "--quiet")
         assert f"step sizes that {method} has learned" in capsys.readouterr().err
-    words = ("--algorithm", "maml++", "--method.learn-step-sizes", "False")
+    words = ("--algorithm", "maml++", "--algorithm-settings.learn-step-sizes", "False")
     run("train", "sinusoid", *words, *QUICK, "--out", tmp_path / "c")
     run("evaluate", tmp_path / "c", "--step-size", "0.1", "--tasks", "3", "--quiet")
 

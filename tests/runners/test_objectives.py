@@ -27,8 +27,8 @@ PROMP = ("--algorithm", "promp")
         ("--inner.surrogate", "dice", "--inner-advantages.baseline", "none"),
         ("--inner.hessian", "separate", "--inner.steps", "2"),
         E_MAML,
-        (*E_MAML, "--method.task-copies", "2"),
-        (*PROMP, "--optimizer.clip-norm", "1", "--method.kl-coefficient", "1"),
+        (*E_MAML, "--algorithm-settings.task-copies", "2"),
+        (*PROMP, "--optimizer.clip-norm", "1", "--algorithm-settings.kl-coefficient", "1"),
     ],
     ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
 )
@@ -43,7 +43,7 @@ def test_resuming_equals_never_having_stopped(tmp_path, options):
 
 
 def test_promp_is_logged_and_carries_its_penalty_on(tmp_path):
-    more = ("--inner.steps", "2", "--method.epochs", "3")
+    more = ("--inner.steps", "2", "--algorithm-settings.epochs", "3")
     folder = tiny(tmp_path / "run", *PROMP, *more, preset="navigation")
     lines = folder.read_metrics()
     assert all(line["epochs"] == 3 for line in lines)
@@ -77,7 +77,7 @@ def test_each_task_is_drawn_as_often_as_asked(tmp_path, monkeypatch):
         return real(sampler, inner, meta, tasks, **how)
 
     monkeypatch.setattr(train, "collect", collect)
-    copies = ("--method.task-copies", "3", "--tasks", "6", "--iterations", "1")
+    copies = ("--algorithm-settings.task-copies", "3", "--tasks", "6", "--iterations", "1")
     tiny(tmp_path / "run", *E_MAML, *copies, preset="navigation")
     (tasks,) = seen
     assert len(tasks) == 6
@@ -118,14 +118,14 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
         (
             "navigation",
             f"{' '.join(E_MAML)} --tasks 1",
-            "least 2 and a multiple of method.task_copies, got 1",
+            "least 2 and a multiple of algorithm_settings.task_copies, got 1",
         ),
         (
             "navigation",
-            f"{' '.join(E_MAML)} --method.task-copies 3",
-            "multiple of method.task_copies, got 20 and",
+            f"{' '.join(E_MAML)} --algorithm-settings.task-copies 3",
+            "multiple of algorithm_settings.task_copies, got 20 and",
         ),
-        ("navigation", "--method.task-copies 2", "method.task-copies"),
+        ("navigation", "--algorithm-settings.task-copies 2", "method.task-copies"),
         ("navigation", "--algorithm promp --outer trust-region", "Take outer optimizer"),
         (
             "navigation",
@@ -153,7 +153,7 @@ def test_what_does_not_go_together_is_one_line_and_code_2(
 
 def test_settings_survive_json():
     config = PRESETS["navigation"][1].with_algorithm("promp")
-    config = replace(config, method=replace(config.method, clip=0.2))
+    config = replace(config, method=replace(config.algorithm_settings, clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.outer == "optimizer"
     with pytest.raises(ValueError, match="settings of another method"):

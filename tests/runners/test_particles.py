@@ -23,14 +23,23 @@ from runners.run_dir import RunFolder
 )
 @pytest.mark.parametrize("loss", ["query", "chaser"])
 def test_adapting_in_python_to_examples(tmp_path, preset, x, y, loss):
-    run(tmp_path, preset, "--method.loss", loss, "--method.particles", "3")
+    run(tmp_path, preset, "--algorithm-settings.loss", loss, "--algorithm-settings.particles", "3")
     predictor = rlmaml.load(tmp_path / "run").adapt(x, y, steps=2)
     assert predictor.predict(x).shape == y.shape
     assert len(next(iter(predictor.module.adapted.values()))) == 3
 
 
 def test_adapting_in_python_to_an_environment(tmp_path):
-    words = ("--method.particles", "3", "--episodes", "6", "--horizon", "5", "--tasks", "2")
+    words = (
+        "--algorithm-settings.particles",
+        "3",
+        "--episodes",
+        "6",
+        "--horizon",
+        "5",
+        "--tasks",
+        "2",
+    )
     run(tmp_path, "navigation", *words, "--trust-region.fisher-fraction", "0.5")
     env = gymnasium.make("envs:rlmaml/Navigation2D-v0")
     env.unwrapped.set_task(np.array([0.2, 0.3]))
@@ -50,9 +59,17 @@ def run(tmp_path, preset, *words):
     ("preset", "changes", "message"),
     [
         ("sinusoid", {"outer": "trust-region"}, "no trust region"),
-        ("digits", {"method.loss": "chaser", "outer": "trust-region"}, "no trust region"),
-        ("navigation", {"method.loss": "chaser"}, "no trust region"),
-        ("navigation", {"episodes": 21}, "episodes must be a multiple of method.particles, 5"),
+        (
+            "digits",
+            {"algorithm_settings.loss": "chaser", "outer": "trust-region"},
+            "no trust region",
+        ),
+        ("navigation", {"algorithm_settings.loss": "chaser"}, "no trust region"),
+        (
+            "navigation",
+            {"episodes": 21},
+            "episodes must be a multiple of algorithm_settings.particles, 5",
+        ),
         (
             "navigation",
             {"trust_region.fisher_fraction": 0.1},
@@ -60,13 +77,33 @@ def run(tmp_path, preset, *words):
         ),
         (
             "navigation",
-            {"method.loss": "chaser", "outer": "optimizer", "inner.surrogate": "log-likelihood"},
+            {
+                "algorithm_settings.loss": "chaser",
+                "outer": "optimizer",
+                "inner.surrogate": "log-likelihood",
+            },
             "does not correct for",
         ),
-        ("sinusoid", {"method.particles": 0}, "method.particles must be at least 1"),
-        ("sinusoid", {"method.leader_steps": 0}, "method.leader_steps must be at least 1"),
-        ("sinusoid", {"method.prior": -1.0}, "method.prior must be zero or positive"),
-        ("sinusoid", {"method.repulsion": -1.0}, "method.repulsion must be zero or positive"),
+        (
+            "sinusoid",
+            {"algorithm_settings.particles": 0},
+            "algorithm_settings.particles must be at least 1",
+        ),
+        (
+            "sinusoid",
+            {"algorithm_settings.leader_steps": 0},
+            "algorithm_settings.leader_steps must be at least 1",
+        ),
+        (
+            "sinusoid",
+            {"algorithm_settings.prior": -1.0},
+            "algorithm_settings.prior must be zero or positive",
+        ),
+        (
+            "sinusoid",
+            {"algorithm_settings.repulsion": -1.0},
+            "algorithm_settings.repulsion must be zero or positive",
+        ),
     ],
 )
 def test_what_is_refused(preset, changes, message):
@@ -86,7 +123,16 @@ def test_what_is_refused(preset, changes, message):
 
 def test_an_evaluation_may_have_other_numbers_of_episodes(tmp_path):
     """It takes no curvature, so a part of the episodes need not be a multiple."""
-    words = ("--method.particles", "2", "--episodes", "8", "--horizon", "5", "--tasks", "2")
+    words = (
+        "--algorithm-settings.particles",
+        "2",
+        "--episodes",
+        "8",
+        "--horizon",
+        "5",
+        "--tasks",
+        "2",
+    )
     run(tmp_path, "navigation", *words, "--trust-region.fisher-fraction", "0.25")
     folder = RunFolder(tmp_path / "run")
     options = {"tasks": 2, "steps": 4, "quiet": True}

@@ -197,4 +197,4 @@ def test_every_preset_can_be_trained_with_it():
         assert isinstance(config.with_algorithm("alpha-maml").method, AlphaMAML.Settings)
     config = PRESETS["half-cheetah-dir"][1].with_algorithm("alpha-maml")
     assert config.outer == "optimizer"
-    assert dataclasses.astuple(config.method) == pytest.approx((1e-3, 1e-6))
+    assert dataclasses.astuple(config.algorithm_settings) == pytest.approx((1e-3, 1e-6))

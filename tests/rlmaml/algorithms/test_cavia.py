@@ -196,7 +196,7 @@ def test_resumes():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"method.contexts must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"algorithm_settings.contexts must be at least 1, got 0"):
         CAVIA.Settings(contexts=0)
     with pytest.raises(ValueError, match=r"'mean.9.bias', which is no parameter: use mean.0"):
         parts.regression(CAVIA, CAVIA.Settings(shifts=("mean.9.bias",)))

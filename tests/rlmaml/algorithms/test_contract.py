@@ -50,8 +50,8 @@ class Problem:
         self.module = module.double()
         how = {"inner_loss": losses.mse, "outer_loss": losses.mse} if examples else {}
         policy = models.functional(self.module)
-        self.method = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
-        plan = self.method.plan
+        self.algorithm_settings = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
+        plan = self.algorithm_settings.plan
         if examples:
             family = SinusoidTasks()
             fresh = plan.steps if plan.fresh_support else 0
@@ -64,19 +64,19 @@ class Problem:
             self.module.float()
             self.sampler = RolloutSampler(
                 env,
-                self.method.policy,
+                self.algorithm_settings.policy,
                 episodes=10,
                 horizon=2,
                 advantages=AdvantageConfig(normalize=False),
             )
             self.points = env.sample_tasks(tasks, np.random.default_rng(0))
-        self.state = self.method.init(models.parameters(self.module))
+        self.state = self.algorithm_settings.init(models.parameters(self.module))
 
     def batch(self, state, iteration=0, steps=None):
-        steps = self.method.plan.steps if steps is None else steps
+        steps = self.algorithm_settings.plan.steps if steps is None else steps
         return collect(
             self.sampler,
-            self.method.inner,
+            self.algorithm_settings.inner,
             state.meta,
             self.points,
             steps=steps,

@@ -82,5 +82,7 @@ def test_a_trust_region_measures_with_the_exact_jacobian():
 def test_settings_that_each_determine_the_shift_are_refused_together():
     with pytest.raises(ValueError, match="each determine h"):
         HFMAML.Settings(shift=0.1, hessian_lipschitz=1.0)
-    with pytest.raises(ValueError, match=r"method.shift must be positive or None, got 0"):
+    with pytest.raises(
+        ValueError, match=r"algorithm_settings.shift must be positive or None, got 0"
+    ):
         HFMAML.Settings(shift=0.0)

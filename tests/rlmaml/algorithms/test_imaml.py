@@ -80,7 +80,7 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
         (
             {"step_size": 1.0},
             Optimizer(),
-            "step_size 1.0 times method.strength 2.0 must be below 2",
+            "step_size 1.0 times algorithm_settings.strength 2.0 must be below 2",
         ),
         ({"surrogate": "log-likelihood"}, Optimizer(), "does not correct for"),
     ],
@@ -91,5 +91,5 @@ def test_what_it_cannot_do_is_refused_with_the_reason(inner, outer, words):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match=r"method.strength must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"algorithm_settings.strength must be positive, got 0"):
         IMAML.Settings(strength=0)

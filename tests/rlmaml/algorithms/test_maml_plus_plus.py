@@ -159,7 +159,7 @@ def test_first_order_at_the_beginning_only(make):
     for i in range(tasks):
         data = one(batch, i)
         path = adapt(method.inner, state.meta, data.support)
-        outer = torch.func.grad(method.loss)(path[-1], data.query)
+        outer = torch.func.grad(algorithm_settings.loss)(path[-1], data.query)
         for k in (0, 1):
             inner = torch.func.grad(method.inner_loss)(path[k], data.support[k])
             for name in rates:
@@ -306,7 +306,7 @@ def test_refusals():
 def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tmp_path):
     config = PRESETS["sinusoid"][1].with_algorithm("maml++")
     config = dataclasses.replace(config, iterations=2, tasks=2, inner=InnerConfig(2, 0.05))
-    settings = dataclasses.replace(config.method, cosine_iterations=2)
+    settings = dataclasses.replace(config.algorithm_settings, cosine_iterations=2)
     train(dataclasses.replace(config, method=settings), tmp_path / "run", quiet=True)
     learner = load(tmp_path / "run")
     assert learner.meta["rates"]["mean.0.bias"].shape == (2,)

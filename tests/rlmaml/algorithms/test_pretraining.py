@@ -199,11 +199,13 @@ def test_what_usually_goes_with_it():
 def test_refusals():
     with pytest.raises(ValueError, match=r"does not differentiate.*inner.hessian support"):
         Pretraining(None, InnerConfig(hessian="separate"))
-    with pytest.raises(ValueError, match=r"method.classes.*from episodes"):
+    with pytest.raises(ValueError, match=r"algorithm_settings.classes.*from episodes"):
         Pretraining.check(Setup(CLASSES, InnerConfig(), TrustRegion()))
     for preset in ("sinusoid", "linear-classification"):
         config = PRESETS[preset][1].with_algorithm("pretraining")
-        with pytest.raises(UsageError, match=r"method.classes.*Tasks has no `class_count`"):
+        with pytest.raises(
+            UsageError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
+        ):
             build(replace(config, method=CLASSES))
     assert not hasattr(LinearClassificationTasks(), "class_count")
 

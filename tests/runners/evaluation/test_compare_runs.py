@@ -299,8 +299,8 @@ def test_runs_by_several_algorithms_are_named_by_them():
     found = by_method(folders, configs)
     assert found == {
         "maml": [folders[0]],
-        "cavia, method.contexts 5": folders[1:3],
-        "cavia, method.contexts 9": [folders[3]],
+        "cavia, algorithm_settings.contexts 5": folders[1:3],
+        "cavia, algorithm_settings.contexts 9": [folders[3]],
     }
     assert list(by_method(folders[:1], configs[:1])) == ["meta-trained"]
 
