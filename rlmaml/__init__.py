@@ -4,8 +4,8 @@ The names below are what most programs need; docs/notation.md explains the lette
 """
 
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms import method
-from rlmaml.algorithms.base import InnerConfig, Method
+from rlmaml.algorithms import get_algorithm
+from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.learner import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.models.conv import ConvClassifier, ConvConfig
@@ -38,7 +38,7 @@ __all__ = [
     "TextConfig",
     "TextTransformer",
     "TrustRegion",
+    "get_algorithm",
     "load",
-    "method",
     "vectorize",
 ]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rlmaml import algorithms, losses, models, tree
 from rlmaml import checkpoint as checkpoints
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig, Method
+from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.checkpoint import Checkpoint
 from rlmaml.config import as_now, from_dict
 from rlmaml.distributions import Distribution
@@ -70,7 +70,7 @@ class Learner:
         self.path = path
         self._state = source.state
         now = as_now(self.config)
-        self._kind = algorithms.method(now.get("algorithm", next(iter(algorithms.TABLE))))
+        self._kind = algorithms.get_algorithm(now.get("algorithm", next(iter(algorithms.TABLE))))
         self._settings = from_dict(self._kind.Settings, now.get("method", {}))
         self._inner = replace(from_dict(InnerConfig, now["inner"]), hessian="support")
         self._outer = self._outer_step()
@@ -268,7 +268,7 @@ class Learner:
             return gymnasium.spaces.Discrete(size)
         return gymnasium.spaces.Box(-np.inf, np.inf, (size,))
 
-    def _fitted(self, module: nn.Module, method: Method) -> Meta:
+    def _fitted(self, module: nn.Module, method: Algorithm) -> Meta:
         """The meta-parameters as the method has them for a network."""
         try:
             return checkpoints.fitted(self.meta, method.begin(models.parameters(module)))
@@ -411,7 +411,7 @@ class ManyNetworks(nn.Module):
         return self._policy({name: self.adapted[key] for name, key in self._names.items()}, inputs)
 
 
-def _acting(method: Method, adapted: Params, module: nn.Module) -> nn.Module:
+def _acting(method: Algorithm, adapted: Params, module: nn.Module) -> nn.Module:
     """The network with the adapted parameters, or what stands for it where there is none."""
     network = method.network(adapted)
     if network is None:

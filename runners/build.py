@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import Method
+from rlmaml.algorithms.base import Algorithm
 from rlmaml.metrics import Measure, Predictions, Returns
 from rlmaml.models.text import token_count
 from rlmaml.rng import Phase, generator
@@ -33,7 +33,7 @@ class Experiment(NamedTuple):
 
     sample_tasks: Callable[..., np.ndarray]  # (n, rng, split=) -> [n, ...]
     sampler: RolloutSampler | ExampleSampler
-    algorithm: Method
+    algorithm: Algorithm
     params: Params  # initial, on config.device
     device: torch.device
     measure: Measure
@@ -112,7 +112,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
     classification = isinstance(family.outputs, gymnasium.spaces.Discrete)
     loss = losses.cross_entropy if classification else losses.mse
 
-    def made() -> tuple[torch.nn.Module, Method]:
+    def made() -> tuple[torch.nn.Module, Algorithm]:
         inputs, outputs = family.inputs, family.outputs
         model = _seeded(
             config,
@@ -159,7 +159,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
     return Experiment(family.sample, sampler, algorithm, params, device, measure, fingerprint)
 
 
-def _method(config: TrainConfig, policy: Policy, **losses: Any) -> Method:
+def _method(config: TrainConfig, policy: Policy, **losses: Any) -> Algorithm:
     return config.algorithm_class(
         policy,
         config.inner,

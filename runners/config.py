@@ -12,7 +12,7 @@ import tyro
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import AlgorithmSettings, InnerConfig, Method, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, InnerConfig, Setup
 from rlmaml.config import UnknownFieldError, as_now, from_dict
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
@@ -89,7 +89,9 @@ class TrainConfig:
     """Learn from the rewards of episodes by policy gradients, or from labeled examples."""
     algorithm: str = USUAL
     """The method: a name of `rlmaml list`, or MODULE:CLASS of your own."""
-    algorithm_settings: AlgorithmSettings = field(default_factory=algorithms.method(USUAL).Settings)
+    algorithm_settings: AlgorithmSettings = field(
+        default_factory=algorithms.get_algorithm(USUAL).Settings
+    )
     """The method's own settings."""
     iterations: int = 100
     """Meta-iterations to train for."""
@@ -199,8 +201,8 @@ class TrainConfig:
             )
 
     @property
-    def algorithm_class(self) -> type[Method]:
-        return algorithms.method(self.algorithm)
+    def algorithm_class(self) -> type[Algorithm]:
+        return algorithms.get_algorithm(self.algorithm)
 
     def with_algorithm(self, name: str, settings: AlgorithmSettings | None = None) -> TrainConfig:
         """The same run by another method, with what that method usually has different.
@@ -212,7 +214,7 @@ class TrainConfig:
         Raises:
             ValueError: there is no such method, or it does not go with the rest.
         """
-        kind = algorithms.method(name)
+        kind = algorithms.get_algorithm(name)
         own = {"algorithm": name, "algorithm_settings": settings or kind.Settings()}
         return self.changed(own | kind.usual(self, own["method"]))
 
@@ -274,7 +276,7 @@ class TrainConfig:
         """
         data = as_now(data)
         try:
-            kind = algorithms.method(data.get("algorithm", USUAL))
+            kind = algorithms.get_algorithm(data.get("algorithm", USUAL))
             made = from_dict(kind.Settings, data.get("method", {}))
             return from_dict(cls, data | {"algorithm_settings": made})
         except (UnknownFieldError, ValueError) as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from rlmaml.algorithms.base import Method
+from rlmaml.algorithms.base import Algorithm
 
 TABLE: dict[str, str] = {
     "maml": "rlmaml.algorithms.maml:MAML",
@@ -26,7 +26,7 @@ TABLE: dict[str, str] = {
 """Where each method is; the first is the usual one. Files are read when they are asked for."""
 
 
-def method(name: str) -> type[Method]:
+def get_algorithm(name: str) -> type[Algorithm]:
     """The class of a method.
 
     Args:
@@ -46,6 +46,8 @@ def method(name: str) -> type[Method]:
         found = getattr(importlib.import_module(module), member)
     except (ImportError, AttributeError) as problem:
         raise ValueError(f"Cannot import the method {place!r}: {problem}.") from problem
-    if not (isinstance(found, type) and issubclass(found, Method)):
-        raise ValueError(f"{place} is not a method: make it a subclass of rlmaml.method.Method.")
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise ValueError(
+            f"{place} is not a method: make it a subclass of rlmaml.algorithms.base.Algorithm."
+        )
     return found

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.optimizer import Live, Optimizer
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
 
 
-class AlphaMAML(Method):
-    """MAML that tunes its learning rates. Arguments as of `Method`; the outer step is an
+class AlphaMAML(Algorithm):
+    """MAML that tunes its learning rates. Arguments as of `Algorithm`; the outer step is an
     `Optimizer`."""
 
     @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml import models
-from rlmaml.algorithms.base import AlgorithmSettings, Method
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
 from rlmaml.types import Meta, Params
 
 
-class ANIL(Method):
-    """MAML whose inner steps move the head alone. Arguments as of `Method`."""
+class ANIL(Algorithm):
+    """MAML whose inner steps move the head alone. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

@@ -3,7 +3,7 @@
 A method is MAML with something replaced: what is meta-learned (`begin`), where adaptation starts
 (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the outer step
 minimizes (`outer_loss`), or the outer step itself (`update`). Everything else (sampling, training,
-evaluation, the trust region) sees `Method` alone and knows none by name.
+evaluation, the trust region) sees `Algorithm` alone and knows none by name.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ NO_OWN_HESSIAN = (
 
 
 class Setup(NamedTuple):
-    """What a method is to be used with, for `Method.check` to refuse."""
+    """What a method is to be used with, for `Algorithm.check` to refuse."""
 
     settings: Any  # the method's own `Settings`
     inner: InnerConfig
@@ -110,7 +110,7 @@ class Plan(NamedTuple):
     class_labels: bool = False  # training classes have labels of their own, the same in all tasks
 
 
-class Method:
+class Algorithm:
     """A method: what is meta-learned, what to collect for it, and the update.
 
     Args:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
 from rlmaml.distributions import Categorical, Distribution, Gaussian
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -31,8 +31,8 @@ from rlmaml.rng import generator
 from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
 
 
-class BayesianMAML(Method):
-    """MAML of M particles. Arguments as of `Method`; φ_k and "params" have leaves [M, *shape].
+class BayesianMAML(Algorithm):
+    """MAML of M particles. Arguments as of `Algorithm`; φ_k and "params" have leaves [M, *shape].
 
     Of labeled examples every particle sees all, and what is predicted is the particles' mixture:
     of a regression a Gaussian of the mixture's mean and variance, of a classification the mean

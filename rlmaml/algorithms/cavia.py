@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import AlgorithmSettings, Method
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
 from rlmaml.distributions import Distribution
 from rlmaml.rng import generator
 from rlmaml.types import Meta, Params, Policy
@@ -30,8 +30,8 @@ CONTEXT, ENTRY = "context", "context@"
 """The name of c among adapted parameters, and what V's have before that of what they shift."""
 
 
-class CAVIA(Method):
-    """MAML whose inner steps move context parameters alone. Arguments as of `Method`."""
+class CAVIA(Algorithm):
+    """MAML whose inner steps move context parameters alone. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

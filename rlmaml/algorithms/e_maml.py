@@ -17,14 +17,14 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import AlgorithmSettings, Method, Plan, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Plan, Setup
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Episodes, MetaBatch, Path, Policy
 
 
-class EMAML(Method):
-    """MAML with the score term. Arguments as of `Method`.
+class EMAML(Algorithm):
+    """MAML with the score term. Arguments as of `Algorithm`.
 
     The inner surrogate must be `log-likelihood`: the others have the score of the inner data in
     their Hessian, and it would count twice.

@@ -9,11 +9,11 @@ derivatives, and none of what they would correct. With a trust region the curvat
 from __future__ import annotations
 
 from rlmaml.adjoints import first_order
-from rlmaml.algorithms.base import Method
+from rlmaml.algorithms.base import Algorithm
 
 
-class FOMAML(Method):
-    """First-order MAML. Arguments as of `Method`."""
+class FOMAML(Algorithm):
+    """First-order MAML. Arguments as of `Algorithm`."""
 
     adjoint = staticmethod(first_order)
     no_own_hessian = "its update leaves out the derivative of the inner step."

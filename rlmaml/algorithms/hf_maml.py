@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlmaml.adjoints import hessian_free, unrolled
-from rlmaml.algorithms.base import AlgorithmSettings, Method
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
 
 
-class HFMAML(Method):
-    """Hessian-free MAML. Arguments as of `Method`."""
+class HFMAML(Algorithm):
+    """Hessian-free MAML. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

@@ -17,12 +17,12 @@ import torch
 
 from rlmaml import tree
 from rlmaml.adjoints import implicit
-from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
 from rlmaml.types import Data, Meta, Params
 
 
-class IMAML(Method):
-    """MAML with implicit gradients. Arguments as of `Method`.
+class IMAML(Algorithm):
+    """MAML with implicit gradients. Arguments as of `Algorithm`.
 
     From examples `inner.steps` are the gradient steps of the solver, all on the same support set.
     From episodes a step has episodes of its own, and is `solver_steps` gradient steps on them; more

@@ -13,8 +13,8 @@ Ozdaglar (2020, algorithm 1) analyze, with three independent data sets:
 
 from __future__ import annotations
 
-from rlmaml.algorithms.base import Method
+from rlmaml.algorithms.base import Algorithm
 
 
-class MAML(Method):
-    """`Method` as it is: gradient steps, differentiated exactly. Arguments as there."""
+class MAML(Algorithm):
+    """`Algorithm` as it is: gradient steps, differentiated exactly. Arguments as there."""

@@ -29,15 +29,15 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method, Setup
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings, Setup
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Data, Episodes, InnerLoop, Meta, MetaBatch, Metrics, Params, Path, State
 
 
-class MAMLPlusPlus(Method):
-    """MAML with five remedies. Arguments as of `Method`; the usual outer step is an `Optimizer`."""
+class MAMLPlusPlus(Algorithm):
+    """MAML with five remedies. Arguments as of `Algorithm`; the usual outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

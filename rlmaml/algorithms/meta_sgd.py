@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, AlgorithmSettings, Method
+from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings
 from rlmaml.types import Data, Meta, Params
 
 
-class MetaSGD(Method):
-    """MAML with a learned step size for every parameter. Arguments as of `Method`."""
+class MetaSGD(Algorithm):
+    """MAML with a learned step size for every parameter. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import AlgorithmSettings, Method
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
 from rlmaml.types import Meta, MetaBatch, Metrics, Params, State
 
 
-class MetaTransfer(Method):
-    """Scales, shifts and a head over a trunk that stays. Arguments as of `Method`."""
+class MetaTransfer(Algorithm):
+    """Scales, shifts and a head over a trunk that stays. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

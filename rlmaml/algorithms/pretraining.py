@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import AlgorithmSettings, Method, Plan, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Plan, Setup
 from rlmaml.types import Data, Meta, Params
 
 
-class Pretraining(Method):
-    """Joint training, and gradient steps only in evaluation. Arguments as of `Method`."""
+class Pretraining(Algorithm):
+    """Joint training, and gradient steps only in evaluation. Arguments as of `Algorithm`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

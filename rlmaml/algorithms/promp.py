@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import AlgorithmSettings, Method, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
 from rlmaml.inner import adapt
 from rlmaml.objective import (
     Objective,
@@ -33,8 +33,8 @@ from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
 
 
-class ProMP(Method):
-    """Proximal meta-policy search. Arguments as of `Method`; the outer step is an `Optimizer`."""
+class ProMP(Algorithm):
+    """Proximal meta-policy search. Arguments as of `Algorithm`; the outer step is an `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

@@ -16,13 +16,13 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import Method, Plan
+from rlmaml.algorithms.base import Algorithm, Plan
 from rlmaml.inner import adapt
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
 
 
-class Reptile(Method):
-    """Move θ towards what tasks adapt it to. Arguments as of `Method`."""
+class Reptile(Algorithm):
+    """Move θ towards what tasks adapt it to. Arguments as of `Algorithm`."""
 
     needs_optimizer = "its update is no gradient of an outer loss, so no line search can judge it."
     no_own_hessian = "it differentiates no inner step."

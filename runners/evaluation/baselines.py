@@ -116,7 +116,9 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     more = {"iterations": math.ceil(config.iterations * cost)}
     if own.outer == "optimizer" and own.optimizer.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
-    plain = algorithms.method(USUAL)  # no inner step: most methods have nothing to learn from then
+    plain = algorithms.get_algorithm(
+        USUAL
+    )  # no inner step: most methods have nothing to learn from then
     return dataclasses.replace(
         config,
         algorithm=USUAL,

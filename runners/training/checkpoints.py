@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rlmaml
 from rlmaml import Learner, checkpoint
-from rlmaml.algorithms.base import Method
+from rlmaml.algorithms.base import Algorithm
 from rlmaml.checkpoint import Checkpoint, CheckpointError
 from rlmaml.types import Meta, State
 from runners.build import Experiment
@@ -55,7 +55,7 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
         ) from problem
 
 
-def taken_over(method: Method, loaded: Meta, built: Meta, path: Path) -> Meta:
+def taken_over(method: Algorithm, loaded: Meta, built: Meta, path: Path) -> Meta:
     """The meta-parameters to begin with, what a run of this or another method has of them taken
     over (`--init`).
 

@@ -6,7 +6,7 @@ import torch
 
 from rlmaml import models
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms import method
+from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import Phase, generator

@@ -21,7 +21,7 @@ import torch
 import envs  # noqa: F401  registers the environments
 from rlmaml import algorithms, tree
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
-from rlmaml.algorithms.base import InnerConfig, Method
+from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.returns import reduce
@@ -92,8 +92,8 @@ CASES = {
 }
 
 
-def algorithm(case: Case, policy) -> Method:
-    kind = algorithms.method(case.method)
+def algorithm(case: Case, policy) -> Algorithm:
+    kind = algorithms.get_algorithm(case.method)
     return kind(policy, case.inner, settings=case.settings, outer_reduction=case.reduction)
 
 

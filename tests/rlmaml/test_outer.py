@@ -8,7 +8,7 @@ import torch
 
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms import method
+from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.algorithms.fo_maml import FOMAML

@@ -25,7 +25,7 @@ QUICK = ("--iterations", "2", "--tasks", "2", "--validation-tasks", "0", "--quie
 @pytest.mark.parametrize("name", algorithms.TABLE)
 def test_every_method_has_usual_settings_for_every_preset(preset, name):
     config = PRESETS[preset][1]
-    if config.data == "examples" and algorithms.method(name).needs_episodes:
+    if config.data == "examples" and algorithms.get_algorithm(name).needs_episodes:
         with pytest.raises(ValueError, match="is for episodes"):
             config.with_algorithm(name)
         return
@@ -159,7 +159,7 @@ def test_the_cost_of_a_run_is_that_of_its_middle(monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr("runners.evaluation.profile.meta_batch", noted)
-    kind = algorithms.method("maml++")
+    kind = algorithms.get_algorithm("maml++")
     states = []
     update = kind.update
     monkeypatch.setattr(kind, "update", lambda self, s, b: states.append(s) or update(self, s, b))

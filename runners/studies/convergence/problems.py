@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms import method
+from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.objective import Objective, over_tasks
 from rlmaml.outer.optimizer import Optimizer

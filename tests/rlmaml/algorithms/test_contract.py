@@ -12,7 +12,7 @@ import rlmaml
 from envs.few_shot.sinusoid import SinusoidTasks
 from rlmaml import algorithms, losses, models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig, Method, Setup
+from rlmaml.algorithms.base import Algorithm, InnerConfig, Setup
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer
@@ -31,7 +31,7 @@ class Problem:
     """A method, its state, and a way to collect for it."""
 
     def __init__(self, name, data, outer, tasks=4, chunk_size=None):
-        self.kind, self.tasks = algorithms.method(name), tasks
+        self.kind, self.tasks = algorithms.get_algorithm(name), tasks
         examples = data == "examples"
         surrogate = "lvc"
         for surrogate in ("lvc",) if examples else ("lvc", "log-likelihood"):
@@ -171,7 +171,7 @@ def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_file_begins_with_what_it_is(name):
-    kind = algorithms.method(name)
+    kind = algorithms.get_algorithm(name)
     text = (ROOT / (kind.__module__.replace(".", "/") + ".py")).read_text()
     title, equation = text.split('"""')[1].split("\n\n")[:2]
     assert re.search(r"\d{4}", title), "the source has a year"
@@ -183,7 +183,7 @@ def test_its_file_begins_with_what_it_is(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_but_its_file_and_the_table_knows_it(name):
     """Neither its class nor its module nor its name on the command line."""
-    kind = algorithms.method(name)
+    kind = algorithms.get_algorithm(name)
     module = kind.__module__.rpartition(".")[2]
     words = [rf"\b{kind.__name__}\b", rf"algorithms\.{module}\b", rf"[\"']{re.escape(name)}[\"']"]
     own = {ROOT / "rlmaml" / "algorithms" / f"{module}.py", ROOT / "rlmaml/algorithms/__init__.py"}
@@ -211,6 +211,6 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
 
 
 def test_a_method_of_ones_own_is_found_by_its_place():
-    assert algorithms.method("rlmaml.algorithms.base:Method") is Method
+    assert algorithms.get_algorithm("rlmaml.algorithms.base:Algorithm") is Algorithm
     with pytest.raises(ValueError, match="Cannot import the method 'nowhere:Method'"):
-        algorithms.method("nowhere:Method")
+        algorithms.get_algorithm("nowhere:Algorithm")
