@@ -271,7 +271,7 @@ class Learner:
     def _fitted(self, module: nn.Module, method: Algorithm) -> Meta:
         """The meta-parameters as the method has them for a network."""
         try:
-            return checkpoints.fitted(self.meta, method.begin(models.parameters(module)))
+            return checkpoints.fitted(self.meta, method.init_meta(models.parameters(module)))
         except ValueError as problem:
             raise ValueError(
                 f"{self.path} was trained on other spaces: its parameters {problem}."

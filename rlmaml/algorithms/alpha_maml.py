@@ -80,7 +80,7 @@ class AlphaMAML(Algorithm):
         super().__init__(*arguments, **options)
         self.outer = HypergradientStep(self.outer, self.settings)
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         size = next(iter(params.values())).new_tensor(self.config.step_size)
         return {"params": params, "rates": {"alpha": size}}
 

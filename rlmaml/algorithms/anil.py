@@ -32,9 +32,9 @@ class ANIL(Algorithm):
             return {"inner.steps": 5, "inner.step_size": 0.05}
         return {}
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         self.adapts(params)  # names that are none are refused now
-        return super().begin(params)
+        return super().init_meta(params)
 
     def adapts(self, params: Params) -> Iterable[str]:
         return models.head(params, self.settings.adapts)

@@ -1,6 +1,6 @@
 """What all methods have in common; a file of `algorithms/` says what is different about one.
 
-A method is MAML with something replaced: what is meta-learned (`begin`), where adaptation starts
+A method is MAML with something replaced: what is meta-learned (`init_meta`), where adaptation starts
 (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the outer step
 minimizes (`outer_loss`), or the outer step itself (`update`). Everything else (sampling, training,
 evaluation, the trust region) sees `Algorithm` alone and knows none by name.
@@ -252,16 +252,16 @@ class Algorithm:
         """The network's own parameters that act like adapted ones; None if there are none."""
         return params
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         """The meta-parameters to begin with, given the network's initial parameters."""
         return {"params": params}
 
-    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+    def warm_start(self, loaded: Meta, built: Meta) -> Meta:
         """The meta-parameters to begin with where a run of this or another method left `loaded`.
 
         Args:
             loaded: that run's meta-parameters.
-            built: those of `begin`.
+            built: those of `init_meta`.
 
         Returns:
             "params" from `loaded`; of other groups what has the same name and shape in both, and
@@ -314,7 +314,7 @@ class Algorithm:
 
     def init(self, params: Params) -> State:
         """The state to begin with: initial parameters, and an outer step that has seen nothing."""
-        return self.restore(self.begin(params))
+        return self.restore(self.init_meta(params))
 
     def restore(self, meta: Meta, saved: dict[str, Any] | None = None) -> State:
         """A state from meta-parameters and what `saved` gave, if anything."""

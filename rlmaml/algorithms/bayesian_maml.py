@@ -143,7 +143,7 @@ class BayesianMAML(Algorithm):
         found = self.particles(params)
         return found[0] if len(found) == 1 else None
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         """The first particle is the network as initialized, the others have the entries of each
         tensor permuted: as likely a draw, where those were drawn independently (constants stay)."""
         stacked = {}
@@ -154,14 +154,14 @@ class BayesianMAML(Algorithm):
             stacked[name] = torch.stack([flat, *others]).view(-1, *leaf.shape)
         return {"params": stacked}
 
-    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+    def warm_start(self, loaded: Meta, built: Meta) -> Meta:
         """A run of another method has one network, and its particles are made as ever."""
         plain = self.particles(built["params"])[0]
         single = all(
             name in plain and leaf.shape == plain[name].shape
             for name, leaf in loaded["params"].items()
         )
-        return super().take_over(self.begin(loaded["params"]) if single else loaded, built)
+        return super().warm_start(self.init_meta(loaded["params"]) if single else loaded, built)
 
     @property
     def count(self) -> int:

@@ -55,7 +55,7 @@ class CAVIA(Algorithm):
             return {"algorithm_settings.contexts": 100, "inner.steps": 2, "inner.step_size": size}
         return {"inner.step_size": size}
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         """{"params": ..., "context": V of each parameter that c shifts, [*shape, C]}.
 
         V is drawn as a first layer's weights are (Glorot and Bengio 2010), by the initial

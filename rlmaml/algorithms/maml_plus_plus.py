@@ -119,7 +119,7 @@ class MAMLPlusPlus(Algorithm):
             usual["optimizer.clip_norm"] = 2.0
         return usual
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         norms = models.norm_parameters(params) if self.settings.per_step_norm else []
         if self.settings.per_step_norm and not norms:
             raise ValueError(
@@ -136,11 +136,11 @@ class MAMLPlusPlus(Algorithm):
             meta["rates"] = tree.map(lambda value: value.new_full((steps,), size), adapted)
         return meta
 
-    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+    def warm_start(self, loaded: Meta, built: Meta) -> Meta:
         """A run of another method has the parameters of norms among the others."""
         if "norms" in built and "norms" not in loaded:
-            loaded = {**loaded, **self.begin(loaded["params"])}
-        return super().take_over(loaded, built)
+            loaded = {**loaded, **self.init_meta(loaded["params"])}
+        return super().warm_start(loaded, built)
 
     def start(self, meta: Meta) -> Params:
         return meta["params"] | of_step(meta.get("norms", {}), 0)

@@ -42,7 +42,7 @@ class MetaSGD(Algorithm):
     def learns_step_sizes(cls, settings: Any) -> bool:
         return True
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         rng = torch.Generator().manual_seed(self.settings.seed)
         low, width = 1 - self.settings.spread, 2 * self.settings.spread
 

@@ -40,7 +40,7 @@ class MetaTransfer(Algorithm):
             return {"inner.steps": 5, "inner.step_size": 0.05}
         return {}
 
-    def begin(self, params: Params) -> Meta:
+    def init_meta(self, params: Params) -> Meta:
         """{"params": trunk and head, "scale": [units] of weights, "shift": of biases}."""
         head = set(self.adapts(params))
         trunk = {name: value for name, value in params.items() if name not in head}
@@ -57,9 +57,9 @@ class MetaTransfer(Algorithm):
                 scale[name] = value.new_ones(value.shape[models.unit_axis(name)])
         return {"params": params, "scale": scale, "shift": shift}
 
-    def take_over(self, loaded: Meta, built: Meta) -> Meta:
+    def warm_start(self, loaded: Meta, built: Meta) -> Meta:
         """The trunk of a run, and its head where shapes agree: classes may be fewer."""
-        taken, own = super().take_over(loaded, built), built["params"]
+        taken, own = super().warm_start(loaded, built), built["params"]
         params = dict(taken["params"])
         for name in self.adapts(own):
             if name in params and params[name].shape != own[name].shape:

@@ -108,7 +108,7 @@ def evaluate(
     later = (later_step_size, halve_later_steps)
     changed = _changed(config, episodes, queries, step_size, later, device)
     experiment = build(changed, tasks=tasks)
-    meta = matching(source.meta, experiment.algorithm.begin(experiment.params), folder.path)
+    meta = matching(source.meta, experiment.algorithm.init_meta(experiment.params), folder.path)
     restore_normalizer(experiment, source, folder.path)
     check_data(experiment, source, folder.path)
 

@@ -55,14 +55,14 @@ def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
         ) from problem
 
 
-def taken_over(method: Algorithm, loaded: Meta, built: Meta, path: Path) -> Meta:
+def warm_started(method: Algorithm, loaded: Meta, built: Meta, path: Path) -> Meta:
     """The meta-parameters to begin with, what a run of this or another method has of them taken
     over (`--init`).
 
     Raises:
         UsageError: shapes do not agree.
     """
-    return matching(method.take_over(loaded, built), built, path)
+    return matching(method.warm_start(loaded, built), built, path)
 
 
 def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:

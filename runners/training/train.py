@@ -32,7 +32,7 @@ from runners.training.checkpoints import (
     read_checkpoint,
     restore_normalizer,
     restore_state,
-    taken_over,
+    warm_started,
 )
 
 
@@ -127,7 +127,7 @@ def _check_start(config: TrainConfig) -> None:
 def _begin(experiment: Experiment) -> State:
     method = experiment.algorithm
     try:
-        meta = method.begin(experiment.params)
+        meta = method.init_meta(experiment.params)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
     try:
@@ -141,7 +141,7 @@ def _started(config: TrainConfig, experiment: Experiment, state: State, init: Pa
     start, method = read_checkpoint(init), experiment.algorithm
     if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
         check_data(experiment, start, init)
-    state = method.restore(taken_over(method, start.meta, state.meta, init))
+    state = method.restore(warm_started(method, start.meta, state.meta, init))
     restore_normalizer(experiment, start, init)
     return state
 

@@ -67,7 +67,7 @@ def acting(count, *, episodes=6, steps=1, kind=models.GaussianMLP, inner=None, *
         inner or InnerConfig(steps=steps, step_size=ALPHA),
         settings=BayesianMAML.Settings(particles=count, **settings),
     )
-    meta = method.begin(models.parameters(module))
+    meta = method.init_meta(models.parameters(module))
     size = {"tasks": 3, "episodes": episodes, "horizon": 4, "observation_size": 3}
     stacked, params, support = over_tasks(method.policy), tree.repeat(meta["params"], 3), []
     for k in range(steps):

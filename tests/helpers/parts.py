@@ -44,7 +44,7 @@ def regression(kind, settings=None, *, steps=2, hidden=(6, 5), alpha=0.3, outer=
         Examples(torch.randn(4, 7, 3).double(), torch.randn(4, 7, 2).double()) for _ in range(2)
     ]
     batch = MetaBatch((sets[0],) * method.plan.steps, sets[1])
-    return method, method.begin(models.parameters(module)), batch
+    return method, method.init_meta(models.parameters(module)), batch
 
 
 def shaken(meta, groups=None):

@@ -174,7 +174,7 @@ def _by_the_rule(config: TrainConfig, seen: Constants, name: str, iterations: in
         theta, unravel = tree.ravel(meta)
         return unravel(theta - bounds.STEP_SHARES[name] / smoothness * gradient)
 
-    return _watched(config, algorithm.begin(experiment.params), step, iterations)
+    return _watched(config, algorithm.init_meta(experiment.params), step, iterations)
 
 
 def _by_optimizer(config: TrainConfig, iterations: int) -> tuple[float, Curve]:

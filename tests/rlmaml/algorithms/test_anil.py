@@ -31,7 +31,7 @@ def test_against_the_closed_form(steps):
         outer_loss=parts.split_loss,
     )
     point = torch.randn(5, dtype=torch.float64)
-    meta = method.begin({"body": point[:2], "head.end": point[2:]})
+    meta = method.init_meta({"body": point[:2], "head.end": point[2:]})
     path = over_tasks(lambda data: adapt(method.inner, meta, (data,) * steps))(tasks)
     ends, pulled = parts.descended(tasks, point, alpha, steps)
     torch.testing.assert_close(torch.cat(list(path[-1].values()), 1), ends)

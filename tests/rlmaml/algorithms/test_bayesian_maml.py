@@ -168,7 +168,7 @@ def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead, later):
     settings = {"particles": 1, "loss": "chaser", "leader_steps": ahead}
     method = on_quadratics(settings, steps, later)
     sizes = [ALPHA, *[later or ALPHA] * 4]
-    meta = method.begin({"x": torch.randn(5, dtype=torch.float64)})
+    meta = method.init_meta({"x": torch.randn(5, dtype=torch.float64)})
     found, gradient = meta_gradient(
         method.objective(method.restore(meta)), meta, MetaBatch((support,) * steps, query)
     )
@@ -209,7 +209,7 @@ def fixed_bandwidth(monkeypatch):
 def test_the_query_loss_by_finite_differences(kind):
     settings = {"particles": 3, "repulsion": 0.3, "prior": 0.1}
     method, params, batch = learning(kind, settings=settings)
-    meta = near(method.begin(params))
+    meta = near(method.init_meta(params))
     objective = method.objective(method.restore(meta))
     _, gradient = meta_gradient(objective, meta, batch)
     ref = reference(objective, meta, batch)
@@ -224,7 +224,7 @@ def test_the_chaser_loss_by_finite_differences():
     """With the leader where it is."""
     settings = {"particles": 3, "loss": "chaser", "leader_steps": 2, "repulsion": 0.3}
     method, params, batch = learning(settings=settings)
-    meta = near(method.begin(params))
+    meta = near(method.init_meta(params))
     found, gradient = meta_gradient(method.objective(method.restore(meta)), meta, batch)
     union = tree.map(lambda a, b: torch.cat([a, b], 1), batch.support[0], batch.query)
     everything = batch._replace(support=(*batch.support, union, union))

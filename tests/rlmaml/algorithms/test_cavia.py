@@ -25,10 +25,10 @@ FIRST = "mean.0.bias"
 def test_parameters_of_similar_names_are_the_networks():
     params = {"contextual.weight": torch.ones(2, 2), "contextual.bias": torch.zeros(2)}
     method = CAVIA(None)
-    start = method.start(method.begin(params))
+    start = method.start(method.init_meta(params))
     assert set(method.network(start)) == set(params)
     with pytest.raises(ValueError, match="CAVIA's own name: rename it"):
-        method.begin({**params, "context": torch.zeros(1)})
+        method.init_meta({**params, "context": torch.zeros(1)})
 
 
 def literal(meta, c, inputs):
@@ -121,7 +121,7 @@ def test_images_are_scaled_and_shifted_after_the_norm_of_the_last_block_but_one(
     losses_ = {"inner_loss": losses.cross_entropy, "outer_loss": losses.cross_entropy}
     inner = InnerConfig(2, 0.5)
     method = CAVIA(policy, inner, Optimizer(), CAVIA.Settings(contexts=7), **losses_)
-    meta = method.begin(models.parameters(module))
+    meta = method.init_meta(models.parameters(module))
     x, y = torch.rand(6, 1, 8, 8).double(), torch.arange(6) % 3
     adapted = adapt(method.inner, meta, (Examples(x, y),) * 2)[-1]
     scale, shift = (weights @ adapted["context"] for weights in meta["context"].values())
@@ -143,7 +143,7 @@ def test_v_is_drawn_by_the_initial_parameters_alone():
     state = torch.random.get_rng_state()
     method, meta, _ = parts.regression(CAVIA, FOUR)
     state = torch.random.get_rng_state()
-    again = method.begin(meta["params"])["context"][FIRST]
+    again = method.init_meta(meta["params"])["context"][FIRST]
     assert torch.equal(torch.random.get_rng_state(), state)
     v = meta["context"][FIRST]
     assert torch.equal(v, again)
@@ -152,7 +152,7 @@ def test_v_is_drawn_by_the_initial_parameters_alone():
     other = parts.regression(CAVIA, FOUR, seed=1)[1]["context"][FIRST]
     assert not torch.equal(other, v)
     assert (
-        method.begin(tree.map(torch.Tensor.float, meta["params"]))["context"][FIRST].dtype
+        method.init_meta(tree.map(torch.Tensor.float, meta["params"]))["context"][FIRST].dtype
         == torch.float32
     )
 
@@ -166,14 +166,14 @@ def test_parameters_of_any_name_can_be_shifted():
     names = models.parameters(Own())
     settings = CAVIA.Settings(shifts=("trunk.bias", "top.weight"))
     method = CAVIA(None, settings=settings)
-    meta = method.begin(names)
+    meta = method.init_meta(names)
     assert meta["context"]["top.weight"].shape == (2, 5, 5)
     params = {**method.start(meta), "context": torch.arange(5.0)}
     for name in settings.shifts:
         expected = names[name] + (meta["context"][name] * torch.arange(5.0)).sum(-1)
         torch.testing.assert_close(method.network(params)[name], expected)
     with pytest.raises(ValueError, match=r"do not tell"):
-        CAVIA(None).begin(names)
+        CAVIA(None).init_meta(names)
 
 
 def test_episodes_and_a_trust_region():

@@ -74,7 +74,7 @@ def test_where_the_rates_begin():
     def rates(**settings):
         inner = InnerConfig(step_size=0.0525)
         method = MetaSGD(None, inner, settings=MetaSGD.Settings(**settings))
-        return method.begin(params)["rates"]
+        return method.init_meta(params)["rates"]
 
     assert tree.map(torch.Tensor.unique, rates()) == {
         name: torch.tensor([0.0525], dtype=value.dtype) for name, value in params.items()

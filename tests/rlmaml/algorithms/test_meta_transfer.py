@@ -13,7 +13,7 @@ from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
 from runners.errors import UsageError
 from runners.run_dir import RunFolder
-from runners.training.checkpoints import taken_over
+from runners.training.checkpoints import warm_started
 from tests.helpers import parts
 from tests.helpers.problems import one
 from tests.helpers.runs import learned, run
@@ -56,7 +56,7 @@ def test_a_scale_is_of_a_unit_and_a_shift_beside_its_bias():
 def test_filters_of_images_have_a_scale_each():
     shape = {"blocks.0.convolution.weight": torch.rand(4, 2, 3, 3), "logits.weight": torch.rand(2)}
     method = MetaTransfer(None)
-    meta = method.begin(shape)
+    meta = method.init_meta(shape)
     meta["scale"]["blocks.0.convolution.weight"] = torch.tensor([1.0, 2.0, 3.0, 0.0])
     found = method.start(meta)["blocks.0.convolution.weight"]
     for i, factor in enumerate((1, 2, 3, 0)):
@@ -77,7 +77,7 @@ def test_against_the_closed_form(steps):
     )
     w, b, s, t = torch.randn(4, 1, dtype=torch.float64)
     head = torch.randn(3, dtype=torch.float64)
-    meta = method.begin({"body.weight": w, "body.bias": b, "head.end": head})
+    meta = method.init_meta({"body.weight": w, "body.bias": b, "head.end": head})
     assert meta["scale"] == {"body.weight": torch.ones(1)}
     meta = meta | {"scale": {"body.weight": s}, "shift": {"body.bias": t}}
     path = over_tasks(lambda data: adapt(method.inner, meta, (data,) * steps))(tasks)
@@ -136,7 +136,7 @@ def test_what_is_taken_over(tmp_path):
     """A trunk, and the head where it fits; from a run of its own, scales and shifts too."""
     method, built, _ = parts.regression(MetaTransfer)
     other = {"params": tree.map(torch.ones_like, built["params"])}
-    taken = taken_over(method, other, built, tmp_path)
+    taken = warm_started(method, other, built, tmp_path)
     assert torch.equal(tree.ravel(taken["params"])[0], tree.ravel(other["params"])[0])
     assert taken["scale"] is not None
     assert torch.equal(taken["scale"]["mean.0.weight"], torch.ones(6, dtype=torch.float64))
@@ -144,21 +144,21 @@ def test_what_is_taken_over(tmp_path):
 
     wide = torch.ones(9, 5).double()
     other["params"] |= {"mean.4.weight": wide, "mean.4.bias": wide[:, 0]}
-    taken = taken_over(method, other, built, tmp_path)
+    taken = warm_started(method, other, built, tmp_path)
     assert torch.equal(taken["params"]["mean.4.weight"], built["params"]["mean.4.weight"])
     assert torch.equal(taken["params"]["mean.4.bias"], built["params"]["mean.4.bias"])
     assert taken["params"]["mean.2.weight"].unique().tolist() == [1.0]
     assert len(other["params"]["mean.4.weight"]) == 9
 
     mine = parts.shaken(built)
-    assert taken_over(method, mine, built, tmp_path).keys() == built.keys()
+    assert warm_started(method, mine, built, tmp_path).keys() == built.keys()
     for group in built:
-        taken = taken_over(method, mine, built, tmp_path)[group]
+        taken = warm_started(method, mine, built, tmp_path)[group]
         assert all(torch.equal(taken[name], mine[group][name]) for name in taken)
 
     other["params"]["mean.0.weight"] = torch.ones(7, 3).double()
     with pytest.raises(UsageError, match="have shapes"):
-        taken_over(method, other, built, tmp_path)
+        warm_started(method, other, built, tmp_path)
 
 
 SMALL = ("--tasks", 4, "--threads", 1, "--checkpoint-every", 2, "--quiet")
@@ -186,7 +186,7 @@ def test_from_the_command_line_and_from_python(tmp_path, capsys):
     method = MetaTransfer(None)
     loaded = checkpoint.load(checkpoint.locate(first)).meta
     own = loaded["params"] | {"logits.weight": torch.zeros(3, 4), "logits.bias": torch.zeros(3)}
-    state = method.restore(method.take_over(loaded, method.begin(own)))
+    state = method.restore(method.warm_start(loaded, method.init_meta(own)))
     assert torch.equal(
         state.meta["params"]["blocks.0.norm.weight"], loaded["params"]["blocks.0.norm.weight"]
     )

@@ -22,7 +22,7 @@ from tests.helpers.problems import TargetEnv, one
 
 def test_a_regression_predicts_the_particles_mean_and_their_spread():
     method, params, batch = learning(settings={"particles": 3})
-    meta = method.begin(params)
+    meta = method.init_meta(params)
     x = batch.query.inputs[0]
     single = models.functional(models.RegressionMLP(3, 2, SHAPE).double())
     means = torch.stack([single(p, x).mean for p in algorithm_settings.particles(meta["params"])])
@@ -38,7 +38,7 @@ def test_a_regression_predicts_the_particles_mean_and_their_spread():
 
 def test_a_classification_predicts_mean_probabilities():
     method, params, batch = learning("classification", settings={"particles": 3})
-    meta, x = method.begin(params), batch.query.inputs[0]
+    meta, x = method.init_meta(params), batch.query.inputs[0]
     single = models.functional(models.CategoricalMLP(3, 2, SHAPE).double())
     each = [single(p, x).logits.softmax(-1) for p in algorithm_settings.particles(meta["params"])]
     found = method.policy(meta["params"], x)
@@ -50,7 +50,7 @@ def test_every_particle_sees_all_examples_and_only_its_own_episodes(monkeypatch)
     method, params, batch = learning(settings={"particles": 3})
     data = one(batch.support[0], 0)
     changed = data._replace(targets=data.targets + 9 * torch.eye(5)[:, :1])
-    assert moved(method, method.begin(params)["params"], data, changed) == [True] * 3
+    assert moved(method, method.init_meta(params)["params"], data, changed) == [True] * 3
     method, meta, batch = acting(3)
     data = one(batch.support[0], 0)
     for i in range(6):
@@ -102,7 +102,7 @@ def test_episodes_of_a_step_against_a_loop(inner):
 
 def test_particles_begin_as_permutations_of_the_network():
     method, params, _ = learning(settings={"particles": 3})
-    meta = method.begin(params)
+    meta = method.init_meta(params)
     for name, leaf in params.items():
         stacked = meta["params"][name]
         assert torch.equal(stacked[0], leaf)
@@ -113,14 +113,16 @@ def test_particles_begin_as_permutations_of_the_network():
     weight = meta["params"]["mean.0.weight"]
     assert not torch.equal(weight[0], weight[1])
     assert not torch.equal(weight[1], weight[2])
-    assert torch.equal(weight, method.begin(params)["params"]["mean.0.weight"])  # no global state
+    assert torch.equal(
+        weight, method.init_meta(params)["params"]["mean.0.weight"]
+    )  # no global state
 
 
 def test_a_network_is_there_for_one_particle_alone():
     method, params, _ = learning(settings={"particles": 3})
-    assert method.network(method.begin(params)["params"]) is None
+    assert method.network(method.init_meta(params)["params"]) is None
     method, params, _ = learning(settings={"particles": 1})
-    found = method.network(method.begin(params)["params"])
+    found = method.network(method.init_meta(params)["params"])
     assert all(torch.equal(found[name], leaf) for name, leaf in params.items())
 
 

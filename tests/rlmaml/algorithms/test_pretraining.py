@@ -68,7 +68,7 @@ def logits(seed=0):
         outer_loss=losses.cross_entropy,
     )
     data = Examples(torch.randn(6, 3).double(), torch.arange(6) % 2)
-    return method, method.begin(models.parameters(module)), data
+    return method, method.init_meta(models.parameters(module)), data
 
 
 def test_the_first_step_on_classes_begins_with_a_new_head():
@@ -174,7 +174,7 @@ def test_held_out_digits_are_told_apart_by_a_new_head():
         for role in ("support", "query")
     )
     assert support.targets.unique().tolist() == query.targets.unique().tolist() == [0, 1, 2]
-    meta = experiment.algorithm.begin(experiment.params)
+    meta = experiment.algorithm.init_meta(experiment.params)
     assert len(meta["params"]["logits.bias"]) == 16
     batch = MetaBatch((support,) * 5, query)
     accuracy = experiment.measure.scores(meta, batch)["accuracy"].mean(0)

@@ -41,7 +41,9 @@ def test_the_budget_is_what_a_meta_iteration_draws(preset, name):
     except ValueError as problem:
         pytest.skip(str(problem))
     experiment = build(config)
-    batch = train.meta_batch(experiment, config, experiment.algorithm.begin(experiment.params), 0)
+    batch = train.meta_batch(
+        experiment, config, experiment.algorithm.init_meta(experiment.params), 0
+    )
     drawn = experiment.measure.steps(batch)
     experiment.close()
     per_unit = config.horizon if config.data == "episodes" else 1
