@@ -48,7 +48,7 @@ def _parse_json(text: str) -> dict[str, Any]:
     return value
 
 
-USUAL = next(iter(algorithms.TABLE))
+DEFAULT_ALGORITHM = next(iter(algorithms.TABLE))
 """The method that a run has unless told otherwise."""
 
 
@@ -87,10 +87,10 @@ class TrainConfig:
     """The task family."""
     data: Literal["episodes", "examples"] = "episodes"
     """Learn from the rewards of episodes by policy gradients, or from labeled examples."""
-    algorithm: str = USUAL
+    algorithm: str = DEFAULT_ALGORITHM
     """The method: a name of `rlmaml list`, or MODULE:CLASS of your own."""
     algorithm_settings: AlgorithmSettings = field(
-        default_factory=algorithms.get_algorithm(USUAL).Settings
+        default_factory=algorithms.get_algorithm(DEFAULT_ALGORITHM).Settings
     )
     """The method's own settings."""
     iterations: int = 100
@@ -216,7 +216,7 @@ class TrainConfig:
         """
         kind = algorithms.get_algorithm(name)
         own = {"algorithm": name, "algorithm_settings": settings or kind.Settings()}
-        return self.changed(own | kind.usual(self, own["method"]))
+        return self.changed(own | kind.default_overrides(self, own["method"]))
 
     def changed(self, options: dict[str, Any]) -> TrainConfig:
         """The configuration with other values for some options, by name (`inner.steps`).
@@ -276,7 +276,7 @@ class TrainConfig:
         """
         data = as_now(data)
         try:
-            kind = algorithms.get_algorithm(data.get("algorithm", USUAL))
+            kind = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
             made = from_dict(kind.Settings, data.get("method", {}))
             return from_dict(cls, data | {"algorithm_settings": made})
         except (UnknownFieldError, ValueError) as problem:

@@ -68,10 +68,10 @@ class AlphaMAML(Algorithm):
             )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         """What moves α and β by about a hundredth in an update at the start: a rate has the units
         of α² (or β²) over those of a loss, and losses are of the order of 1."""
-        return super().usual(config, settings) | {
+        return super().default_overrides(config, settings) | {
             "algorithm_settings.alpha_rate": 0.1 * config.inner.step_size**2,
             "algorithm_settings.beta_rate": config.optimizer.learning_rate**2,
         }

@@ -27,7 +27,7 @@ class ANIL(Algorithm):
         layer, and of a Gaussian policy its log_std too."""
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         if config.preset == "sinusoid":  # a head alone takes longer steps, and more of them
             return {"inner.steps": 5, "inner.step_size": 0.05}
         return {}

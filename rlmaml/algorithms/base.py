@@ -162,7 +162,7 @@ class Algorithm:
     ) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
         self.config = inner or InnerConfig()
-        self.outer: Any = outer or self.usual_outer(self.settings)
+        self.outer: Any = outer or self.default_outer(self.settings)
         self.episodes = inner_loss is None
         self.check(Setup(self.settings, self.config, self.outer, self.episodes))
         if inner_loss is not None and self.config.chooses_loss:
@@ -213,12 +213,12 @@ class Algorithm:
         return False
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> TrustRegion | Optimizer:
+    def default_outer(cls, settings: Any) -> TrustRegion | Optimizer:
         """The outer step where none is given, in Python."""
         return Optimizer() if cls.needs_optimizer else TrustRegion()
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         """How a run's settings are usually changed when it is trained with this method.
 
         Args:
@@ -229,11 +229,11 @@ class Algorithm:
         Returns:
             Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimizer"}.
         """
-        usual = {"outer": "optimizer"} if cls.needs_optimizer else {}
+        overrides = {"outer": "optimizer"} if cls.needs_optimizer else {}
         corrected = not cls.leaves_sampler or config.data != "episodes"
         if not corrected and config.inner.surrogate == "log-likelihood":
-            usual["inner.surrogate"] = "lvc"
-        return usual
+            overrides["inner.surrogate"] = "lvc"
+        return overrides
 
     # What a method may replace.
 

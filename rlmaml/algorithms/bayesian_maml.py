@@ -71,8 +71,8 @@ class BayesianMAML(Algorithm):
                     )
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> TrustRegion | Optimizer:
-        return Optimizer() if settings.loss == "chaser" else super().usual_outer(settings)
+    def default_outer(cls, settings: Any) -> TrustRegion | Optimizer:
+        return Optimizer() if settings.loss == "chaser" else super().default_outer(settings)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -103,19 +103,19 @@ class BayesianMAML(Algorithm):
                 _check_rows(count, used, what)
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         # M/2 times the rate of one network: a particle and all its neighbors weigh about 2.
-        count, usual = settings.particles, super().usual(config, settings)
-        usual["inner.step_size"] = config.inner.step_size * count / 2
+        count, overrides = settings.particles, super().default_overrides(config, settings)
+        overrides["inner.step_size"] = config.inner.step_size * count / 2
         if config.data == "episodes":  # a share of them that every particle has a part in
-            usual["batch_by"] = "episodes"
+            overrides["batch_by"] = "episodes"
             used = math.ceil(config.trust_region.fisher_fraction * config.episodes / count) * count
-            usual["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
+            overrides["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
         elif isinstance(config.chunk_size, int):  # as many networks at once
-            usual["chunk_size"] = max(1, config.chunk_size // count)
+            overrides["chunk_size"] = max(1, config.chunk_size // count)
         if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
-            usual |= {"algorithm_settings.loss": "chaser", "outer": "optimizer"}
-        return usual
+            overrides |= {"algorithm_settings.loss": "chaser", "outer": "optimizer"}
+        return overrides
 
     def wrap(self, policy: Policy) -> Policy:
         def together(params: Params, inputs: Any) -> Distribution:

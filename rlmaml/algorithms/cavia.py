@@ -48,7 +48,7 @@ class CAVIA(Algorithm):
                 )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
         size = 5.0 if config.preset == "digits" else 1.0
         if config.preset in ("digits", "images"):

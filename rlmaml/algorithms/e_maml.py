@@ -69,7 +69,7 @@ class EMAML(Algorithm):
             )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         return {"inner.surrogate": "log-likelihood", "outer_advantages.normalize": False}
 
     @property

@@ -44,7 +44,7 @@ class HFMAML(Algorithm):
     curvature = staticmethod(unrolled)
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         return {"policy.activation": "tanh"}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -75,16 +75,16 @@ class IMAML(Algorithm):
             )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
-        usual = super().usual(config, settings)
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+        overrides = super().default_overrides(config, settings)
         strength, size = cls.Settings.strength, config.inner.step_size
         if config.data == "episodes":
             strength = 5.0
         else:
-            usual["inner.steps"] = max(config.inner.steps, 10)
+            overrides["inner.steps"] = max(config.inner.steps, 10)
             if config.preset.startswith("sinusoid"):  # the least bad of what was tried
                 strength, size = 0.3, size / 2
-        return usual | {
+        return overrides | {
             "algorithm_settings.strength": strength,
             "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
         }

@@ -76,7 +76,7 @@ class MAMLPlusPlus(Algorithm):
         return settings.learn_step_sizes
 
     @classmethod
-    def usual_outer(cls, settings: Any) -> Optimizer:
+    def default_outer(cls, settings: Any) -> Optimizer:
         return Optimizer()
 
     @classmethod
@@ -102,22 +102,22 @@ class MAMLPlusPlus(Algorithm):
             )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
         settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
         sinusoids more than they gave. An optimizer's gradients are clipped: step sizes that are
         too long make single ones tens of times the usual length."""
-        usual: dict[str, Any] = {
+        overrides: dict[str, Any] = {
             "algorithm_settings.first_order_iterations": config.iterations // 10,
             "algorithm_settings.per_step_norm": config.preset in ("digits", "images"),
         }
         if config.data == "examples":
-            usual["inner.steps"] = 5
-            usual["algorithm_settings.multi_step_iterations"] = config.iterations * 15 // 100
+            overrides["inner.steps"] = 5
+            overrides["algorithm_settings.multi_step_iterations"] = config.iterations * 15 // 100
         if config.outer == "optimizer":
-            usual["algorithm_settings.cosine_iterations"] = config.iterations
-            usual["optimizer.clip_norm"] = 2.0
-        return usual
+            overrides["algorithm_settings.cosine_iterations"] = config.iterations
+            overrides["optimizer.clip_norm"] = 2.0
+        return overrides
 
     def init_meta(self, params: Params) -> Meta:
         norms = models.norm_parameters(params) if self.settings.per_step_norm else []

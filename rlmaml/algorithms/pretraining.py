@@ -42,7 +42,7 @@ class Pretraining(Algorithm):
             )
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
         classes = config.preset in ("digits", "images", "docstrings", "text")
         return {"algorithm_settings.classes": True} if classes else {}
 

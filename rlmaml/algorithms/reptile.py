@@ -28,10 +28,10 @@ class Reptile(Algorithm):
     no_own_hessian = "it differentiates no inner step."
 
     @classmethod
-    def usual(cls, config: Any, settings: Any) -> dict[str, Any]:
-        usual = super().usual(config, settings)
+    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+        overrides = super().default_overrides(config, settings)
         if config.data == "examples":  # ε falls to 0 in a straight line, as published
-            usual |= {
+            overrides |= {
                 "inner.steps": max(config.inner.steps, 5),
                 "optimizer.name": "SGD",
                 "optimizer.learning_rate": 1.0,
@@ -42,7 +42,7 @@ class Reptile(Algorithm):
                     "total_iters": config.iterations,
                 },
             }
-        return usual
+        return overrides
 
     @property
     def plan(self) -> Plan:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from rlmaml import algorithms, checkpoint
 from runners.budget import data_per_task
 from runners.build import build
-from runners.config import USUAL, TrainConfig, changes
+from runners.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from runners.errors import UsageError
 from runners.presets import PRESETS
 from runners.run_dir import RunFolder
@@ -109,7 +109,9 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     if name == "random":
         return dataclasses.replace(config, iterations=0)
     own = config
-    if config.algorithm != USUAL and config.preset in PRESETS:  # its steps are of other sizes
+    if (
+        config.algorithm != DEFAULT_ALGORITHM and config.preset in PRESETS
+    ):  # its steps are of other sizes
         own = PRESETS[config.preset][1]
     query = config.episodes if config.data == "episodes" else config.examples.queries
     cost = Fraction(data_per_task(config), query)
@@ -117,11 +119,11 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     if own.outer == "optimizer" and own.optimizer.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
     plain = algorithms.get_algorithm(
-        USUAL
+        DEFAULT_ALGORITHM
     )  # no inner step: most methods have nothing to learn from then
     return dataclasses.replace(
         config,
-        algorithm=USUAL,
+        algorithm=DEFAULT_ALGORITHM,
         algorithm_settings=plain.Settings(),
         **more,
         inner=dataclasses.replace(own.inner, steps=0, hessian="support"),

@@ -37,7 +37,7 @@ def compare(
 ) -> dict[str, Any]:
     """Train, evaluate and time every method, and write `methods.json` and `methods.csv`.
 
-    A method is trained with the settings that it usually has there (`Algorithm.usual`), for as many
+    A method is trained with the settings that it usually has there (`Algorithm.default_overrides`), for as many
     meta-iterations as have the same number of examples (or episodes) as `config.iterations` of the
     usual method. One that starts from another's run gives half of the data to that. What is trained
     is kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.

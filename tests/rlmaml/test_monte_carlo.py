@@ -45,7 +45,7 @@ TASKS = 500
 BATCHES = 40
 ALPHA = 0.7
 
-USUAL = AdvantageConfig(discount=0.9, gae_lambda=0.8)
+DEFAULT_ALGORITHM = AdvantageConfig(discount=0.9, gae_lambda=0.8)
 """A baseline fitted on the episodes that it serves, normalization: biased, and in a known way."""
 RAW = AdvantageConfig(discount=1.0, baseline="none", normalize=False)
 UNSCALED = AdvantageConfig(discount=0.9, gae_lambda=0.8, normalize=False)
@@ -64,8 +64,8 @@ def case(
     surrogate="log-likelihood",
     name="maml",
     *,
-    support=USUAL,
-    query=USUAL,
+    support=DEFAULT_ALGORITHM,
+    query=DEFAULT_ALGORITHM,
     reduction="steps",
     own=None,
     **inner,
