@@ -30,7 +30,7 @@ from rlmaml.losses import cross_entropy
 from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
-from rlmaml.types import Examples, MetaBatch, Params, Referenced
+from rlmaml.types import Examples, InputsWithStatistics, MetaBatch, Params
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.evaluation.evaluate import evaluate, summary
@@ -45,7 +45,7 @@ def nearest(batch: MetaBatch) -> dict[str, np.ndarray]:
     """Accuracy per task [N] of the nearest support image, and of the nearest class mean."""
     support: Examples = batch.support[0]
     inputs = batch.query.inputs
-    queries = inputs.inputs if isinstance(inputs, Referenced) else inputs
+    queries = inputs.inputs if isinstance(inputs, InputsWithStatistics) else inputs
     x, q = support.inputs.flatten(2), queries.flatten(2)  # [N, B, pixels]
     labels = support.targets
     image = labels.gather(1, torch.cdist(q, x).argmin(-1))

@@ -38,7 +38,7 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     return cls(**values)
 
 
-def as_now(data: dict[str, Any]) -> dict[str, Any]:
+def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     """A stored run's configuration, of a version that had fewer choices or put them elsewhere.
 
     What was another method then and is not said in the same words now is left to be refused.

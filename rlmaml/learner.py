@@ -23,7 +23,7 @@ from rlmaml import checkpoint as checkpoints
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.checkpoint import Checkpoint
-from rlmaml.config import as_now, from_dict
+from rlmaml.config import from_dict, migrate_config
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
@@ -36,8 +36,8 @@ from rlmaml.sampling.collect import collect
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, encoder
-from rlmaml.sampling.vector_env import TasksAsTheyAre, as_they_are
-from rlmaml.types import Episodes, Examples, Meta, Params, Policy, Referenced
+from rlmaml.sampling.vector_env import FixedTask, with_fixed_task
+from rlmaml.types import Episodes, Examples, InputsWithStatistics, Meta, Params, Policy
 
 
 def load(run: str | Path, *, checkpoint: str | Path | None = None) -> Learner:
@@ -69,7 +69,7 @@ class Learner:
         self.config, self.meta, self.iteration = source.config, source.meta, source.iteration
         self.path = path
         self._state = source.state
-        now = as_now(self.config)
+        now = migrate_config(self.config)
         self._kind = algorithms.get_algorithm(now.get("algorithm", next(iter(algorithms.TABLE))))
         self._settings = from_dict(self._kind.Settings, now.get("method", {}))
         self._inner = replace(from_dict(InnerConfig, now["inner"]), hessian="support")
@@ -164,16 +164,14 @@ class Learner:
     def _adapt_policy(
         self, env: gymnasium.Env | VectorEnv, inner: InnerConfig, episodes: int, seed: int
     ) -> AdaptedPolicy:
-        copies = as_they_are(env, episodes)
+        copies = with_fixed_task(env, episodes)
         try:
             return self._adapt_policy_in(copies, inner, seed)
         finally:
             if copies.own:
                 copies.close()
 
-    def _adapt_policy_in(
-        self, copies: TasksAsTheyAre, inner: InnerConfig, seed: int
-    ) -> AdaptedPolicy:
+    def _adapt_policy_in(self, copies: FixedTask, inner: InnerConfig, seed: int) -> AdaptedPolicy:
         normalizer = None
         if (stored := self._state.get("normalizer")) is not None:
             normalizer = Normalizer(tuple(stored["mean"].shape))
@@ -384,7 +382,9 @@ class Predictor:
             ValueError: the network is one of texts, and the inputs are no token ids.
         """
         x = _inputs(np.asarray(inputs), self._num_tokens)
-        return self.module(x if self._reference is None else Referenced(x, self._reference))
+        return self.module(
+            x if self._reference is None else InputsWithStatistics(x, self._reference)
+        )
 
     def predict(self, inputs: ArrayLike) -> NDArray[Any]:
         """Targets [M, *y], or the likeliest classes [M], of inputs [M, *x]."""

@@ -52,7 +52,7 @@ class Episodes(NamedTuple):
         return tree.map(lambda leaf: leaf[: _share(fraction, len(self.mask))], self)
 
 
-class Referenced(NamedTuple):
+class InputsWithStatistics(NamedTuple):
     """Inputs to a model with batch norm whose statistics are to come from other inputs."""
 
     inputs: Tensor  # [B, *x]
@@ -62,23 +62,25 @@ class Referenced(NamedTuple):
 class Examples(NamedTuple):
     """B labeled examples of one task: episodes of length 1, the target being the best action."""
 
-    inputs: Tensor | Referenced  # [B, *x]
+    inputs: Tensor | InputsWithStatistics  # [B, *x]
     targets: Tensor  # [B, *y]; of a classification [B], class numbers
 
     @property
     def mask(self) -> Tensor:
         """All ones, [B]: no example is padding. Of one task, not stacked."""
-        inputs = self.inputs.inputs if isinstance(self.inputs, Referenced) else self.inputs
+        inputs = (
+            self.inputs.inputs if isinstance(self.inputs, InputsWithStatistics) else self.inputs
+        )
         # A mask weights losses; of token ids it would be integers.
         dtype = inputs.dtype if inputs.is_floating_point() else torch.get_default_dtype()
         return inputs.new_ones(inputs.shape[:1], dtype=dtype)
 
     def part(self, fraction: float) -> Examples:
         """The first of one task's examples, at least one. Classes take turns, so a multiple of
-        their number is balanced. The reference of `Referenced` inputs stays whole."""
+        their number is balanced. The reference of `InputsWithStatistics` inputs stays whole."""
         count = _share(fraction, len(self.targets))
         inputs = self.inputs
-        if isinstance(inputs, Referenced):
+        if isinstance(inputs, InputsWithStatistics):
             return Examples(inputs._replace(inputs=inputs.inputs[:count]), self.targets[:count])
         return Examples(inputs[:count], self.targets[:count])
 

@@ -25,6 +25,6 @@ def data_per_task(config: TrainConfig) -> int:
     """Examples (per class, of a classification) or episodes of one task in a meta-iteration."""
     its = plan(config)
     if config.data == "episodes":
-        return config.episodes * (its.steps * (1 + its.own_hessian) + 1)
+        return config.episodes * (its.steps * (1 + its.separate_hessian) + 1)
     sets = its.steps if its.fresh_support else min(its.steps, 1)
-    return config.examples.shots * (sets + its.own_hessian) + config.examples.queries
+    return config.examples.shots * (sets + its.separate_hessian) + config.examples.queries

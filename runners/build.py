@@ -136,7 +136,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
             family,
             shots=config.examples.shots,
             queries=config.examples.queries,
-            own_hessian=algorithm.plan.own_hessian,
+            separate_hessian=algorithm.plan.separate_hessian,
             fresh_support=algorithm.plan.steps if fresh else 0,
             reference=conv and config.conv.batch_norm == "support",
             device=device,

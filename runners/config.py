@@ -13,7 +13,7 @@ import tyro
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, InnerConfig, Setup
-from rlmaml.config import UnknownFieldError, as_now, from_dict
+from rlmaml.config import UnknownFieldError, from_dict, migrate_config
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
@@ -274,7 +274,7 @@ class TrainConfig:
         Raises:
             UsageError: another version wrote it, or its method cannot be had.
         """
-        data = as_now(data)
+        data = migrate_config(data)
         try:
             kind = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
             made = from_dict(kind.Settings, data.get("method", {}))

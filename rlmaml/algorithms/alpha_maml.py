@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings, Setup
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
-from rlmaml.outer.optimizer import Live, Optimizer
+from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
 
 
@@ -46,7 +46,7 @@ class AlphaMAML(Algorithm):
                     )
 
     needs_optimizer = "it has no learning rate to tune."
-    no_own_hessian = NO_OWN_HESSIAN
+    no_separate_hessian = NO_SEPARATE_HESSIAN
 
     @classmethod
     def learns_step_sizes(cls, settings: Any) -> bool:
@@ -96,7 +96,7 @@ NOT_PROPORTIONAL = ("ASGD", "Adafactor", "Rprop")
 class Tuned(NamedTuple):
     """What is carried from one update to the next."""
 
-    live: Live
+    live: OptimizerState
     beta: float
     direction: Tensor  # u' [P], zero before the first step
 

@@ -80,7 +80,7 @@ class AlgorithmSettings:
     """What a method can be told beside the inner loop and the outer step: nothing, here."""
 
 
-NO_OWN_HESSIAN = (
+NO_SEPARATE_HESSIAN = (
     "the derivative of a step by its learned size is the gradient that it went down, and data of "
     "their own would put another in its place."
 )
@@ -104,7 +104,7 @@ class Plan(NamedTuple):
     """What is to be collected for a meta-update."""
 
     steps: int  # K
-    own_hessian: bool = False  # as many data again for the derivative of every inner step
+    separate_hessian: bool = False  # as many data again for the derivative of every inner step
     fresh_support: bool = False  # examples of its own for every inner step, as episodes have
     task_copies: int = 1  # how often each task is drawn
     class_labels: bool = False  # training classes have labels of their own, the same in all tasks
@@ -140,10 +140,10 @@ class Algorithm:
     """Why the outer step cannot be a trust region; empty if it can."""
     needs_episodes: ClassVar[str] = ""
     """Why the method cannot learn from labeled examples; empty if it can."""
-    leaves_sampler: ClassVar[bool] = False
+    off_policy_inner: ClassVar[bool] = False
     """Whether it goes on from the parameters that sampled, for which `inner.surrogate`
     log-likelihood does not correct: presets with it are usually changed to lvc."""
-    no_own_hessian: ClassVar[str] = ""
+    no_separate_hessian: ClassVar[str] = ""
     """Why `inner.hessian separate` makes no sense; empty if it does."""
     starts_from: ClassVar[str] = ""
     """The method whose run this one is to start from (`--init`); empty if from scratch."""
@@ -201,9 +201,9 @@ class Algorithm:
                 f"inner.later_step_size {setup.inner.later_step_size} does not go with {name}, "
                 "which learns its step sizes from inner.step_size on: leave it out."
             )
-        if setup.inner.hessian == "separate" and cls.no_own_hessian:
+        if setup.inner.hessian == "separate" and cls.no_separate_hessian:
             raise ValueError(
-                f"inner.hessian separate does not go with {name}: {cls.no_own_hessian} Take "
+                f"inner.hessian separate does not go with {name}: {cls.no_separate_hessian} Take "
                 "inner.hessian support."
             )
 
@@ -230,7 +230,7 @@ class Algorithm:
             Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimizer"}.
         """
         overrides = {"outer": "optimizer"} if cls.needs_optimizer else {}
-        corrected = not cls.leaves_sampler or config.data != "episodes"
+        corrected = not cls.off_policy_inner or config.data != "episodes"
         if not corrected and config.inner.surrogate == "log-likelihood":
             overrides["inner.surrogate"] = "lvc"
         return overrides
@@ -281,7 +281,7 @@ class Algorithm:
     @property
     def plan(self) -> Plan:
         """What is to be collected."""
-        return Plan(self.config.steps, own_hessian=self.config.hessian == "separate")
+        return Plan(self.config.steps, separate_hessian=self.config.hessian == "separate")
 
     def start(self, meta: Meta) -> Params:
         """φ_0."""

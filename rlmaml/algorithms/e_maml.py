@@ -43,7 +43,7 @@ class EMAML(Algorithm):
                 )
 
     needs_episodes = "labeled examples do not depend on the parameters, so there is no score term."
-    no_own_hessian = (
+    no_separate_hessian = (
         "it is the gradient of an adaptation that is differentiated on the data of the step itself."
     )
 

@@ -16,4 +16,4 @@ class FOMAML(Algorithm):
     """First-order MAML. Arguments as of `Algorithm`."""
 
     adjoint = staticmethod(first_order)
-    no_own_hessian = "its update leaves out the derivative of the inner step."
+    no_separate_hessian = "its update leaves out the derivative of the inner step."

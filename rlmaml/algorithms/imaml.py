@@ -50,8 +50,10 @@ class IMAML(Algorithm):
         "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
         "region's curvature needs one and its transpose."
     )
-    leaves_sampler = True
-    no_own_hessian = "the minimizer moves by the Hessian of the data that it is the minimizer of."
+    off_policy_inner = True
+    no_separate_hessian = (
+        "the minimizer moves by the Hessian of the data that it is the minimizer of."
+    )
 
     @classmethod
     def check(cls, setup: Setup) -> None:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings, Setup
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -69,7 +69,7 @@ class MAMLPlusPlus(Algorithm):
                     f"{self.minimum_learning_rate}."
                 )
 
-    no_own_hessian = NO_OWN_HESSIAN
+    no_separate_hessian = NO_SEPARATE_HESSIAN
 
     @classmethod
     def learns_step_sizes(cls, settings: Any) -> bool:

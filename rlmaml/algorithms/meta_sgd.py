@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_OWN_HESSIAN, Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings
 from rlmaml.types import Data, Meta, Params
 
 
@@ -36,7 +36,7 @@ class MetaSGD(Algorithm):
                     f"algorithm_settings.spread must be at least 0 and below 1, got {self.spread}."
                 )
 
-    no_own_hessian = NO_OWN_HESSIAN
+    no_separate_hessian = NO_SEPARATE_HESSIAN
 
     @classmethod
     def learns_step_sizes(cls, settings: Any) -> bool:

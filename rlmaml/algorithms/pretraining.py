@@ -30,7 +30,7 @@ class Pretraining(Algorithm):
         """Train on the training classes themselves (classification), each under its own label in
         all tasks; the first step on a new task then begins with a head of zeros."""
 
-    no_own_hessian = "it does not differentiate its inner steps."
+    no_separate_hessian = "it does not differentiate its inner steps."
 
     @classmethod
     def check(cls, setup: Setup) -> None:

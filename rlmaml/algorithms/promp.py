@@ -28,7 +28,7 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
-from rlmaml.outer.optimizer import Live, Optimizer
+from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
 
@@ -64,7 +64,7 @@ class ProMP(Algorithm):
 
     needs_episodes = "labeled examples have no likelihood ratios."
     needs_optimizer = "it keeps its steps short by clipping and a KL penalty."
-    leaves_sampler = True
+    off_policy_inner = True
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -120,7 +120,7 @@ def step_kls(policy: Policy, path: Path, data: MetaBatch) -> list[Tensor]:
 class Proximal(NamedTuple):
     """What is carried from one update to the next."""
 
-    live: Live
+    live: OptimizerState
     coefficients: tuple[float, ...]  # η_k
 
 

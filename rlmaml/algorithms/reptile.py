@@ -25,7 +25,7 @@ class Reptile(Algorithm):
     """Move θ towards what tasks adapt it to. Arguments as of `Algorithm`."""
 
     needs_optimizer = "its update is no gradient of an outer loss, so no line search can judge it."
-    no_own_hessian = "it differentiates no inner step."
+    no_separate_hessian = "it differentiates no inner step."
 
     @classmethod
     def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical
-from rlmaml.types import Referenced
+from rlmaml.types import InputsWithStatistics
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ConvClassifier(nn.Module):
     """Blocks of convolution, batch norm, ReLU and downsampling, and a linear layer of logits.
 
     Batch norm has no running statistics: it takes those of the inputs it is called with, or, if
-    called with `Referenced` inputs, of their reference.
+    called with `InputsWithStatistics` inputs, of their reference.
 
     Args:
         shape: of an input, [C, height, width].
@@ -67,10 +67,10 @@ class ConvClassifier(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.logits = nn.Linear(channels * size[0] * size[1], num_classes)
 
-    def forward(self, inputs: Tensor | Referenced) -> Categorical:
+    def forward(self, inputs: Tensor | InputsWithStatistics) -> Categorical:
         """inputs [..., C, height, width] -> Categorical over [...]."""
         reference = 0
-        if isinstance(inputs, Referenced):
+        if isinstance(inputs, InputsWithStatistics):
             reference = len(inputs.reference)
             inputs = torch.cat([inputs.reference, inputs.inputs])
         leading = inputs.shape[:-3]

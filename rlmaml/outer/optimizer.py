@@ -51,7 +51,7 @@ class Optimizer:
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
-    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Live:
+    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> OptimizerState:
         """The state of the optimizer at the start, or as `saved` holds it."""
         params = [leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)]
         live = self._make(params)
@@ -62,14 +62,14 @@ class Optimizer:
                 live.schedule.load_state_dict(saved["schedule"])
         return live
 
-    def saved(self, state: Live) -> dict[str, Any]:
+    def saved(self, state: OptimizerState) -> dict[str, Any]:
         """The optimizer's state as tensors, numbers and containers of them."""
         saved = {"optimizer": state.optimizer.state_dict()}
         if state.schedule is not None:
             saved["schedule"] = state.schedule.state_dict()
         return copy.deepcopy(saved)
 
-    def rehearse(self, iterations: int) -> None:
+    def validate_schedule(self, iterations: int) -> None:
         """Run the schedule alone for that many iterations.
 
         Raises:
@@ -100,7 +100,7 @@ class Optimizer:
         A gradient that is not finite changes nothing, and `outcome` says so. The state is used
         up: go on with the one returned.
         """
-        live: Live = state.outer
+        live: OptimizerState = state.outer
         losses, gradient = meta_gradient(objective, state.meta, batch)
         norm = gradient.norm()
         metrics: Metrics = {
@@ -115,7 +115,7 @@ class Optimizer:
         live.advance()
         return state._replace(meta=meta, outer=live), metrics
 
-    def descend(self, live: Live, meta: Meta, gradient: Tensor) -> Meta:
+    def descend(self, live: OptimizerState, meta: Meta, gradient: Tensor) -> Meta:
         """One step from `meta` along a gradient [P] that is finite. The schedule stays."""
         if self.clip_value is not None:
             gradient = gradient.clamp(-self.clip_value, self.clip_value)
@@ -131,7 +131,7 @@ class Optimizer:
         values = iter([param.detach().clone() for param in live.params])
         return tree.map(lambda _: next(values), meta)
 
-    def _make(self, params: list[Tensor]) -> Live:
+    def _make(self, params: list[Tensor]) -> OptimizerState:
         kind = _member(torch.optim, self.name, torch.optim.Optimizer)
         if "lr" in self.kwargs:
             raise ValueError("optimizer.kwargs has lr: give optimizer.learning_rate instead.")
@@ -143,15 +143,15 @@ class Optimizer:
                     f"optimizer.schedule_kwargs {self.schedule_kwargs} are for a schedule, but "
                     "optimizer.schedule is None: name one."
                 )
-            return Live(params, optimizer, None)
+            return OptimizerState(params, optimizer, None)
         schedulers = torch.optim.lr_scheduler
         schedule = _member(schedulers, self.schedule, schedulers.LRScheduler)
         arguments = self.schedule_kwargs
         made = _call(lambda: schedule(optimizer, **arguments), self.schedule, arguments)
-        return Live(params, optimizer, made)
+        return OptimizerState(params, optimizer, made)
 
 
-class Live(NamedTuple):
+class OptimizerState(NamedTuple):
     """A torch optimizer at work: it changes in place."""
 
     params: list[Tensor]  # its own copies of the meta-parameters

@@ -56,7 +56,7 @@ class TrustRegion:
     def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> None:
         """A trust region carries nothing from one update to the next."""
 
-    def rehearse(self, iterations: int) -> None:
+    def validate_schedule(self, iterations: int) -> None:
         """Nothing is scheduled."""
 
     def saved(self, state: None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def collect(
     steps: int,
     key: Key,
     chunk_size: int | None = None,
-    own_hessian: bool = False,
+    separate_hessian: bool = False,
     query: bool = True,
 ) -> MetaBatch:
     """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
@@ -56,7 +56,7 @@ def collect(
     for k in range(steps):
         data = tree.to(sampler(params, tasks, key, "support", k), device)
         support.append(data)
-        if own_hessian:
+        if separate_hessian:
             hessian.append(tree.to(sampler(params, tasks, key, "hessian", k), device))
         if not on_policy:
             continue

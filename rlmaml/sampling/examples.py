@@ -12,7 +12,7 @@ from torch import Tensor
 from rlmaml.models.text import token_count
 from rlmaml.rng import Key, generator
 from rlmaml.sampling.vector_env import flat
-from rlmaml.types import Examples, Params, Referenced, Role
+from rlmaml.types import Examples, InputsWithStatistics, Params, Role
 
 Labeled = tuple[np.ndarray, np.ndarray]
 """Inputs [N, B, *x] and targets [N, B, *y]."""
@@ -137,7 +137,7 @@ class ExampleSampler:
             derivative of the inner steps.
         fresh_support: draw as many sets of `shots`, disjoint, one for each of so many inner steps;
             0 is one set for all.
-        reference: hand the support inputs over with the query inputs, as `Referenced`, for a model
+        reference: hand the support inputs over with the query inputs, as `InputsWithStatistics`, for a model
             whose batch norm is not to see the other queries.
         device: where the examples go.
         dtype: of inputs and of targets that are not classes.
@@ -154,7 +154,7 @@ class ExampleSampler:
         *,
         shots: int,
         queries: int,
-        own_hessian: bool = False,
+        separate_hessian: bool = False,
         fresh_support: int = 0,
         reference: bool = False,
         device: torch.device | str = "cpu",
@@ -164,7 +164,7 @@ class ExampleSampler:
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
         self._sets = max(fresh_support, 1)
-        parts = self._sets + own_hessian
+        parts = self._sets + separate_hessian
         check = getattr(family, "check_episode", None)
         if check is not None:
             try:
@@ -177,7 +177,7 @@ class ExampleSampler:
                     f"takes {parts} times its {shots} shots: {problem}"
                 ) from problem
         self.family, self.shots, self.queries = family, shots, queries
-        self.own_hessian = own_hessian
+        self.separate_hessian = separate_hessian
         self.reference, self.device, self.dtype = reference, torch.device(device), dtype
         self._last: tuple[Key, np.ndarray, list[Examples], Examples] | None = None
 
@@ -199,14 +199,16 @@ class ExampleSampler:
         """
         last = self._last
         if last is None or last[0] != key or not np.array_equal(last[1], tasks):
-            parts = self._sets + self.own_hessian
+            parts = self._sets + self.separate_hessian
             drawn = self.family.episode(tasks, self.shots * parts, self.queries, generator(*key))
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
             )
             count = y.shape[1] // parts  # classes take turns, so every part is balanced
             pieces = zip(x.split(count, 1), y.split(count, 1), strict=True)
-            query_inputs = Referenced(query_x, x[:, :count]) if self.reference else query_x
+            query_inputs = (
+                InputsWithStatistics(query_x, x[:, :count]) if self.reference else query_x
+            )
             query = Examples(query_inputs, query_y)
             self._last = last = (key, tasks.copy(), [Examples(*piece) for piece in pieces], query)
         if role == "query":

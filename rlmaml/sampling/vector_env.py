@@ -124,7 +124,7 @@ def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
     return points.reshape(len(points), -1)
 
 
-class TasksAsTheyAre(VectorWrapper):
+class FixedTask(VectorWrapper):
     """Copies of one environment that keep the task they have.
 
     Attributes:
@@ -139,7 +139,7 @@ class TasksAsTheyAre(VectorWrapper):
         """Nothing: the task is the environment's own."""
 
 
-def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
+def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
     """An environment's task in `count` copies, or in those of a vector environment.
 
     Raises:
@@ -157,7 +157,7 @@ def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
             raise ValueError(
                 f"The copies of {env} have several tasks: give all of them the one to adapt to."
             )
-        return TasksAsTheyAre(env, tuple(getattr(env, "diagnostics", ())), own=False)
+        return FixedTask(env, tuple(getattr(env, "diagnostics", ())), own=False)
     try:
         copies = [copy.deepcopy(env) for _ in range(count)]
     except Exception as problem:  # whatever a simulator raises
@@ -171,7 +171,7 @@ def as_they_are(env: gymnasium.Env | VectorEnv, count: int) -> TasksAsTheyAre:
             each.unwrapped.render_mode = None  # one window, or none, is what was asked for
     makers = [lambda each=each: each for each in copies]
     vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-    return TasksAsTheyAre(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
+    return FixedTask(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
 
 
 def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:

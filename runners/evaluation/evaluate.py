@@ -18,7 +18,7 @@ from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
-from rlmaml.types import Meta, MetaBatch, Referenced
+from rlmaml.types import InputsWithStatistics, Meta, MetaBatch
 from runners import formatting
 from runners.build import Experiment, build
 from runners.config import TrainConfig
@@ -216,7 +216,9 @@ def _fits(
     Empty unless the run is a regression of one number on one number.
     """
     sampler, method = experiment.sampler, experiment.algorithm
-    if not isinstance(sampler, ExampleSampler) or isinstance(batch.query.inputs, Referenced):
+    if not isinstance(sampler, ExampleSampler) or isinstance(
+        batch.query.inputs, InputsWithStatistics
+    ):
         return []
     if batch.query.inputs.shape[2:] != (1,) or batch.query.targets.shape[2:] != (1,):
         return []

@@ -53,7 +53,7 @@ def train(
     """
     folder = RunFolder(out)
     folder.check_free()
-    _rehearse(config)
+    _validate_schedule(config)
     if init is None:
         _check_start(config)
     experiment = build(config)
@@ -79,7 +79,7 @@ def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> Ru
             f"{folder.path} was trained with other settings ({'; '.join(differing)}): resume "
             "without changing them, or start a new run (--init takes over its parameters)."
         )
-    _rehearse(config)
+    _validate_schedule(config)
     experiment = build(config)
     state = _begin(experiment)
     done, totals = 0, Totals()
@@ -105,10 +105,10 @@ def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> Ru
     return folder
 
 
-def _rehearse(config: TrainConfig) -> None:
+def _validate_schedule(config: TrainConfig) -> None:
     """Find out now, and not after hours, that a schedule ends before the run does."""
     try:
-        config.outer_step.rehearse(config.iterations)
+        config.outer_step.validate_schedule(config.iterations)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
 
@@ -300,7 +300,7 @@ def meta_batch(
         steps=plan.steps,
         key=(config.seed, iteration, Phase.ROLLOUT),
         chunk_size=config.stacked,
-        own_hessian=plan.own_hessian,
+        separate_hessian=plan.separate_hessian,
     )
 
 

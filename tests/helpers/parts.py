@@ -146,9 +146,15 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
         advantages=AdvantageConfig(),
     )
     tasks = np.array([[-0.5], [0.1], [0.9]])
-    steps, own = method.plan.steps, method.plan.own_hessian
+    steps, own = method.plan.steps, method.plan.separate_hessian
     batch = collect(
-        sampler, method.inner, state.meta, tasks, steps=steps, key=(0, 0, 1000), own_hessian=own
+        sampler,
+        method.inner,
+        state.meta,
+        tasks,
+        steps=steps,
+        key=(0, 0, 1000),
+        separate_hessian=own,
     )
     new, metrics = method.update(state, batch)
     assert all(leaf.isfinite().all() for leaf in tree.leaves(new.meta))

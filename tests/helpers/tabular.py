@@ -192,7 +192,7 @@ def every_batch(
     n: int,
     steps: int = 1,
     outer: int = 1,
-    own_hessian: bool = False,
+    separate_hessian: bool = False,
     estimate: Estimate = lambda episodes: episodes,
     outer_estimate: Estimate = lambda episodes: episodes,
 ) -> tuple[MetaBatch, Tensor]:
@@ -226,15 +226,15 @@ def every_batch(
         rows = Rows(start, (), torch.ones(1, dtype=torch.float64))
         for k in range(steps):
             rows = draw(rows, n, estimate)
-            if own_hessian:
+            if separate_hessian:
                 rows = draw(rows, n, estimate)
-            support = rows.drawn[-1 - own_hessian]
+            support = rows.drawn[-1 - separate_hessian]
             params = over_tasks(lambda p, d, k=k: inner.step(meta, p, d, k))(rows.params, support)
             rows = rows._replace(params=params)
         rows = draw(rows, outer, outer_estimate)
     *sets, query = rows.drawn
-    apart = 1 + own_hessian
-    hessian = tuple(sets[1::2]) if own_hessian else ()
+    apart = 1 + separate_hessian
+    hessian = tuple(sets[1::2]) if separate_hessian else ()
     return MetaBatch(tuple(sets[::apart]), query, hessian), rows.weights
 
 

@@ -48,10 +48,10 @@ def error(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-def cosine_problem(steps, own_hessian=False):
+def cosine_problem(steps, separate_hessian=False):
     """Other tasks for every step, its derivative and the outer loss, so that none can stand in."""
     support = tuple(cosines(4, 5, seed=k) for k in range(steps))
-    hessian = tuple(cosines(4, 5, seed=10 + k) for k in range(steps)) if own_hessian else ()
+    hessian = tuple(cosines(4, 5, seed=10 + k) for k in range(steps)) if separate_hessian else ()
     batch = MetaBatch(support, cosines(4, 5, seed=99), hessian)
     return Objective(
         gradient_descent(cosine_loss, ALPHA), unrolled, at_end(cosine_loss), None
@@ -61,12 +61,12 @@ def cosine_problem(steps, own_hessian=False):
 # HF-MAML
 
 
-@pytest.mark.parametrize("own_hessian", [False, True])
+@pytest.mark.parametrize("separate_hessian", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_hessian_free_on_cosines_in_closed_form(steps, own_hessian):
+def test_hessian_free_on_cosines_in_closed_form(steps, separate_hessian):
     """At any δ: [sin(d + δv) - sin(d - δv)] / 2δ = cos d · sin(δv) / δ."""
     shift = 0.7
-    objective, batch = cosine_problem(steps, own_hessian)
+    objective, batch = cosine_problem(steps, separate_hessian)
     objective = objective._replace(adjoint=hessian_free(cosine_loss, ALPHA, shift=shift))
     _, found = meta_gradient(objective, META, batch)
     expected = torch.zeros_like(X)
@@ -105,10 +105,10 @@ def test_hessian_free_is_exact_on_quadratics(steps):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("own_hessian", [False, True])
+@pytest.mark.parametrize("separate_hessian", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_the_error_of_hessian_free_is_of_second_order(steps, own_hessian):
-    objective, batch = cosine_problem(steps, own_hessian)
+def test_the_error_of_hessian_free_is_of_second_order(steps, separate_hessian):
+    objective, batch = cosine_problem(steps, separate_hessian)
     _, exact = meta_gradient(objective, META, batch)
     errors = []
     for shift in (0.2, 0.1, 0.05, 0.025):

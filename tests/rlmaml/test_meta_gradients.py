@@ -408,7 +408,7 @@ def test_separate_hessian_data(problem, name, n):
     """Independence makes the expectation a product: (I + α E∇ĝ) E∇J(φ), each summed alone."""
     objective, meta, every = setting(problem, name)
     policy = objective.policy
-    found = expected(objective, meta, every, n, own_hessian=True)
+    found = expected(objective, meta, every, n, separate_hessian=True)
     p = probabilities(policy, meta["params"], every)
     surrogate = losses.SURROGATES[name]
     hessians = derivatives(surrogate, policy, meta["params"], every)[1]
@@ -423,7 +423,7 @@ def test_separate_hessian_data_with_two_steps(problem):
     """Row by row, in a loop, each Jacobian from its own data."""
     objective, meta, every = setting(problem)
     policy, inner = objective.policy, objective.inner
-    batch, weights = every_batch(policy, inner, meta, every, n=1, steps=2, own_hessian=True)
+    batch, weights = every_batch(policy, inner, meta, every, n=1, steps=2, separate_hessian=True)
     some = torch.arange(0, len(weights), 1201)
     batch = tree.map(lambda leaf: leaf[some], batch)
     _, found = meta_gradient(objective, meta, batch)

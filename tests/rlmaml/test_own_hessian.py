@@ -15,7 +15,7 @@ from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
-from rlmaml.types import MetaBatch, Referenced
+from rlmaml.types import InputsWithStatistics, MetaBatch
 from tests.helpers.problems import TargetEnv, one, quadratic_loss, quadratics, random_batch
 
 KEY = (0, 3, 7)
@@ -50,7 +50,7 @@ def test_on_quadratics_in_closed_form(steps):
 @pytest.mark.parametrize(("name", "kwargs"), [("Sinusoid", {}), ("Digits", {"way": 2})])
 def test_the_three_sets_are_disjoint(name, kwargs):
     examples = family(name, **kwargs)
-    sampler = ExampleSampler(examples, shots=4, queries=5, own_hessian=True)
+    sampler = ExampleSampler(examples, shots=4, queries=5, separate_hessian=True)
     tasks = examples.sample(3, generator(0))
     sets = [sampler({}, tasks, KEY, role) for role in ("support", "hessian", "query")]
     classes = 2 if name == "Digits" else 1
@@ -67,11 +67,11 @@ def test_the_three_sets_are_disjoint(name, kwargs):
 
 def test_batch_norm_looks_at_the_support_set_alone():
     examples = family("Digits", way=2)
-    how = {"shots": 3, "queries": 2, "own_hessian": True, "reference": True}
+    how = {"shots": 3, "queries": 2, "separate_hessian": True, "reference": True}
     tasks = examples.sample(2, generator(0))
     sampler = ExampleSampler(examples, **how)
     query = sampler({}, tasks, KEY, "query").inputs
-    assert isinstance(query, Referenced)
+    assert isinstance(query, InputsWithStatistics)
     assert torch.equal(query.reference, sampler({}, tasks, KEY, "support").inputs)
 
 
@@ -81,8 +81,8 @@ def test_collect_brings_them_when_asked():
     loss = losses.mse(models.functional(module))
     inner, meta = gradient_descent(loss, 0.1), {"params": models.parameters(module)}
     tasks = examples.sample(3, generator(0))
-    sampler = ExampleSampler(examples, shots=4, queries=5, own_hessian=True)
-    batch = collect(sampler, inner, meta, tasks, steps=2, key=KEY, own_hessian=True)
+    sampler = ExampleSampler(examples, shots=4, queries=5, separate_hessian=True)
+    batch = collect(sampler, inner, meta, tasks, steps=2, key=KEY, separate_hessian=True)
     assert len(batch.hessian) == 2
     assert not any(map(torch.equal, tree.leaves(batch.hessian), tree.leaves(batch.support)))
     assert collect(sampler, inner, meta, tasks, steps=2, key=KEY).hessian == ()
@@ -92,7 +92,7 @@ def test_too_few_examples_are_explained():
     examples = family("Digits")
     ExampleSampler(examples, shots=60, queries=20)
     with pytest.raises(ValueError, match=r"takes 2 times its 60 shots.*120 shots"):
-        ExampleSampler(examples, shots=60, queries=100, own_hessian=True)
+        ExampleSampler(examples, shots=60, queries=100, separate_hessian=True)
 
 
 def hessian_batch():
@@ -140,7 +140,7 @@ def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
     inner = gradient_descent(losses.log_likelihood(policy), 0.1)
     meta, tasks = {"params": models.parameters(module)}, np.zeros((3, 1))
     how = {"steps": 2, "key": (0, 0, 0)}
-    batch = collect(sampler, inner, meta, tasks, own_hessian=True, **how)
+    batch = collect(sampler, inner, meta, tasks, separate_hessian=True, **how)
     plain = collect(sampler, inner, meta, tasks, **how)
     assert plain.hessian == ()
     torch.testing.assert_close(batch._replace(hessian=()), plain, rtol=0, atol=0)

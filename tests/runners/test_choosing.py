@@ -128,9 +128,9 @@ def test_groups_without_tensors_survive_a_checkpoint(tmp_path):
 def test_a_schedule_that_stops_learning_is_found_out(tmp_path, capsys):
     ends = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 3}
     step = Optimizer("SGD", 1.0, schedule="LinearLR", schedule_kwargs=ends)
-    step.rehearse(3)
+    step.validate_schedule(3)
     with pytest.raises(ValueError, match="to 0 after 3 of 4 iterations"):
-        step.rehearse(4)
+        step.validate_schedule(4)
     run("train", "sinusoid", "--algorithm", "reptile", *QUICK, "--out", tmp_path / "a")
     with pytest.raises(SystemExit):
         run("train", "--resume", tmp_path / "a", "--iterations", "4", "--quiet")

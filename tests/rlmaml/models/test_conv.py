@@ -8,7 +8,7 @@ from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, reference
-from rlmaml.types import Examples, MetaBatch, Referenced
+from rlmaml.types import Examples, InputsWithStatistics, MetaBatch
 from tests.helpers.problems import mean_outer_loss, one
 
 ALPHA = 0.3
@@ -48,15 +48,15 @@ def test_who_sees_whom_through_batch_norm():
     support, queries = torch.randn(4, 2, 17, 17), torch.randn(6, 2, 17, 17)
     together, alone = model(queries).logits, model(queries[:3]).logits
     assert not torch.allclose(together[:3], alone, atol=1e-3)
-    together = model(Referenced(queries, support)).logits
-    alone = model(Referenced(queries[:3], support)).logits
+    together = model(InputsWithStatistics(queries, support)).logits
+    alone = model(InputsWithStatistics(queries[:3], support)).logits
     assert together.shape == (6, 3)
     assert torch.allclose(together[:3], alone, atol=1e-5)
-    other = model(Referenced(queries, support + torch.randn_like(support))).logits
+    other = model(InputsWithStatistics(queries, support + torch.randn_like(support))).logits
     assert not torch.allclose(together, other, atol=1e-3)
     # The support examples themselves see just one another in either way.
     assert torch.allclose(
-        model(support).logits, model(Referenced(support, support)).logits, atol=1e-5
+        model(support).logits, model(InputsWithStatistics(support, support)).logits, atol=1e-5
     )
 
 
@@ -68,7 +68,7 @@ def problem(batch_norm, shots, queries):
     x, query_x = (
         torch.randn(*labels.shape, 2, 17, 17, dtype=torch.float64) for labels in (shots, queries)
     )
-    inputs = Referenced(query_x, x) if batch_norm == "support" else query_x
+    inputs = InputsWithStatistics(query_x, x) if batch_norm == "support" else query_x
     batch = MetaBatch((Examples(x, shots),), Examples(inputs, queries))
     objective = Objective(gradient_descent(loss, ALPHA), unrolled, at_end(loss), policy)
     return objective, {"params": models.parameters(model)}, batch

@@ -142,9 +142,9 @@ def test_bad_settings_are_refused(settings, message):
 
 def test_a_schedule_that_ends_too_soon_is_found_out():
     optimizer = Optimizer(schedule="OneCycleLR", schedule_kwargs={"max_lr": 0.1, "total_steps": 10})
-    optimizer.rehearse(9)
+    optimizer.validate_schedule(9)
     with pytest.raises(ValueError, match=r"cannot go on after 1[0-9] of 20"):
-        optimizer.rehearse(20)
+        optimizer.validate_schedule(20)
 
 
 @pytest.mark.parametrize("name", ["Adam", "SGD"])
