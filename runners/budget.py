@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Plan
+from rlmaml.algorithms.base import DataSpec
 from runners.config import TrainConfig
 
 
-def plan(config: TrainConfig) -> Plan:
+def plan(config: TrainConfig) -> DataSpec:
     """What the run's method collects for a meta-update."""
     given: dict[str, Any] = {}
     if config.data == "examples":
@@ -18,7 +18,7 @@ def plan(config: TrainConfig) -> Plan:
     method = config.algorithm_class(
         unused, config.inner, config.outer_step, config.algorithm_settings, **given
     )
-    return method.plan
+    return method.data_spec
 
 
 def data_per_task(config: TrainConfig) -> int:

@@ -123,21 +123,21 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
         return model, _method(config, models.functional(model), inner_loss=loss, outer_loss=loss)
 
     model, algorithm = made()
-    if algorithm.plan.class_labels:
+    if algorithm.data_spec.class_labels:
         try:
             family = ClassLabels(family, relabel=training)
         except ValueError as problem:
             raise UsageError(str(problem)) from problem
         model, algorithm = made()
     conv = isinstance(model, models.ConvClassifier)
-    fresh = training and algorithm.plan.fresh_support  # a new task has one set of shots
+    fresh = training and algorithm.data_spec.fresh_support  # a new task has one set of shots
     try:
         sampler = ExampleSampler(
             family,
             shots=config.examples.shots,
             queries=config.examples.queries,
-            separate_hessian=algorithm.plan.separate_hessian,
-            fresh_support=algorithm.plan.steps if fresh else 0,
+            separate_hessian=algorithm.data_spec.separate_hessian,
+            fresh_support=algorithm.data_spec.steps if fresh else 0,
             reference=conv and config.conv.batch_norm == "support",
             device=device,
         )

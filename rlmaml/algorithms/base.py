@@ -100,7 +100,7 @@ class Setup(NamedTuple):
     ragged: bool = False  # a task may have more of them, where they end early
 
 
-class Plan(NamedTuple):
+class DataSpec(NamedTuple):
     """What is to be collected for a meta-update."""
 
     steps: int  # K
@@ -279,9 +279,9 @@ class Algorithm:
         return same | {"params": loaded["params"]}
 
     @property
-    def plan(self) -> Plan:
+    def data_spec(self) -> DataSpec:
         """What is to be collected."""
-        return Plan(self.config.steps, separate_hessian=self.config.hessian == "separate")
+        return DataSpec(self.config.steps, separate_hessian=self.config.hessian == "separate")
 
     def start(self, meta: Meta) -> Params:
         """φ_0."""

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Plan, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, DataSpec, Setup
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Episodes, MetaBatch, Path, Policy
@@ -73,8 +73,8 @@ class EMAML(Algorithm):
         return {"inner.surrogate": "log-likelihood", "outer_advantages.normalize": False}
 
     @property
-    def plan(self) -> Plan:
-        return super().plan._replace(task_copies=self.settings.task_copies)
+    def data_spec(self) -> DataSpec:
+        return super().data_spec._replace(task_copies=self.settings.task_copies)
 
     def prepare(self, batch: MetaBatch) -> MetaBatch:
         return batch._replace(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Plan, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, DataSpec, Setup
 from rlmaml.types import Data, Meta, Params
 
 
@@ -47,8 +47,8 @@ class Pretraining(Algorithm):
         return {"algorithm_settings.classes": True} if classes else {}
 
     @property
-    def plan(self) -> Plan:
-        return Plan(steps=0, class_labels=self.settings.classes)
+    def data_spec(self) -> DataSpec:
+        return DataSpec(steps=0, class_labels=self.settings.classes)
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
         if self.settings.classes and k == 0:  # the head is that of other classes

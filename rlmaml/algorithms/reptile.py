@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import Algorithm, Plan
+from rlmaml.algorithms.base import Algorithm, DataSpec
 from rlmaml.inner import adapt
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
 
@@ -45,8 +45,8 @@ class Reptile(Algorithm):
         return overrides
 
     @property
-    def plan(self) -> Plan:
-        return super().plan._replace(fresh_support=True)
+    def data_spec(self) -> DataSpec:
+        return super().data_spec._replace(fresh_support=True)
 
     @staticmethod
     def adjoint(

@@ -27,7 +27,7 @@ Baseline = Literal["random", "pretrained", "oracle"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 
 
-class Plan(NamedTuple):
+class PlannedRun(NamedTuple):
     """A baseline that is there, or is to be trained."""
 
     place: RunFolder
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
         return self.exists and bool(done) and done[-1] >= self.config.iterations
 
 
-def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Plan:
+def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> PlannedRun:
     """A run's baseline, in its folder's `baselines/NAME`, found possible before time is spent.
 
     Args:
@@ -55,7 +55,7 @@ def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Pla
     return prepared(RunFolder(folder.path / "baselines" / name), config, device=device)
 
 
-def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None) -> Plan:
+def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None) -> PlannedRun:
     """A run that is to be in a place, or is there already, found possible before time is spent.
 
     Raises:
@@ -75,13 +75,13 @@ def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None
             )
     elif device is not None:
         config = dataclasses.replace(config, device=device, sampling_device="cpu")
-    planned = Plan(place, config, exists)
+    planned = PlannedRun(place, config, exists)
     if not planned.finished:
         build(config, tasks=1).close()
     return planned
 
 
-def trained(planned: Plan, *, init: Path | None = None, quiet: bool = False) -> RunFolder:
+def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = False) -> RunFolder:
     """The finished run: trained now, gone on with if it was interrupted, or as it is.
 
     Args:

@@ -14,7 +14,7 @@ from rlmaml import checkpoint
 from runners.config import TrainConfig
 from runners.errors import UsageError, check_least
 from runners.evaluation import baselines, evaluate, plots, statistics
-from runners.evaluation.baselines import Baseline, Plan
+from runners.evaluation.baselines import Baseline, PlannedRun
 from runners.io import versions, write_json, write_text
 from runners.presets import PRESETS
 from runners.presets.maml_paper import OURS, ROWS, Row
@@ -72,7 +72,7 @@ def reproduce(
     found: dict[str, dict[int, dict[str, Any]]] = {}
     curves: dict[int, list[dict[str, Any]]] = {}
 
-    def measure(which: str, seed: int, plan: Plan) -> None:
+    def measure(which: str, seed: int, plan: PlannedRun) -> None:
         found.setdefault(which, {})[seed] = _measured(plan, which, row, device, quiet)
         if which == "maml":
             curves[seed] = plan.place.read_metrics()
@@ -101,7 +101,7 @@ def reproduce(
 
 def _plans(
     config: TrainConfig, place: Path, wanted: dict[str, int], device: str | None
-) -> dict[tuple[str, int], Plan]:
+) -> dict[tuple[str, int], PlannedRun]:
     """What is wanted and what there is, by kind and seed; runs first, seed by seed."""
     there = [int(path.name[5:]) for path in place.glob("seed-*") if path.name[5:].isdigit()]
     plans = {}
@@ -117,7 +117,9 @@ def _plans(
     return plans
 
 
-def _measured(plan: Plan, which: str, row: Row, device: str | None, quiet: bool) -> dict[str, Any]:
+def _measured(
+    plan: PlannedRun, which: str, row: Row, device: str | None, quiet: bool
+) -> dict[str, Any]:
     """A run by the authors' protocol, from its evaluation file if it is of the same."""
     place, config = plan.place, plan.config
     ours = config.preset.endswith(OURS)

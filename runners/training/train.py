@@ -290,7 +290,7 @@ def meta_batch(
     """What one meta-iteration learns from: its tasks, and what was sampled for them."""
     algorithm = experiment.algorithm
     rng = generator(config.seed, iteration, Phase.TASKS)
-    plan = algorithm.plan
+    plan = algorithm.data_spec
     tasks = experiment.sample_tasks(config.tasks // plan.task_copies, rng)
     return collect(
         experiment.sampler,

@@ -43,7 +43,7 @@ def regression(kind, settings=None, *, steps=2, hidden=(6, 5), alpha=0.3, outer=
     sets = [
         Examples(torch.randn(4, 7, 3).double(), torch.randn(4, 7, 2).double()) for _ in range(2)
     ]
-    batch = MetaBatch((sets[0],) * method.plan.steps, sets[1])
+    batch = MetaBatch((sets[0],) * method.data_spec.steps, sets[1])
     return method, method.init_meta(models.parameters(module)), batch
 
 
@@ -146,7 +146,7 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
         advantages=AdvantageConfig(),
     )
     tasks = np.array([[-0.5], [0.1], [0.9]])
-    steps, own = method.plan.steps, method.plan.separate_hessian
+    steps, own = method.data_spec.steps, method.data_spec.separate_hessian
     batch = collect(
         sampler,
         method.inner,

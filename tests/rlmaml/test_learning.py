@@ -36,7 +36,7 @@ def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discoun
             algorithm.inner,
             state.meta,
             env.sample_tasks(tasks, generator(0, iteration, Phase.TASKS)),
-            steps=algorithm.plan.steps,
+            steps=algorithm.data_spec.steps,
             key=(0, iteration, Phase.ROLLOUT),
         )
         state, _ = algorithm.update(state, batch)

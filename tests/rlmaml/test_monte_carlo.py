@@ -108,7 +108,7 @@ def expectation(case: Case, policy, meta, chosen) -> torch.Tensor:
         n=EPISODES,
         steps=case.inner.steps,
         outer=EPISODES,
-        separate_hessian=method.plan.separate_hessian,
+        separate_hessian=method.data_spec.separate_hessian,
         estimate=partial(estimate_advantages, config=case.support),
         outer_estimate=partial(estimate_advantages, config=case.query),
     )
@@ -140,7 +140,7 @@ def samples(case: Case, policy, meta, tasks, env) -> torch.Tensor:
             tasks,
             steps=case.inner.steps,
             key=(0, i, 0),
-            separate_hessian=method.plan.separate_hessian,
+            separate_hessian=method.data_spec.separate_hessian,
         )
         objective = method.objective(method.restore(meta))
         found.append(meta_gradient(objective, meta, method.prepare(batch))[1])

@@ -157,7 +157,7 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
     sampler = RolloutSampler(env, policy, episodes=4, horizon=2, advantages=advantages)
     algorithm = method(name)(policy, inner, outer, chunk_size=2)
     state = algorithm.init(tree.to(models.parameters(module), device))
-    how = {"steps": 2, "key": (0, 0, 0), "separate_hessian": algorithm.plan.separate_hessian}
+    how = {"steps": 2, "key": (0, 0, 0), "separate_hessian": algorithm.data_spec.separate_hessian}
     tasks = np.array([[-1.0], [0.5], [1.0]])
     batch = collect(sampler, algorithm.inner, state.meta, tasks, **how)
     new, metrics = algorithm.update(state, batch)

@@ -149,7 +149,7 @@ def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_updates_on_a_single_task(name):
     problem = Problem(name, "episodes", OUTER["optimizer"], tasks=1)
-    if problem.method.plan.task_copies > 1:
+    if problem.method.data_spec.task_copies > 1:
         pytest.skip("takes copies of tasks, which one task is not")
     state, metrics = problem.method.update(problem.state, problem.batch(problem.state))
     assert metrics["outcome"] == "accepted"

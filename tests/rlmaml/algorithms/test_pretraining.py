@@ -31,7 +31,7 @@ CLASSES = Pretraining.Settings(classes=True)
 
 def test_training_is_mamls_without_inner_steps_and_adapting_is_its_inner_loop():
     method, meta, batch = parts.regression(Pretraining, steps=3, outer=Optimizer("Adam"))
-    assert method.plan.steps == 0
+    assert method.data_spec.steps == 0
     assert batch.support == ()
     plain, _, _ = parts.regression(MAML, steps=0, outer=Optimizer("Adam"))
     states = [each.update(each.restore(meta), batch)[0] for each in (method, plain)]
@@ -51,7 +51,7 @@ def test_meta_gradient_by_finite_differences():
 def test_episodes(outer):
     method, meta, state, metrics = parts.by_episodes(Pretraining, outer)
     assert metrics["outcome"] == "accepted"
-    assert method.plan.steps == 0
+    assert method.data_spec.steps == 0
     assert not torch.equal(tree.ravel(meta)[0], tree.ravel(state.meta)[0])
 
 

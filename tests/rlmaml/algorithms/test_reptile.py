@@ -70,8 +70,8 @@ def test_every_inner_step_has_examples_of_its_own():
     method = Reptile(
         models.functional(module), InnerConfig(steps=3), inner_loss=loss, outer_loss=loss
     )
-    assert method.plan.fresh_support
-    sampler = ExampleSampler(family, shots=4, queries=5, fresh_support=method.plan.steps)
+    assert method.data_spec.fresh_support
+    sampler = ExampleSampler(family, shots=4, queries=5, fresh_support=method.data_spec.steps)
     state = method.init(models.parameters(module))
     tasks = family.sample(2, np.random.default_rng(0))
     batch = collect(sampler, method.inner, state.meta, tasks, steps=3, key=(0, 0, 0))
