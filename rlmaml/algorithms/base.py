@@ -93,7 +93,7 @@ class Setup(NamedTuple):
     settings: Any  # the method's own `Settings`
     inner: InnerConfig
     outer: TrustRegion | Optimizer
-    episodes: bool = True  # learn from rewards, or else from labeled examples
+    from_rewards: bool = True  # learn from rewards, or else from labeled examples
     tasks: int | None = None  # N, where it is known
     normalized: bool | None = None  # whether outer advantages are
     per_task: int | None = None  # B episodes of a task, where it is known
@@ -163,8 +163,8 @@ class Algorithm:
         self.settings: Any = self.Settings() if settings is None else settings
         self.config = inner or InnerConfig()
         self.outer: Any = outer or self.default_outer(self.settings)
-        self.episodes = inner_loss is None
-        self.check(Setup(self.settings, self.config, self.outer, self.episodes))
+        self.from_rewards = inner_loss is None
+        self.check(Setup(self.settings, self.config, self.outer, self.from_rewards))
         if inner_loss is not None and self.config.chooses_loss:
             raise ValueError(
                 "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "
@@ -189,7 +189,7 @@ class Algorithm:
             ValueError: they do not; with the reason and what to take.
         """
         name = cls.__name__
-        if not setup.episodes and cls.needs_episodes:
+        if not setup.from_rewards and cls.needs_episodes:
             raise ValueError(f"{name} is for episodes: {cls.needs_episodes}")
         if isinstance(setup.outer, TrustRegion) and cls.needs_optimizer:
             raise ValueError(

@@ -84,7 +84,7 @@ class BayesianMAML(Algorithm):
                 "surrogate of the return that a step in the policies' KL could improve. Take outer "
                 "optimizer (in Python, outer=Optimizer()) or algorithm_settings.loss query."
             )
-        if chaser and setup.episodes and setup.inner.surrogate == "log-likelihood":
+        if chaser and setup.from_rewards and setup.inner.surrogate == "log-likelihood":
             raise ValueError(
                 "The leader goes on from the parameters that sampled, which inner.surrogate "
                 "log-likelihood does not correct for. Take inner.surrogate lvc or dice."
@@ -94,7 +94,7 @@ class BayesianMAML(Algorithm):
                 "batch_by steps gives tasks any number of episodes, and M particles learn from "
                 "as many each. Take batch_by episodes."
             )
-        if setup.episodes and setup.per_task is not None:
+        if setup.from_rewards and setup.per_task is not None:
             count = setup.settings.particles
             _check_rows(count, setup.per_task, "episodes")
             if isinstance(setup.outer, TrustRegion):
@@ -122,7 +122,7 @@ class BayesianMAML(Algorithm):
             count = len(next(iter(params.values())))  # not the setting: a loss is of one particle
             if count == 1:
                 return policy(self.particles(params)[0], inputs)
-            if not self.episodes:
+            if not self.from_rewards:
                 return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
             # Any number of rows can be acted on: what is missing from a multiple of M is made up.
             padded = torch.arange(-(-len(inputs) // count) * count, device=inputs.device)
@@ -174,7 +174,7 @@ class BayesianMAML(Algorithm):
     def move(self, params: Params, sets: tuple[Data, ...], k: int) -> Params:
         """An SVGD step on the union of some data sets of one task."""
         sizes = [len(tree.leaves(data)[0]) for data in sets]
-        if self.episodes:
+        if self.from_rewards:
             for data in sets:
                 _check_rows(self.count, len(data.mask), "the episodes of an inner step")
             sets = tree.map(lambda leaf: dealt(leaf, self.count), sets)
@@ -192,7 +192,7 @@ class BayesianMAML(Algorithm):
             return total
 
         gradient = torch.func.grad(energy)
-        own = 0 if self.episodes else None
+        own = 0 if self.from_rewards else None
         down = torch.func.vmap(gradient, in_dims=(0, own))(params, sets)
         size = self.config.size(k)
         direction = svgd(params, down, self.settings.repulsion)

@@ -69,7 +69,7 @@ class IMAML(Algorithm):
                 f"{setup.settings.strength} must be below 2: steps down the proximal term alone "
                 "would already run away."
             )
-        if setup.episodes and setup.inner.surrogate == "log-likelihood":
+        if setup.from_rewards and setup.inner.surrogate == "log-likelihood":
             raise ValueError(
                 "The solver leaves the parameters that sampled, and its Hessian is taken where it "
                 "arrives, which inner.surrogate log-likelihood does not correct for. Take "

@@ -35,7 +35,7 @@ class Pretraining(Algorithm):
     @classmethod
     def check(cls, setup: Setup) -> None:
         super().check(setup)
-        if setup.episodes and setup.settings.classes:
+        if setup.from_rewards and setup.settings.classes:
             raise ValueError(
                 "algorithm_settings.classes trains on labeled classes, but the run learns from episodes: "
                 "leave it out, or take data examples."
