@@ -19,7 +19,7 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.inner import adapt
 from rlmaml.linalg import conjugate_gradient
-from rlmaml.types import Adjoint, Data, InnerLoop, Meta, Params, Path
+from rlmaml.types import Adjoint, Data, InnerLoop, Iterates, Meta, Params
 
 
 def unrolled(
@@ -27,7 +27,7 @@ def unrolled(
     meta: Meta,
     support: tuple[Data, ...],
     hessian: tuple[Data, ...] = (),
-) -> Path:
+) -> Iterates:
     """The exact derivative: dφ_K/dθ = Π_k (I - α ∇²L(φ_k, D_k)) (Finn et al. 2017).
 
     With `hessian` data, ∇²L is taken on those instead: the update that Fallah, Mokhtari and
@@ -43,7 +43,7 @@ def first_order(
     meta: Meta,
     support: tuple[Data, ...],
     hessian: tuple[Data, ...] = (),
-) -> Path:
+) -> Iterates:
     """FO-MAML: dφ_k/dθ = I, the curvature of the inner loss ignored (Finn et al. 2017, 5.2)."""
     start = inner.start(meta)
     return tuple(
@@ -111,13 +111,13 @@ def hessian_free(
 
     def adjoint(
         inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple[Data, ...] = ()
-    ) -> Path:
-        values, path = _values(inner, meta, support), [inner.start(meta)]
+    ) -> Iterates:
+        values, iterates = _values(inner, meta, support), [inner.start(meta)]
         steps = zip(values[:-1], values[1:], hessian or support, strict=True)
         for k, (params, end, data) in enumerate(steps):
             product = partial(pull, alpha=sizes[min(k, 1)])
-            path.append(_linked(path[-1], end, product, params, data))
-        return tuple(path)
+            iterates.append(_linked(iterates[-1], end, product, params, data))
+        return tuple(iterates)
 
     return adjoint
 
@@ -162,7 +162,7 @@ def implicit(
 
     def adjoint(
         inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple[Data, ...] = ()
-    ) -> Path:
+    ) -> Iterates:
         if hessian:
             raise ValueError(
                 "The implicit adjoint takes no Hessian data of its own: φ* is where the gradient "
@@ -175,17 +175,17 @@ def implicit(
     return adjoint
 
 
-def anchored(inner: InnerLoop, path: Path) -> InnerLoop:
+def anchored(inner: InnerLoop, iterates: Iterates) -> InnerLoop:
     """The same derivatives, but the values of a path computed on other data."""
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
         estimate = inner.step(meta, params, data, k)
-        return tree.map(lambda e, p: e + (p - e).detach(), estimate, path[k + 1])
+        return tree.map(lambda e, p: e + (p - e).detach(), estimate, iterates[k + 1])
 
     return InnerLoop(inner.start, step)
 
 
-def _values(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Path:
+def _values(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Iterates:
     """The path without a graph."""
     return adapt(inner, tree.map(lambda leaf: leaf.detach(), meta), support)
 

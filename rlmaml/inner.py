@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.types import Data, InnerLoop, Meta, Params, Path
+from rlmaml.types import Data, InnerLoop, Iterates, Meta, Params
 
 
 def gradient_descent(
@@ -43,13 +43,13 @@ def gradient_descent(
     return InnerLoop(start, step)
 
 
-def adapt(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Path:
+def adapt(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Iterates:
     """Adapt to one task: one inner step on each entry of `support`.
 
     Returns:
         (φ_0, .., φ_K), K = len(support). Differentiable in `meta`.
     """
-    path = [inner.start(meta)]
+    iterates = [inner.start(meta)]
     for k, data in enumerate(support):
-        path.append(inner.step(meta, path[-1], data, k))
-    return tuple(path)
+        iterates.append(inner.step(meta, iterates[-1], data, k))
+    return tuple(iterates)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from rlmaml.losses import Loss
-from rlmaml.objective import along_path
+from rlmaml.objective import along_iterates
 from rlmaml.returns import episode_mean
 from rlmaml.types import Episodes, Examples, InnerLoop, Meta, MetaBatch
 
@@ -96,7 +96,7 @@ class Predictions:
         self.higher_is_better = self.metric == "accuracy"
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
-        found = along_path(self.inner, meta, batch, self.losses, self.chunk_size)
+        found = along_iterates(self.inner, meta, batch, self.losses, self.chunk_size)
         return {name: value.cpu().numpy() for name, value in found.items()}
 
     def steps(self, batch: MetaBatch) -> int:

@@ -21,9 +21,9 @@ from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
 from rlmaml.profiling import stage
 from rlmaml.returns import masked_mean
-from rlmaml.types import Adjoint, Episodes, InnerLoop, Meta, MetaBatch, Params, Path, Policy
+from rlmaml.types import Adjoint, Episodes, InnerLoop, Iterates, Meta, MetaBatch, Params, Policy
 
-OuterLoss = Callable[[Path, MetaBatch], Tensor]
+OuterLoss = Callable[[Iterates, MetaBatch], Tensor]
 """(φ_0 .. φ_K, one task's data) -> scalar."""
 
 
@@ -40,7 +40,7 @@ class Objective(NamedTuple):
 
 def at_end(loss: Callable[[Params, Any], Tensor]) -> OuterLoss:
     """MAML's outer loss: that of φ_K on the query data."""
-    return lambda path, data: loss(path[-1], data.query)
+    return lambda iterates, data: loss(iterates[-1], data.query)
 
 
 def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
@@ -66,7 +66,7 @@ def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
 class Reference(NamedTuple):
     """Where a batch was collected, stacked over tasks: what the trust region measures from."""
 
-    path: Path  # leaves [N, ...]
+    iterates: Iterates  # leaves [N, ...]
     policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]
 
 
@@ -81,8 +81,8 @@ def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
     """Adapt to every task and note the policies arrived at."""
 
     def one(data: MetaBatch) -> Reference:
-        path = adapt(objective.inner, meta, data.support)
-        return Reference(path, objective.policy(path[-1], data.query.inputs))
+        iterates = adapt(objective.inner, meta, data.support)
+        return Reference(iterates, objective.policy(iterates[-1], data.query.inputs))
 
     return over_tasks(one, objective.chunk_size)(batch)
 
@@ -95,15 +95,15 @@ def evaluate(
     """Outer loss [N] and KL(reference ‖ adapted policy) [N], a mean over valid query steps."""
 
     def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
-        path = adapt(objective.inner, meta, data.support)
-        new: Any = objective.policy(path[-1], data.query.inputs)
-        return objective.outer_loss(path, data), masked_mean(old.kl(new), data.query.mask)
+        iterates = adapt(objective.inner, meta, data.support)
+        new: Any = objective.policy(iterates[-1], data.query.inputs)
+        return objective.outer_loss(iterates, data), masked_mean(old.kl(new), data.query.mask)
 
     return over_tasks(one, objective.chunk_size)(batch, ref.policy)
 
 
 @torch.no_grad()
-def along_path(
+def along_iterates(
     inner: InnerLoop,
     meta: Meta,
     batch: MetaBatch,
@@ -113,9 +113,9 @@ def along_path(
     """Losses of φ_0 .. φ_K on the query data, [N, K+1] each."""
 
     def one(data: MetaBatch) -> dict[str, Tensor]:
-        path = adapt(inner, meta, data.support)
+        iterates = adapt(inner, meta, data.support)
         return {
-            name: torch.stack([loss(params, data.query) for params in path])
+            name: torch.stack([loss(params, data.query) for params in iterates])
             for name, loss in losses.items()
         }
 
@@ -130,7 +130,7 @@ def meta_gradient(objective: Objective, meta: Meta, batch: MetaBatch) -> tuple[T
     Returns:
         losses [N] and the gradient [P], in the order of `tree.ravel(meta)`.
     """
-    losses, gradient, _ = _differentiate(objective, meta, batch, lambda path, data: ())
+    losses, gradient, _ = _differentiate(objective, meta, batch, lambda iterates, data: ())
     return losses, gradient
 
 
@@ -139,26 +139,26 @@ def gradient_and_reference(
 ) -> tuple[Tensor, Tensor, Reference]:
     """`meta_gradient` and `reference` of one adaptation."""
 
-    def refer(path: Path, data: MetaBatch) -> Reference:
-        return Reference(path, objective.policy(path[-1], data.query.inputs))
+    def refer(iterates: Iterates, data: MetaBatch) -> Reference:
+        return Reference(iterates, objective.policy(iterates[-1], data.query.inputs))
 
     return _differentiate(objective, meta, batch, refer)
 
 
 @stage("meta-gradient")
 def _differentiate(
-    objective: Objective, meta: Meta, batch: MetaBatch, beside: Callable[[Path, MetaBatch], Any]
+    objective: Objective, meta: Meta, batch: MetaBatch, beside: Callable[[Iterates, MetaBatch], Any]
 ) -> tuple[Tensor, Tensor, Any]:
     """Losses [N], their mean's gradient [P], and what else is wanted of each path, stacked."""
     meta = tree.map(lambda leaf: leaf.detach().requires_grad_(), meta)
     theta = tree.leaves(meta)
 
     def one(data: MetaBatch) -> tuple[Tensor, Any]:
-        path = objective.adjoint(objective.inner, meta, data.support, data.hessian)
-        values = tree.map(torch.Tensor.detach, path)
+        iterates = objective.adjoint(objective.inner, meta, data.support, data.hessian)
+        values = tree.map(torch.Tensor.detach, iterates)
         with torch.no_grad():
             noted = beside(values, data)
-        return objective.outer_loss(path, data), noted
+        return objective.outer_loss(iterates, data), noted
 
     found, total = [], torch.zeros_like(tree.ravel(meta)[0])
     for chunk in tree.chunks(batch, objective.chunk_size):
@@ -205,9 +205,9 @@ def fisher_product(
     theta, unravel = tree.ravel(meta)
     theta = theta.detach().requires_grad_()
 
-    def one(data: MetaBatch, path: Path) -> tuple[Any, Tensor]:
+    def one(data: MetaBatch, iterates: Iterates) -> tuple[Any, Tensor]:
         data = _part(data, fraction)
-        inner = objective.inner if fraction == 1 else anchored(objective.inner, path)
+        inner = objective.inner if fraction == 1 else anchored(objective.inner, iterates)
         adjoint = objective.curvature or objective.adjoint
         params = adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
@@ -220,7 +220,7 @@ def fisher_product(
     # fastest here on all data, but on a tenth to stack all tasks (docs/performance.md).
     size = objective.chunk_size and round(objective.chunk_size / fraction**2)
     linearized = []
-    for chunk in tree.chunks((batch, ref.path), size):
+    for chunk in tree.chunks((batch, ref.iterates), size):
         outputs, weights = over_tasks(one)(*chunk)
         zeros = tuple(torch.zeros_like(field, requires_grad=True) for field in outputs)
         # The pull-back is linear in its cotangents, so its own derivative with respect to

@@ -89,7 +89,7 @@ def _share(fraction: float, count: int) -> int:
     return max(1, round(fraction * count))
 
 
-Path = tuple[Params, ...]
+Iterates = tuple[Params, ...]
 """φ_0 .. φ_K: a task's parameters before, during and after adaptation."""
 
 
@@ -100,7 +100,7 @@ class MetaBatch(NamedTuple):
     query: Data  # sampled with φ_K
     hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
     credit: Any = ()  # scalar per task: what its inner data are credited with (E-MAML)
-    path: Path = ()  # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
+    iterates: Iterates = ()  # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
 
 
 class InnerLoop(NamedTuple):
@@ -123,7 +123,7 @@ class Adjoint(Protocol):
         support: tuple[Data, ...],
         hessian: tuple[Data, ...] = (),
         /,
-    ) -> Path: ...
+    ) -> Iterates: ...
 
 
 Role = Literal["support", "hessian", "query"]

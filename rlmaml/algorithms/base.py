@@ -26,11 +26,11 @@ from rlmaml.types import (
     Adjoint,
     Data,
     InnerLoop,
+    Iterates,
     Meta,
     MetaBatch,
     Metrics,
     Params,
-    Path,
     Policy,
     State,
 )
@@ -298,9 +298,9 @@ class Algorithm:
         )
         return descent.step(meta, params, data, k)
 
-    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+    def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
         """What is minimized, of one task; path is φ_0 .. φ_K."""
-        return self.loss(path[-1], data.query)
+        return self.loss(iterates[-1], data.query)
 
     def objective(self, state: State) -> Objective:
         """The meta-objective, at a point of the training."""

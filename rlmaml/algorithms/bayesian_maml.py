@@ -28,7 +28,7 @@ from rlmaml.distributions import Categorical, Distribution, Gaussian
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import generator
-from rlmaml.types import Data, Meta, MetaBatch, Params, Path, Policy
+from rlmaml.types import Data, Iterates, Meta, MetaBatch, Params, Policy
 
 
 class BayesianMAML(Algorithm):
@@ -198,14 +198,14 @@ class BayesianMAML(Algorithm):
         direction = svgd(params, down, self.settings.repulsion)
         return tree.map(lambda p, d: p - size * d, params, direction)
 
-    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+    def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
         if self.settings.loss == "query":
-            return super().outer_loss(path, data)
-        leader = tree.map(lambda leaf: leaf.detach(), path[-1])
+            return super().outer_loss(iterates, data)
+        leader = tree.map(lambda leaf: leaf.detach(), iterates[-1])
         known = (*data.support[-1:], data.query)
         for s in range(self.settings.leader_steps):
             leader = self.move(leader, known, len(data.support) + s)
-        squares = tree.map(lambda p, t: (p - t).square().sum(), path[-1], leader)
+        squares = tree.map(lambda p, t: (p - t).square().sum(), iterates[-1], leader)
         return torch.stack(tree.leaves(squares)).sum()
 
 

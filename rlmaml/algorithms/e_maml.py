@@ -20,7 +20,7 @@ from rlmaml import losses
 from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, DataSpec, Setup
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
-from rlmaml.types import Episodes, MetaBatch, Path, Policy
+from rlmaml.types import Episodes, Iterates, MetaBatch, Policy
 
 
 class EMAML(Algorithm):
@@ -81,8 +81,8 @@ class EMAML(Algorithm):
             credit=credit(batch.query, self.settings.task_copies, self.outer_reduction)
         )
 
-    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
-        return super().outer_loss(path, data) + score_term(self.policy)(path, data)
+    def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
+        return super().outer_loss(iterates, data) + score_term(self.policy)(iterates, data)
 
 
 def score_term(policy: Policy) -> OuterLoss:
@@ -93,9 +93,9 @@ def score_term(policy: Policy) -> OuterLoss:
     """
     log_ratio = losses.log_trajectory_ratio(policy)
 
-    def term(path: Path, data: MetaBatch) -> Tensor:
+    def term(iterates: Iterates, data: MetaBatch) -> Tensor:
         score = data.query.mask.new_zeros(())
-        for params, support in zip(path[:-1], data.support, strict=True):
+        for params, support in zip(iterates[:-1], data.support, strict=True):
             score = score + log_ratio(params, support)
         return -data.credit * score
 

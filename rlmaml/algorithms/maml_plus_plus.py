@@ -33,7 +33,17 @@ from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSett
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
-from rlmaml.types import Data, Episodes, InnerLoop, Meta, MetaBatch, Metrics, Params, Path, State
+from rlmaml.types import (
+    Data,
+    Episodes,
+    InnerLoop,
+    Iterates,
+    Meta,
+    MetaBatch,
+    Metrics,
+    Params,
+    State,
+)
 
 
 class MAMLPlusPlus(Algorithm):
@@ -169,16 +179,18 @@ class MAMLPlusPlus(Algorithm):
             found = found._replace(inner=inner)
         return found
 
-    def multi_step_loss(self, weights: Sequence[float], path: Path, data: MetaBatch) -> Tensor:
+    def multi_step_loss(
+        self, weights: Sequence[float], iterates: Iterates, data: MetaBatch
+    ) -> Tensor:
         """Σ_k w_k L(φ_k, D'), k = 1 .. K; of episodes L(φ_k, D_k) for k < K, which φ_k sampled."""
-        total = self.outer_loss(path, data)
+        total = self.outer_loss(iterates, data)
         if not weights:
             return total
         total = weights[-1] * total
         between = data.support[1:]
         if not isinstance(data.query, Episodes):
             between = (data.query,) * len(between)
-        for weight, params, measured in zip(weights[:-1], path[1:-1], between, strict=True):
+        for weight, params, measured in zip(weights[:-1], iterates[1:-1], between, strict=True):
             total = total + weight * self.loss(params, measured)
         return total
 

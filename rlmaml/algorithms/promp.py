@@ -30,7 +30,7 @@ from rlmaml.objective import (
 )
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.returns import masked_mean
-from rlmaml.types import Meta, MetaBatch, Metrics, Path, Policy, State
+from rlmaml.types import Iterates, Meta, MetaBatch, Metrics, Policy, State
 
 
 class ProMP(Algorithm):
@@ -99,19 +99,19 @@ def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:
         coefficients: η_k, one for each inner step.
     """
 
-    def penalty(path: Path, data: MetaBatch) -> Tensor:
+    def penalty(iterates: Iterates, data: MetaBatch) -> Tensor:
         total = data.query.mask.new_zeros(())
-        for coefficient, kl in zip(coefficients, step_kls(policy, path, data), strict=True):
+        for coefficient, kl in zip(coefficients, step_kls(policy, iterates, data), strict=True):
             total = total + coefficient * kl
         return total
 
     return penalty
 
 
-def step_kls(policy: Policy, path: Path, data: MetaBatch) -> list[Tensor]:
+def step_kls(policy: Policy, iterates: Iterates, data: MetaBatch) -> list[Tensor]:
     """KL(π_φk,old ‖ π_φk) on the states of D_k, for each inner step; φ_old is `data.path`."""
     kls = []
-    for old, new, support in zip(data.path[:-1], path[:-1], data.support, strict=True):
+    for old, new, support in zip(data.iterates[:-1], iterates[:-1], data.support, strict=True):
         before: Any = policy(old, support.inputs)
         kls.append(masked_mean(before.kl(policy(new, support.inputs)), support.mask))
     return kls
@@ -160,7 +160,7 @@ class ProximalStep:
         """
         live, coefficients = state.outer
         ref = reference(objective, state.meta, batch)
-        batch = batch._replace(path=ref.path)
+        batch = batch._replace(iterates=ref.iterates)
         objective = penalized(objective, coefficients)
         meta, norms, outcome = state.meta, [], "accepted"
         for _ in range(self.config.epochs):
@@ -208,7 +208,9 @@ class ProximalStep:
 def penalized(objective: Objective, coefficients: Sequence[float]) -> Objective:
     """An objective with the KL penalty added."""
     loss, penalty = objective.outer_loss, kl_penalty(objective.policy, coefficients)
-    return objective._replace(outer_loss=lambda path, data: loss(path, data) + penalty(path, data))
+    return objective._replace(
+        outer_loss=lambda iterates, data: loss(iterates, data) + penalty(iterates, data)
+    )
 
 
 @torch.no_grad()
@@ -216,7 +218,7 @@ def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[flo
     """KL(π_φk,old ‖ π_φk), the mean over tasks, for each inner step; φ_old is `batch.path`."""
 
     def one(data: MetaBatch) -> tuple[torch.Tensor, ...]:
-        path = adapt(objective.inner, meta, data.support)
-        return tuple(step_kls(objective.policy, path, data))
+        iterates = adapt(objective.inner, meta, data.support)
+        return tuple(step_kls(objective.policy, iterates, data))
 
     return [mean_over_tasks(kl).item() for kl in over_tasks(one, objective.chunk_size)(batch)]

@@ -18,7 +18,7 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.algorithms.base import Algorithm, DataSpec
 from rlmaml.inner import adapt
-from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Path
+from rlmaml.types import Data, InnerLoop, Iterates, Meta, MetaBatch
 
 
 class Reptile(Algorithm):
@@ -51,12 +51,12 @@ class Reptile(Algorithm):
     @staticmethod
     def adjoint(
         inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple = ()
-    ) -> Path:
+    ) -> Iterates:
         """φ_0 as a function of θ, and φ_1 .. φ_K as constants."""
         fixed = adapt(inner, tree.map(lambda leaf: leaf.detach(), meta), support)
         return (inner.start(meta), *fixed[1:])
 
-    def outer_loss(self, path: Path, data: MetaBatch) -> Tensor:
+    def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
         """½‖θ - φ_K‖², whose gradient is the direction of the update."""
-        start, end = (tree.ravel(params)[0] for params in (path[0], path[-1]))
+        start, end = (tree.ravel(params)[0] for params in (iterates[0], iterates[-1]))
         return (start - end).square().sum() / 2

@@ -16,7 +16,7 @@ from rlmaml.algorithms.maml import MAML
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.objective import (
     Objective,
-    along_path,
+    along_iterates,
     at_end,
     evaluate,
     fisher_product,
@@ -195,7 +195,7 @@ def test_trust_region_works_unchanged(kind, fraction):
 def test_along_path_is_the_loss_after_each_step():
     objective, meta, batch = problem("classification", steps=3)
     share = losses.accuracy(objective.policy)
-    found = along_path(
+    found = along_iterates(
         objective.inner, meta, batch, {"loss": end_loss(objective), "accuracy": share}
     )
     for i in range(4):

@@ -8,7 +8,7 @@ from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import bayesian_maml
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
-from rlmaml.objective import along_path
+from rlmaml.objective import along_iterates
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
@@ -157,7 +157,9 @@ def test_a_few_updates_improve_the_prediction(loss):
     state, found = method.init(params), []
     for _ in range(60):
         found.append(
-            along_path(method.inner, state.meta, batch, {"loss": algorithm_settings.loss})["loss"]
+            along_iterates(method.inner, state.meta, batch, {"loss": algorithm_settings.loss})[
+                "loss"
+            ]
         )
         state, _ = method.update(state, batch)
     assert found[-1][:, -1].mean() < 0.8 * found[0][:, -1].mean()
