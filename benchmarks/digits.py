@@ -35,7 +35,7 @@ from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.evaluation.evaluate import evaluate, summary
 from runners.io import versions, write_json
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 STEPS = 100
 RATES = (1e-3, 3e-3, 1e-2)
@@ -100,7 +100,7 @@ def fresh(config: TrainConfig, experiment: Experiment, count: int, seed: int) ->
 
 
 def study(run: Path, tasks: int) -> dict[str, Any]:
-    folder = RunFolder(run)
+    folder = RunDir(run)
     result = evaluate(folder, tasks=tasks, steps=10, checkpoint=Path("best"))
     config = folder.read_config()
     experiment = build(config)

@@ -38,7 +38,7 @@ from runners.evaluation import plots
 from runners.evaluation.evaluate import evaluate
 from runners.io import versions, write_json
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.train import meta_batch, resume, train
 
 REFERENCE = "log-likelihood, adapted"
@@ -87,7 +87,7 @@ def run_training(
     rows: dict[str, Any] = {}
     for seed, name in itertools.product(seeds, names):
         config = replace(COMBINATIONS[name](base), seed=seed)
-        folder = RunFolder(_place(out, name, seed))
+        folder = RunDir(_place(out, name, seed))
         if not folder.path.exists():
             train(config, folder.path)
         elif _iterations(folder) < config.iterations:
@@ -106,7 +106,7 @@ def run_training(
     return rows
 
 
-def _iterations(folder: RunFolder) -> int:
+def _iterations(folder: RunDir) -> int:
     metrics = folder.read_metrics()
     return metrics[-1]["iteration"] + 1 if metrics else 0
 
@@ -177,7 +177,7 @@ def main() -> None:
         }
         title = f"{options.preset}: mean and range of {len(options.seeds)} seeds"
         runs = {
-            name: [RunFolder(_place(out, name, seed)).read_metrics() for seed in options.seeds]
+            name: [RunDir(_place(out, name, seed)).read_metrics() for seed in options.seeds]
             for name in names
         }
         plots.compared_curves(runs, out / "curves.png", title)

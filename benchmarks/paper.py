@@ -29,7 +29,7 @@ from rlmaml.types import Meta, MetaBatch
 from runners.evaluation import baselines, plots
 from runners.io import versions, write_csv, write_json
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 FINITE_DIFFERENCES = "curvature: finite differences"
 
@@ -170,7 +170,7 @@ def main() -> None:
     curves: dict[str, list[list[dict[str, Any]]]] = {}
     for name in names:
         slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
-        place = RunFolder(out / slug)
+        place = RunDir(out / slug)
         with curvature(name):
             baselines.trained(baselines.prepared(place, config.changed(study.changes[name])))
         metrics = place.read_metrics()[:iterations]

@@ -93,23 +93,21 @@ def _train(words: list[str]) -> None:
     default = _default_config(name, _value_of(words, "--resume"))
     default = _with_method(default, given, command)
     options = parse(TrainOptions, TrainOptions(default), given, command)
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
     from runners.training import train
 
     if options.resume is not None:
         for flag in ("out", "init", "seeds"):
             if getattr(options, flag):
                 raise UsageError(f"--resume goes on with a run where it is: leave out --{flag}.")
-        _learning_curve(
-            train.resume(RunFolder(options.resume), options.config, quiet=options.quiet)
-        )
+        _learning_curve(train.resume(RunDir(options.resume), options.config, quiet=options.quiet))
         return
     out = options.out or Path("runs") / options.config.preset
     runs = {out: options.config}
     if options.seeds:
         runs = {out / f"seed-{seed}": _with_seed(options.config, seed) for seed in options.seeds}
     for place in runs:  # all of them before hours are spent on the first
-        RunFolder(place).check_free()
+        RunDir(place).check_free()
     for place, config in runs.items():
         _learning_curve(train.train(config, place, init=options.init, quiet=options.quiet))
 
@@ -129,9 +127,9 @@ def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
         if preset is None:
             raise UsageError(f"Name a preset ({', '.join(PRESETS)}) or a run to --resume.")
         return PRESETS[preset][1]
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
 
-    stored = RunFolder(Path(resume)).read_config()
+    stored = RunDir(Path(resume)).read_config()
     if preset is not None and preset != stored.preset:
         raise UsageError(f"{resume} is a run of the preset {stored.preset}, not {preset}.")
     return stored
@@ -166,9 +164,9 @@ def _evaluate(words: list[str]) -> None:
     if not options.runs:
         raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
     from runners.evaluation import baselines, compare_runs, evaluate, grouping, plots
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
 
-    folders = [RunFolder(path) for path in options.runs]
+    folders = [RunDir(path) for path in options.runs]
     settings = _without(options, "runs", "against", "out")
     against = baselines.check_names(options.against)
     if against or len(folders) > 1:
@@ -234,9 +232,9 @@ def _theory(words: list[str]) -> None:
 def _render(words: list[str]) -> None:
     options = parse(RenderOptions, None, words, "render")
     from runners.rendering import video, viewer
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
 
-    folder = RunFolder(options.run)
+    folder = RunDir(options.run)
     if options.viewer:
         if options.out is not None:
             raise UsageError("--viewer writes nothing: leave out --out.")
@@ -250,9 +248,9 @@ def _report(words: list[str]) -> None:
     if not options.runs:
         raise UsageError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
     from runners.reporting import report
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
 
-    folders = [RunFolder(path) for path in options.runs]
+    folders = [RunDir(path) for path in options.runs]
     out = report.report(folders, **_without(options, "runs"))
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
@@ -260,9 +258,9 @@ def _report(words: list[str]) -> None:
 def _export(words: list[str]) -> None:
     options = parse(ExportOptions, None, words, "export")
     from runners.export.export import export
-    from runners.run_dir import RunFolder
+    from runners.run_dir import RunDir
 
-    print(export(RunFolder(options.run), **_without(options, "run")))
+    print(export(RunDir(options.run), **_without(options, "run")))
 
 
 def _without(options: Any, *names: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from runners.errors import UsageError
 from runners.io import _finite, versions, write_json
 
 
-class RunFolder:
+class RunDir:
     """Where a run keeps its things.
 
     Metrics are appended, never rewritten: a run resumed from a checkpoint writes some

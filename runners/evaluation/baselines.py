@@ -20,7 +20,7 @@ from runners.build import build
 from runners.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from runners.errors import UsageError
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 
 Baseline = Literal["random", "pretrained", "oracle"]
@@ -30,7 +30,7 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 class PlannedRun(NamedTuple):
     """A baseline that is there, or is to be trained."""
 
-    place: RunFolder
+    place: RunDir
     config: TrainConfig
     exists: bool
 
@@ -40,7 +40,7 @@ class PlannedRun(NamedTuple):
         return self.exists and bool(done) and done[-1] >= self.config.iterations
 
 
-def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> PlannedRun:
+def plan(folder: RunDir, name: Baseline, *, device: str | None = None) -> PlannedRun:
     """A run's baseline, in its folder's `baselines/NAME`, found possible before time is spent.
 
     Args:
@@ -52,10 +52,10 @@ def plan(folder: RunFolder, name: Baseline, *, device: str | None = None) -> Pla
         UsageError: one was trained with other settings, or this family cannot have it.
     """
     config = baseline_config(folder.read_config(), name)
-    return prepared(RunFolder(folder.path / "baselines" / name), config, device=device)
+    return prepared(RunDir(folder.path / "baselines" / name), config, device=device)
 
 
-def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None) -> PlannedRun:
+def prepared(place: RunDir, config: TrainConfig, *, device: str | None = None) -> PlannedRun:
     """A run that is to be in a place, or is there already, found possible before time is spent.
 
     Raises:
@@ -81,7 +81,7 @@ def prepared(place: RunFolder, config: TrainConfig, *, device: str | None = None
     return planned
 
 
-def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = False) -> RunFolder:
+def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = False) -> RunDir:
     """The finished run: trained now, gone on with if it was interrupted, or as it is.
 
     Args:

@@ -20,7 +20,7 @@ from runners.errors import UsageError
 from runners.evaluation import baselines, profile
 from runners.evaluation.evaluate import evaluate
 from runners.io import versions, write_csv, write_json
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 STEPS = {"episodes": (0, 1, 2, 3), "examples": (0, 1, 5, 10)}
 """Inner steps whose scores are tabulated, by the kind of data."""
@@ -141,11 +141,11 @@ def _row(
     steps = STEPS[config.data]
     results, scores, seconds = [], [], []
     for seed in seeds:
-        folder = RunFolder(place / f"seed-{seed}")
+        folder = RunDir(place / f"seed-{seed}")
         its = dataclasses.replace(config, seed=seed)
         init = None
         if before is not None:
-            init = RunFolder(place / f"seed-{seed}-{before.algorithm}")
+            init = RunDir(place / f"seed-{seed}-{before.algorithm}")
             start = dataclasses.replace(before, seed=seed)
             baselines.trained(baselines.prepared(init, start), quiet=quiet)
         baselines.trained(baselines.prepared(folder, its), init=init and init.path, quiet=quiet)

@@ -17,13 +17,13 @@ from runners.evaluation import evaluate, statistics
 from runners.evaluation.baselines import Baseline, plan, trained
 from runners.evaluation.grouping import by_method, check_place, check_runs, common_folder
 from runners.io import versions, write_csv, write_json
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 Floats = NDArray[np.float64]
 
 
 def compare(
-    folders: list[RunFolder],
+    folders: list[RunDir],
     *,
     against: tuple[Baseline, ...] = (),
     out: Path | None = None,
@@ -64,7 +64,7 @@ def compare(
     if configs[0].data == "examples" and settings.get("queries") is None:
         settings["queries"] = configs[0].examples.queries  # the same for all
 
-    def results(places: list[RunFolder], **own: Any) -> list[dict[str, Any]]:
+    def results(places: list[RunDir], **own: Any) -> list[dict[str, Any]]:
         return [_evaluate(place, quiet=quiet, **own, **settings) for place in places]
 
     # What is asked for is found out to be possible before hours go into baselines.
@@ -122,7 +122,7 @@ def compare(
     return result
 
 
-def _evaluate(place: RunFolder, **settings: Any) -> dict[str, Any]:
+def _evaluate(place: RunDir, **settings: Any) -> dict[str, Any]:
     try:
         result = evaluate.evaluate(place, **settings)
     except FloatingPointError as problem:

@@ -27,12 +27,12 @@ from runners.errors import UsageError, check_least
 from runners.evaluation.statistics import finite
 from runners.io import versions, write_csv, write_json
 from runners.progress import progress
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.checkpoints import check_data, matching, read_checkpoint, restore_normalizer
 
 
 def evaluate(
-    folder: RunFolder,
+    folder: RunDir,
     *,
     tasks: int | np.ndarray | None = None,
     steps: int | None = None,

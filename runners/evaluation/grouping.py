@@ -10,20 +10,20 @@ from typing import Any
 from runners.config import RUN_FIELDS, TrainConfig, flat
 from runners.errors import UsageError
 from runners.evaluation.baselines import BASELINES
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 META, PLAIN = "meta-trained", "trained"
 """A method of no other name: with inner steps in training, and without."""
 
 
-def by_method(folders: list[RunFolder], configs: list[TrainConfig]) -> dict[str, list[RunFolder]]:
+def by_method(folders: list[RunDir], configs: list[TrainConfig]) -> dict[str, list[RunDir]]:
     """The runs by method: by their algorithm, and by the settings in which those of one algorithm
     differ, the seed apart."""
     settings = [flat(config.to_dict()) for config in configs]
     ignored = {*RUN_FIELDS, "seed", "preset", "device", "sampling_device", "chunk_size"}
     ignored.remove("iterations")
     several = len({config.algorithm for config in configs}) > 1
-    methods: dict[str, list[RunFolder]] = {}
+    methods: dict[str, list[RunDir]] = {}
     for folder, setting in zip(folders, settings, strict=True):
         alike = [other for other in settings if other["algorithm"] == setting["algorithm"]]
         words = [setting["algorithm"]] if several else []
@@ -45,7 +45,7 @@ def common_folder(paths: list[Path]) -> Path:
     return Path(os.path.commonpath(paths))
 
 
-def is_of(result: dict[str, Any], place: Path, folders: list[RunFolder]) -> bool:
+def is_of(result: dict[str, Any], place: Path, folders: list[RunDir]) -> bool:
     """Whether a comparison that lies in `place` is of just these runs, and baselines of theirs."""
     return _compared(result, place) == {folder.path.resolve() for folder in folders}
 
@@ -59,7 +59,7 @@ def _compared(result: dict[str, Any], place: Path) -> set[Path]:
     }
 
 
-def check_runs(folders: list[RunFolder], configs: list[TrainConfig]) -> None:
+def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
     """Whether the runs can be put in one table."""
     places = [folder.path.resolve() for folder in folders]
     if len(set(places)) < len(places):
@@ -80,7 +80,7 @@ def check_runs(folders: list[RunFolder], configs: list[TrainConfig]) -> None:
         )
 
 
-def check_place(out: Path, folders: list[RunFolder]) -> None:
+def check_place(out: Path, folders: list[RunDir]) -> None:
     """Whether what a comparison would overwrite there is one of these runs, or fewer of them."""
     if out.resolve() == Path(out.resolve().anchor):
         raise UsageError(f"The runs lie in no folder together but {out}: name one by --out.")

@@ -33,7 +33,7 @@ from runners.environments import make_single, set_task, task_points
 from runners.errors import UsageError, check_least
 from runners.export.sb3 import as_vec_env
 from runners.export.torch_program import program
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.checkpoints import load
 
 SUFFIX = {"sb3": ".zip", "torch": ".pt2"}
@@ -158,7 +158,7 @@ def export_torch(policy: AdaptedPolicy, path: str | Path) -> torch.export.Export
 
 
 def export(
-    folder: RunFolder,
+    folder: RunDir,
     out: Path | None = None,
     *,
     to: Literal["sb3", "torch"] = "sb3",

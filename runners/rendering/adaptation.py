@@ -13,7 +13,7 @@ from rlmaml.rng import Phase, generator
 from runners import environments
 from runners.config import TrainConfig
 from runners.errors import UsageError
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.checkpoints import load
 
 FEW = 4
@@ -33,9 +33,7 @@ class Adaptation:
         UsageError: there is no checkpoint, or it is cut or altered.
     """
 
-    def __init__(
-        self, folder: RunFolder, checkpoint: Path | None, episodes: int, seed: int
-    ) -> None:
+    def __init__(self, folder: RunDir, checkpoint: Path | None, episodes: int, seed: int) -> None:
         self.config = folder.read_config()
         self._learner = load(folder, checkpoint)
         self._episodes, self._seed = episodes, seed

@@ -19,7 +19,7 @@ from runners.errors import UsageError, check_least
 from runners.progress import progress
 from runners.rendering import captions, video_file
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 READOUTS = {"x_velocity": ("velocity", " m/s", 0.2), "distance": ("distance", "", 0.0)}
 """What a caption shows of `info`: its name, unit, and over how many seconds it is averaged."""
@@ -40,13 +40,13 @@ class Rendered:
     """Before and after adaptation, for each task."""
 
 
-def render(folder: RunFolder, **options: Any) -> Path:
+def render(folder: RunDir, **options: Any) -> Path:
     """Write a video of a run, and say where. The arguments are those of `record`."""
     return record(folder, **options).path
 
 
 def record(
-    folder: RunFolder,
+    folder: RunDir,
     *,
     task: Any = None,
     steps: int | None = None,

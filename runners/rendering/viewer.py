@@ -13,14 +13,14 @@ from typing import Any
 from runners import environments
 from runners.errors import UsageError
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 PAUSE = 1.0
 """Seconds between an episode and the next."""
 
 
 def watch(
-    folder: RunFolder,
+    folder: RunDir,
     *,
     task: Any = None,
     steps: int | None = None,

@@ -21,11 +21,11 @@ from runners.presets import PRESETS
 from runners.rendering import video
 from runners.reporting import figures, provenance
 from runners.reporting.report_data import Evidence, gather
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 
 def report(
-    folders: list[RunFolder],
+    folders: list[RunDir],
     *,
     out: Path | None = None,
     videos: bool = True,
@@ -254,7 +254,7 @@ def _videos(evidence: Evidence, quiet: bool) -> figures.Videos | None:
     return figures.videos(places, since)
 
 
-def _render(folder: RunFolder, quiet: bool) -> None:
+def _render(folder: RunDir, quiet: bool) -> None:
     """Draw a video of a run, if that can be done.
 
     A page is worth having without one, so whatever hinders it (no OpenGL, nothing to draw) is said

@@ -18,7 +18,7 @@ from runners.config import TrainConfig
 from runners.errors import UsageError
 from runners.evaluation import compare_runs, evaluate, grouping
 from runners.reporting import provenance
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 Result = dict[str, Any]
 
@@ -27,7 +27,7 @@ Result = dict[str, Any]
 class Evidence:
     """Runs by method, the first of which is the one that is reported; the others stand beside."""
 
-    methods: dict[str, list[RunFolder]]
+    methods: dict[str, list[RunDir]]
     configs: dict[str, TrainConfig]
     """The first run's, by method."""
     seeds: Sequence[int]
@@ -43,7 +43,7 @@ class Evidence:
         return next(iter(self.methods))
 
     @property
-    def main_folders(self) -> list[RunFolder]:
+    def main_folders(self) -> list[RunDir]:
         return self.methods[self.main]
 
     @property
@@ -135,7 +135,7 @@ class Evidence:
 
 
 def gather(
-    folders: list[RunFolder], out: Path, *, device: str | None = None, quiet: bool = False
+    folders: list[RunDir], out: Path, *, device: str | None = None, quiet: bool = False
 ) -> Evidence:
     """Read what the runs' folders hold, and make what is missing.
 
@@ -186,7 +186,7 @@ def _same_scores(comparison: Result, main: str, evaluations: list[Result]) -> bo
     return compared == {str([t[metric] for t in run["per_task"]]) for run in evaluations}
 
 
-def _evaluation(folder: RunFolder, device: str | None, quiet: bool) -> Result:
+def _evaluation(folder: RunDir, device: str | None, quiet: bool) -> Result:
     """The run's evaluation, made now if it is not there or of an older checkpoint."""
     made = _read(folder.evaluation, ("metric", "steps", "mean", "ci95", "per_task"))
     done = checkpoint.available(folder.checkpoints)
@@ -202,9 +202,7 @@ def _evaluation(folder: RunFolder, device: str | None, quiet: bool) -> Result:
     return {"note": "", "groups": {}, "others": {}, "fits": [], "versions": {}} | made
 
 
-def _comparison(
-    folders: list[RunFolder], out: Path, device: str | None, quiet: bool
-) -> Result | None:
+def _comparison(folders: list[RunDir], out: Path, device: str | None, quiet: bool) -> Result | None:
     """The comparison of just these runs; of one run, None if there is none."""
     together = grouping.common_folder([folder.path for folder in folders])
     for place in dict.fromkeys((together, out)):

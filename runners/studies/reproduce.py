@@ -18,7 +18,7 @@ from runners.evaluation.baselines import Baseline, PlannedRun
 from runners.io import versions, write_json, write_text
 from runners.presets import PRESETS
 from runners.presets.maml_paper import OURS, ROWS, Row
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 NAMES = tuple(name for name in PRESETS if name.removesuffix(OURS) in ROWS)
 """What can be reproduced: the authors' settings, and ours for the same environment."""
@@ -107,10 +107,10 @@ def _plans(
     plans = {}
     for which in wanted:
         for seed in sorted({*range(wanted[which]), *there}):
-            folder = RunFolder(place / f"seed-{seed}")
+            folder = RunDir(place / f"seed-{seed}")
             its = dataclasses.replace(config, seed=seed)
             if which in _BESIDE:
-                folder = RunFolder(folder.path / "baselines" / which)
+                folder = RunDir(folder.path / "baselines" / which)
                 its = baselines.baseline_config(its, which)
             if seed < wanted[which] or folder.path.exists():
                 plans[which, seed] = baselines.prepared(folder, its, device=device)
@@ -161,7 +161,7 @@ def _measured(
     }
 
 
-def _kept(place: RunFolder, protocol: dict[str, Any], tasks: np.ndarray) -> Any:
+def _kept(place: RunDir, protocol: dict[str, Any], tasks: np.ndarray) -> Any:
     """The evaluation of the newest checkpoint that is there already, if it is by this protocol."""
     if not place.evaluation.exists():
         return None

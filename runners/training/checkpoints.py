@@ -11,7 +11,7 @@ from rlmaml.checkpoint import Checkpoint, CheckpointError
 from rlmaml.types import Meta, State
 from runners.build import Experiment
 from runners.errors import UsageError
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 
 def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
@@ -26,7 +26,7 @@ def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
         raise UsageError(str(problem)) from problem
 
 
-def load(folder: RunFolder, which: Path | None = None) -> Learner:
+def load(folder: RunDir, which: Path | None = None) -> Learner:
     """`rlmaml.load` of a run that adapts.
 
     Raises:

@@ -25,7 +25,7 @@ from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
 from runners.errors import UsageError
 from runners.progress import progress
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.checkpoints import (
     check_data,
     matching,
@@ -38,7 +38,7 @@ from runners.training.checkpoints import (
 
 def train(
     config: TrainConfig, out: Path, *, init: Path | None = None, quiet: bool = False
-) -> RunFolder:
+) -> RunDir:
     """Start a run in a new folder.
 
     Args:
@@ -51,7 +51,7 @@ def train(
         UsageError: bad input.
         SystemExit: stopped by a signal, after saving: 130 (SIGINT) or 143 (SIGTERM).
     """
-    folder = RunFolder(out)
+    folder = RunDir(out)
     folder.check_free()
     _validate_schedule(config)
     if init is None:
@@ -66,7 +66,7 @@ def train(
     return folder
 
 
-def resume(folder: RunFolder, config: TrainConfig, *, quiet: bool = False) -> RunFolder:
+def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDir:
     """Go on with a run from its newest checkpoint, as though it had never stopped.
 
     Raises:
@@ -175,7 +175,7 @@ class Totals:
 
 def _run(
     config: TrainConfig,
-    folder: RunFolder,
+    folder: RunDir,
     experiment: Experiment,
     state: State,
     validator: Validator | None,
@@ -345,7 +345,7 @@ class Validator:
         self._experiment.close()
 
 
-def _tensorboard(folder: RunFolder) -> Callable[[dict[str, Any]], None]:
+def _tensorboard(folder: RunDir) -> Callable[[dict[str, Any]], None]:
     try:
         from stable_baselines3.common.logger import TensorBoardOutputFormat
 

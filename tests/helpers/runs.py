@@ -5,7 +5,7 @@ from torch.utils import _pytree as pytree
 
 from rlmaml import checkpoint, tree
 from runners import cli
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 TINY = [
     *("--tasks", "2", "--episodes", "3", "--horizon", "6", "--iterations", "4"),
@@ -19,7 +19,7 @@ def run(*words):
 
 def tiny(out, *more, preset="half-cheetah-vel"):
     run("train", preset, "--out", out, *TINY, *more)
-    return RunFolder(out)
+    return RunDir(out)
 
 
 def learned(folder):

@@ -7,7 +7,7 @@ import pytest
 from runners.errors import UsageError
 from runners.evaluation import compare_runs, evaluate
 from runners.rendering import video as render_module
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, run
 
 FEW = {"tasks": 5, "episodes": 2, "steps": 2, "quiet": True}
@@ -19,10 +19,10 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     navigation = root / "navigation"
     run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
-    seeds = [RunFolder(navigation / f"seed-{seed}") for seed in (0, 1)]
+    seeds = [RunDir(navigation / f"seed-{seed}") for seed in (0, 1)]
     compare_runs.compare(seeds, against=("random", "oracle"), **FEW)
     compare_runs.compare(seeds[:1], against=("random",), **FEW)
-    sinusoid = RunFolder(root / "sinusoid")
+    sinusoid = RunDir(root / "sinusoid")
     settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
     run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)
     evaluate.evaluate(sinusoid, tasks=20, steps=3, quiet=True)

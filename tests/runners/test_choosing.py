@@ -14,7 +14,7 @@ from runners.build import build
 from runners.cli import _with_method
 from runners.evaluation.baselines import baseline_config
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import learned, run
 
@@ -82,7 +82,7 @@ def test_a_method_starts_from_anothers_run(tmp_path, preset, first, second):
     run("train", preset, "--algorithm", first, *QUICK, "--out", tmp_path / "a")
     words = ("--algorithm", second, "--init", tmp_path / "a", "--out", tmp_path / "b")
     run("train", preset, *words, *QUICK[2:], "--iterations", "0")
-    begun, source = (learned(RunFolder(tmp_path / name)).meta for name in "ba")
+    begun, source = (learned(RunDir(tmp_path / name)).meta for name in "ba")
     for name, value in source["params"].items():
         if first == second or second != "bayesian-maml":
             found = begun["params"].get(name)
@@ -108,7 +108,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_where_it_was_to(tmp_pat
         run("train", "sinusoid", *QUICK, "--init", tmp_path / "a", "--out", tmp_path / name)
     shutil.rmtree(tmp_path / "c" / "checkpoints")
     run("train", "--resume", tmp_path / "c", "--quiet")
-    b, c = (tree.ravel(learned(RunFolder(tmp_path / name)).meta)[0] for name in "bc")
+    b, c = (tree.ravel(learned(RunDir(tmp_path / name)).meta)[0] for name in "bc")
     assert torch.equal(b, c)
 
 

@@ -19,7 +19,7 @@ from runners.build import build
 from runners.config import EnvConfig, TrainConfig, changes
 from runners.errors import UsageError
 from runners.evaluation import evaluate
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import TINY, assert_same_run, comparable, learned, run, tiny
 
@@ -85,7 +85,7 @@ def test_resuming_equals_never_having_stopped(tmp_path, more):
     assert_same_run(whole, again)
     tiny(tmp_path / "parts", *more, "--iterations", 2)
     run("train", "--resume", tmp_path / "parts", "--iterations", 4)
-    assert_same_run(whole, RunFolder(tmp_path / "parts"))
+    assert_same_run(whole, RunDir(tmp_path / "parts"))
 
 
 def test_batches_counted_in_time_steps_are_resumed_to_the_bit(tmp_path):
@@ -97,7 +97,7 @@ def test_batches_counted_in_time_steps_are_resumed_to_the_bit(tmp_path):
     assert lines[0]["env_steps"] >= 2 * 2 * 3 * 120
     tiny(tmp_path / "parts", *more, "--iterations", 1, preset="paper-ant-vel")
     run("train", "--resume", tmp_path / "parts", "--iterations", 2)
-    assert_same_run(whole, RunFolder(tmp_path / "parts"))
+    assert_same_run(whole, RunDir(tmp_path / "parts"))
 
 
 def test_iterations_after_the_last_checkpoint_are_done_again(tmp_path):
@@ -133,7 +133,7 @@ def wait_for_lines(folder, count):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_after_saving(tmp_path, number, code):
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     process = start(folder.path, "--iterations", 100_000, "--checkpoint-every", 1000)
     wait_for_lines(folder, 3)
     process.send_signal(number)
@@ -145,7 +145,7 @@ def test_a_signal_ends_the_run_after_saving(tmp_path, number, code):
 
 
 def test_kill_9_loses_at_most_one_interval(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     process = start(folder.path, "--iterations", 100_000)
     wait_for_lines(folder, 5)
     process.kill()
@@ -170,7 +170,7 @@ def test_init_starts_from_a_checkpoint(tmp_path):
 def test_what_init_brought_survives_a_kill_before_the_first_checkpoint(tmp_path):
     first = tiny(tmp_path / "first")
     whole = tiny(tmp_path / "whole", "--init", first.path)
-    killed = RunFolder(tmp_path / "killed")
+    killed = RunDir(tmp_path / "killed")
     process = start(killed.path, "--init", first.path, "--checkpoint-every", 1000)
     wait_for_lines(killed, 1)
     process.kill()
@@ -200,7 +200,7 @@ def test_evaluation_draws_from_the_test_split_and_counts_divergences(tmp_path):
 
 def test_ctrl_c_saves_a_run_with_worker_processes(tmp_path):
     """A terminal sends SIGINT to the workers as well."""
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     process = start(
         folder.path,
         *("--iterations", 100_000, "--env.vectorization", "async"),
@@ -215,7 +215,7 @@ def test_ctrl_c_saves_a_run_with_worker_processes(tmp_path):
 
 def test_several_seeds(tmp_path):
     run("train", "navigation", "--out", tmp_path / "runs", *TINY, "--seeds", 3, 5)
-    runs = [RunFolder(tmp_path / "runs" / f"seed-{seed}") for seed in (3, 5)]
+    runs = [RunDir(tmp_path / "runs" / f"seed-{seed}") for seed in (3, 5)]
     assert [folder.read_config().seed for folder in runs] == [3, 5]
     assert runs[0].read_metrics()[0]["return/pre"] != runs[1].read_metrics()[0]["return/pre"]
 
@@ -362,8 +362,8 @@ def test_a_users_environment_by_its_id(tmp_path):
             *("train", "navigation", "--out", tmp_path / mode, *TINY),
             *("--env.id", "tests.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
         )
-    assert_same_run(RunFolder(tmp_path / "sync"), RunFolder(tmp_path / "async"))
-    result = evaluate.evaluate(RunFolder(tmp_path / "sync"), tasks=2, episodes=2, steps=1)
+    assert_same_run(RunDir(tmp_path / "sync"), RunDir(tmp_path / "async"))
+    result = evaluate.evaluate(RunDir(tmp_path / "sync"), tasks=2, episodes=2, steps=1)
     assert len(result["per_task"]) == 2
 
 

@@ -13,7 +13,7 @@ from rlmaml.rng import Phase, generator
 from runners import cli, presets
 from runners.build import build
 from runners.evaluation import evaluate
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import assert_same_run, learned, run
 
@@ -23,7 +23,7 @@ SMALL = ("--iterations", "6", "--policy.hidden", "8", "--conv.filters", "4", *TI
 
 def tiny(preset, out, *more):
     run("train", preset, "--out", out, *SMALL, *more)
-    return RunFolder(out)
+    return RunDir(out)
 
 
 def test_a_regression_from_training_to_plots(tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_resumed_is_the_same_run(tmp_path, outer):
     outer = outer.split()
     whole = tiny("sinusoid", tmp_path / "whole", *outer, "--validation-tasks", "5")
     run("train", "sinusoid", "--out", tmp_path / "halves", *SMALL, *outer)  # without validating
-    halves = RunFolder(tmp_path / "halves")
+    halves = RunDir(tmp_path / "halves")
     shutil.rmtree(halves.checkpoints / "000006")  # as though killed before it was written
     assert checkpoint.available(halves.checkpoints)[-1] == 3
     run("train", "--resume", halves.path)
@@ -140,7 +140,7 @@ def test_meta_training_learns_images(tmp_path, image_folder):
     for iterations in (0, 60):
         out = tmp_path / str(iterations)
         run("train", "images", "--out", out, *options, "--iterations", iterations)
-        after[iterations] = evaluate.evaluate(RunFolder(out), tasks=50, steps=1)["mean"]
+        after[iterations] = evaluate.evaluate(RunDir(out), tasks=50, steps=1)["mean"]
     assert after[0][1] < 0.62
     assert after[60][0] < 0.45
     assert after[60][1] > 0.72
@@ -219,7 +219,7 @@ def test_a_broken_image_is_named_and_costs_no_checkpoint(tmp_path, capsys, image
     options = ("--env.kwargs", json.dumps({"root": str(root), "way": 2}))
     options += ("--examples.queries", "1", "--validation-tasks", "0")
     options += ("--tasks", "1", "--conv.filters", "2", "--checkpoint-every", "1")
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     run("train", "images", "--out", folder.path, *options, "--iterations", "2")
     for image in sorted(root.glob("*/[3-7].png")):  # most of them, so that one is drawn soon
         image.write_bytes(b"no image")

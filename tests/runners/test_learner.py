@@ -18,7 +18,7 @@ from rlmaml.rng import Phase, generator
 from runners import cli
 from runners.build import build
 from runners.evaluation import evaluate
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, tiny
 from tests.helpers.vector_envs import batched
 
@@ -225,7 +225,7 @@ EXAMPLES = ("--tasks", 3, "--iterations", 2, "--checkpoint-every", 1, "--threads
 def supervised(out, preset, *more):
     words = ["train", preset, "--out", out, *EXAMPLES, "--examples.shots", 3, *more]
     cli.main([str(word) for word in words])
-    return RunFolder(out)
+    return RunDir(out)
 
 
 @pytest.mark.parametrize("preset", ["sinusoid", "linear-classification", "digits"])

@@ -11,7 +11,7 @@ import torch
 from rlmaml import tree
 from runners.config import TrainConfig
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import assert_same_run, learned, run, tiny
 
@@ -36,7 +36,7 @@ def test_resuming_equals_never_having_stopped(tmp_path, options):
     whole = tiny(tmp_path / "whole", *options, preset="navigation")
     tiny(tmp_path / "parts", *options, "--iterations", 2, preset="navigation")
     run("train", "--resume", tmp_path / "parts", "--iterations", 4)
-    assert_same_run(whole, RunFolder(tmp_path / "parts"))
+    assert_same_run(whole, RunDir(tmp_path / "parts"))
     plain = tiny(tmp_path / "plain", preset="navigation")
     assert not torch.equal(*(tree.ravel(learned(folder).meta)[0] for folder in (whole, plain)))
     run("evaluate", whole.path, "--tasks", 3, "--episodes", 2, "--steps", 1)
@@ -65,7 +65,7 @@ def test_hessian_data_are_counted(tmp_path):
     for name, options, count in (("with", apart, 10), ("without", (), 7)):
         out = tmp_path / name
         run("train", "sinusoid", "--out", out, *few_shot, *small, *options)
-        assert RunFolder(out).read_metrics()[-1]["env_steps"] == 2 * 5 * count
+        assert RunDir(out).read_metrics()[-1]["env_steps"] == 2 * 5 * count
 
 
 def test_each_task_is_drawn_as_often_as_asked(tmp_path, monkeypatch):

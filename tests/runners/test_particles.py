@@ -11,7 +11,7 @@ from runners import cli
 from runners.errors import UsageError
 from runners.evaluation import evaluate as runs
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_evaluation_may_have_other_numbers_of_episodes(tmp_path):
         "2",
     )
     run(tmp_path, "navigation", *words, "--trust-region.fisher-fraction", "0.25")
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     options = {"tasks": 2, "steps": 4, "quiet": True}
     assert len(runs.evaluate(folder, episodes=4, **options)["mean"]) == 5
     with pytest.raises(UsageError, match="episodes must be a multiple"):

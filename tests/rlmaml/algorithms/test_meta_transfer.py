@@ -12,7 +12,7 @@ from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
 from runners.errors import UsageError
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training.checkpoints import warm_started
 from tests.helpers import parts
 from tests.helpers.problems import one
@@ -178,7 +178,7 @@ def test_from_the_command_line_and_from_python(tmp_path, capsys):
     run(*how, "--init", first)
     run("train", "--resume", second, "--iterations", 4, "--quiet")
     run("evaluate", second, "--tasks", 4, "--steps", 2, "--quiet")
-    ours, theirs = (learned(RunFolder(place)).meta for place in (second, first))
+    ours, theirs = (learned(RunDir(place)).meta for place in (second, first))
     for name, value in theirs["params"].items():
         same = ours["params"][name]
         assert torch.equal(same, value) if "blocks" in name else same.shape != value.shape

@@ -11,7 +11,7 @@ from runners.build import build
 from runners.config import EnvConfig, ExamplesConfig
 from runners.evaluation import compare_algorithms, profile
 from runners.presets import PRESETS
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import run
 
@@ -67,9 +67,9 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
         rows["reptile"]["made_from"]["config"]["optimizer"]["schedule_kwargs"]["total_iters"] == 6
     )
     assert rows["meta-transfer"]["iterations"] == 9  # half the data
-    start = RunFolder(out / "meta-transfer" / "seed-0-pretraining")
+    start = RunDir(out / "meta-transfer" / "seed-0-pretraining")
     assert start.read_config().iterations == rows["meta-transfer"]["iterations_before"] == 16
-    assert RunFolder(out / "meta-transfer" / "seed-0").read_origin()["init"] == str(start.path)
+    assert RunDir(out / "meta-transfer" / "seed-0").read_origin()["init"] == str(start.path)
     for name, row in rows.items():
         stored = json.loads((out / name / "seed-0" / "evaluation.json").read_text())
         assert row["mean"] == [pytest.approx(stored["mean"][k]) for k in result["steps"]]
@@ -87,9 +87,9 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     monkeypatch.setattr(profile, "in_own_process", lambda config: FIGURES)
 
     # With one more seed: what is there stays, and intervals are over seeds.
-    kept = [RunFolder(out / name / "seed-0").read_metrics() for name in names]
+    kept = [RunDir(out / name / "seed-0").read_metrics() for name in names]
     run(*words, "--algorithms", *names, "--seeds", "0", "1")
-    assert kept == [RunFolder(out / name / "seed-0").read_metrics() for name in names]
+    assert kept == [RunDir(out / name / "seed-0").read_metrics() for name in names]
     again = json.loads((out / "methods.json").read_text())["methods"]["maml"]
     assert again["per_seed"][0] == pytest.approx(rows["maml"]["mean"])
     first, second = again["per_seed"]

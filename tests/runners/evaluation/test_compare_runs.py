@@ -17,7 +17,7 @@ from runners.evaluation import baselines, evaluate
 from runners.evaluation.baselines import baseline_config
 from runners.evaluation.compare_runs import compare, table
 from runners.evaluation.grouping import by_method
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, learned, run, tiny
 
 SMALL = {"tasks": 3, "episodes": 2, "steps": 2, "quiet": True}
@@ -28,7 +28,7 @@ def seeds(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     words = ["train", "half-cheetah-dir", "--out", out, *TINY, "--seeds", 0, 1]
     run(*words)
-    return [RunFolder(out / f"seed-{seed}") for seed in (0, 1)]
+    return [RunDir(out / f"seed-{seed}") for seed in (0, 1)]
 
 
 def baseline(folder, name):
@@ -115,10 +115,10 @@ def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
     if not untrained.exists():
         run("train", "half-cheetah-dir", "--out", untrained, *TINY, "--iterations", 0)
     same = zip(
-        *(tree.leaves(learned(each).meta) for each in (folder, RunFolder(untrained))), strict=True
+        *(tree.leaves(learned(each).meta) for each in (folder, RunDir(untrained))), strict=True
     )
     assert all(torch.equal(a, b) for a, b in same)
-    results = [evaluate.evaluate(each, **SMALL) for each in (folder, RunFolder(untrained))]
+    results = [evaluate.evaluate(each, **SMALL) for each in (folder, RunDir(untrained))]
     assert results[0]["mean"] == results[1]["mean"]
 
 
@@ -193,7 +193,7 @@ def test_impossible_comparisons_are_refused_before_anything_is_trained(tmp_path,
 def test_steps_that_diverge_have_no_score_and_no_gap(tmp_path, capsys):
     words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
     run("train", "sinusoid", "--out", tmp_path / "run", *words)
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     result = compare(
         [folder], against=("random", "oracle"), tasks=4, steps=3, step_size=1e12, quiet=True
     )
@@ -243,7 +243,7 @@ def test_supervised_runs_have_the_same_baselines(tmp_path):
     words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
     run("train", "sinusoid", "--out", tmp_path / "run", *words)
     result = compare(
-        [RunFolder(tmp_path / "run")], against=baselines.BASELINES, tasks=5, steps=1, quiet=True
+        [RunDir(tmp_path / "run")], against=baselines.BASELINES, tasks=5, steps=1, quiet=True
     )
     assert list(result["methods"]) == ["meta-trained", *baselines.BASELINES]
     examples = [method["train_env_steps"][0] for method in result["methods"].values()]
@@ -295,7 +295,7 @@ def test_runs_by_several_algorithms_are_named_by_them():
     cavia = plain.with_algorithm("cavia")
     wide = dataclasses.replace(cavia, method=dataclasses.replace(cavia.method, contexts=9))
     configs = [plain, cavia, dataclasses.replace(cavia, seed=1), wide]
-    folders = [RunFolder(Path(name)) for name in "abcd"]
+    folders = [RunDir(Path(name)) for name in "abcd"]
     found = by_method(folders, configs)
     assert found == {
         "maml": [folders[0]],

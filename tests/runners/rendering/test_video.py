@@ -15,7 +15,7 @@ from runners import cli, environments
 from runners.errors import UsageError
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.pictures import WITHOUT, bluish, head, headless_environment, pixels
 from tests.helpers.runs import TINY, tiny
@@ -200,7 +200,7 @@ def test_observation_statistics_are_undone(tmp_path):
 def users(out, name):
     words = ("--env.id", f"tests.runners.test_render:{name}-v0", "--env.kwargs", "{}")
     cli.main(["train", "navigation", "--out", str(out), *TINY, "--iterations", "1", *words])
-    return RunFolder(out)
+    return RunDir(out)
 
 
 def test_a_users_environment_draws_itself(tmp_path):
@@ -246,7 +246,7 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     refused(runs["nav"], "2 numbers for each", task=[0.1, 0.2, 0.3])
     refused(vel, "--size must be at least 32", size=8)
     refused(vel, r"must end in \.mp4 or \.gif", out=tmp_path / "x.avi")
-    refused(RunFolder(tmp_path / "none"), "not a run folder")
+    refused(RunDir(tmp_path / "none"), "not a run folder")
     refused(vel, "There is no checkpoint", checkpoint=tmp_path / "none")
     (tmp_path / "file").write_text("")
     refused(

@@ -9,7 +9,7 @@ from runners import cli, options, presets
 from runners.config import changes
 from runners.evaluation import evaluate
 from runners.reporting import provenance
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
@@ -46,7 +46,7 @@ def test_the_command_of_a_run_by_another_method(preset, name):
 
 
 def test_the_command_of_an_evaluation(runs):
-    folder = RunFolder(runs / "sinusoid")
+    folder = RunDir(runs / "sinusoid")
     settings = {"tasks": 4, "steps": 2, "queries": 7, "step_size": 0.5, "seed": 3}
     made = evaluate.evaluate(
         folder, **settings, halve_later_steps=True, checkpoint=folder.checkpoints / "000030"

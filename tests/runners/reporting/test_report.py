@@ -16,7 +16,7 @@ from runners.evaluation import compare_runs, evaluate
 from runners.rendering import video as render_module
 from runners.reporting import figures
 from runners.reporting.report import report
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, run
 
 
@@ -112,14 +112,14 @@ def test_a_run_on_episodes(runs, capsys):
 def test_kinds_of_task_that_were_seen_are_not_called_new(runs, undrawn):
     place = runs / "dir"
     run("train", "half-cheetah-dir", "--out", place, *TINY, "--quiet")
-    evaluate.evaluate(RunFolder(place), tasks=4, episodes=2, steps=1, quiet=True)
-    page = read(report([RunFolder(place)], quiet=True))
+    evaluate.evaluate(RunDir(place), tasks=4, episodes=2, steps=1, quiet=True)
+    page = read(report([RunDir(place)], quiet=True))
     assert "never seen" not in page.text
     assert "4 tasks of the 2 kinds that there are, seen in training" in page.text
 
 
 def test_several_seeds_are_one_method(runs, undrawn):
-    folders = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
+    folders = [RunDir(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
     out = report(folders, quiet=True)
     assert out == runs / "navigation" / "report.html"
     page = read(out)
@@ -138,7 +138,7 @@ def test_several_seeds_are_one_method(runs, undrawn):
 
 def test_several_runs_are_compared_if_they_have_not_been(runs, capsys, undrawn):
     places = [runs / "navigation" / f"seed-{seed}" for seed in (0, 1)]
-    folders = list(map(RunFolder, places))
+    folders = list(map(RunDir, places))
     with pytest.raises(SystemExit):  # what others were compared in is not overwritten
         run("report", places[0], runs / "navigation" / "seed-1" / "baselines" / "random")
     assert "is of other runs" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_several_runs_are_compared_if_they_have_not_been(runs, capsys, undrawn):
 
 
 def test_a_run_on_examples_with_its_curves(runs):
-    page = read(report([RunFolder(runs / "sinusoid")], quiet=True))
+    page = read(report([RunDir(runs / "sinusoid")], quiet=True))
     result = json.loads((runs / "sinusoid" / "evaluation.json").read_text())
     for mean in result["mean"]:
         assert written(mean, 3) in page.text
@@ -162,7 +162,7 @@ def test_a_run_on_examples_with_its_curves(runs):
 
 
 def test_evaluations_are_made_where_they_are_missing_or_old(runs, undrawn):
-    folder = RunFolder(runs / "sinusoid")
+    folder = RunDir(runs / "sinusoid")
     evaluate.evaluate(folder, tasks=3, steps=1, checkpoint=folder.checkpoints / "000030")
     report([folder], quiet=True)  # by choice of an older checkpoint
     assert json.loads(folder.evaluation.read_text())["iteration"] == 30
@@ -181,7 +181,7 @@ def rewrite(path, change):
 
 
 def test_scores_that_are_not_finite(runs):
-    folder = RunFolder(runs / "sinusoid")
+    folder = RunDir(runs / "sinusoid")
 
     def diverge(result):
         result["mean"][2] = result["ci95"][2] = result["per_task"][0]["mse"][2] = None
@@ -204,7 +204,7 @@ def hostile(folder):
 
 
 def test_what_users_wrote_stays_text(runs, undrawn):
-    folder = RunFolder(runs / "sinusoid")
+    folder = RunDir(runs / "sinusoid")
     hostile(folder)
     page = read(report([folder], quiet=True))
     assert HOSTILE in page.text
@@ -212,7 +212,7 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 
 @pytest.mark.parametrize("problem", [ImportError, OSError, ValueError, None])
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
-    folder = RunFolder(runs / "navigation" / "seed-0")
+    folder = RunDir(runs / "navigation" / "seed-0")
 
     def render(folder, quiet):
         if problem is not None:
@@ -235,7 +235,7 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
 
 
 def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn):
-    folder = RunFolder(runs / "navigation" / "seed-0")
+    folder = RunDir(runs / "navigation" / "seed-0")
     (folder.path / "videos").mkdir(exist_ok=True)
     old = folder.path / "videos" / "task-0_0-steps-3.gif"
     Image.new("RGB", (32, 32)).save(old)
@@ -251,7 +251,7 @@ def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn
 
 
 def test_figures_of_two_evaluations_do_not_mix(runs, undrawn):
-    folder = RunFolder(runs / "navigation" / "seed-0")
+    folder = RunDir(runs / "navigation" / "seed-0")
     settings = {"tasks": 3, "episodes": 2, "quiet": True}
     compare_runs.compare([folder], against=("random",), steps=1, **settings)
     page = read(report([folder], quiet=True))
@@ -265,8 +265,8 @@ def test_figures_of_two_evaluations_do_not_mix(runs, undrawn):
 
 def test_a_comparison_of_other_runs_is_not_taken_for_theirs(runs, undrawn):
     """Though they are of the same seeds and call their method the same."""
-    ours = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
-    others = [RunFolder(runs / f"other-{seed}") for seed in (0, 1)]
+    ours = [RunDir(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
+    others = [RunDir(runs / f"other-{seed}") for seed in (0, 1)]
     for folder, seed in zip(others, (0, 1), strict=True):
         words = ("train", "half-cheetah-vel", "--out", folder.path, *TINY, "--seed", seed)
         run(*words, "--quiet")
@@ -282,7 +282,7 @@ def test_methods_stand_beside_the_first(runs, undrawn):
     place = runs / "navigation" / "seed-0"
     settings = ("--inner.step-size", 0.02, "--quiet")
     run("train", "navigation", "--out", runs / "navigation" / "far", *TINY, *settings)
-    folders = [RunFolder(runs / "navigation" / "far"), RunFolder(place)]
+    folders = [RunDir(runs / "navigation" / "far"), RunDir(place)]
     page = read(report(folders, out=runs / "two.html", quiet=True))
     assert "Figures here are of inner.step_size 0.02" in page.text
     assert "inner.step_size 0.01" in page.text
@@ -290,7 +290,7 @@ def test_methods_stand_beside_the_first(runs, undrawn):
 
 
 def test_a_baseline_is_reported_like_any_other(runs, undrawn):
-    oracle = RunFolder(runs / "navigation" / "seed-0" / "baselines" / "oracle")
+    oracle = RunDir(runs / "navigation" / "seed-0" / "baselines" / "oracle")
     page = read(report([oracle], quiet=True))
     assert "Without adaptation the mean return is" in page.text
     assert "one model for all tasks" in page.text

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from runners.reporting.report import report
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from tests.helpers import browser
 from tests.runners.reporting.test_report import hostile
 
@@ -59,11 +59,11 @@ return (async () => {
 )
 def test_in_a_browser(runs, tmp_path):
     """Nothing is fetched or complained of, all is shown, and a phone shows it without scrolling."""
-    seeds = [RunFolder(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
+    seeds = [RunDir(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
     videos = seeds[0].path / "videos"
     videos.mkdir()
     Image.new("RGB", (64, 64), "red").save(videos / "before.gif")
-    sinusoid = RunFolder(runs / "sinusoid")
+    sinusoid = RunDir(runs / "sinusoid")
     hostile(sinusoid)
     with browser.chromium(tmp_path / "profile") as shown:
         blank = tmp_path / "blank.html"

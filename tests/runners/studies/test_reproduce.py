@@ -12,7 +12,7 @@ from runners.errors import UsageError
 from runners.evaluation.evaluate import evaluate
 from runners.presets import PRESETS, maml_paper
 from runners.reporting import provenance
-from runners.run_dir import RunFolder
+from runners.run_dir import RunDir
 from runners.studies import reproduce
 from tests.helpers.runs import run
 
@@ -53,7 +53,7 @@ def test_a_row(tmp_path, monkeypatch, capsys):
         kept = json.loads((place / f"seed-{seed}" / "evaluation.json").read_text())
         protocol = {"steps": 4, "episodes": 2, "step_size": 0.5, "halve_later_steps": True}
         goals = np.random.RandomState(1).uniform(-0.5, 0.5, (40, 2))
-        again = evaluate(RunFolder(place / f"seed-{seed}"), tasks=goals, quiet=True, **protocol)
+        again = evaluate(RunDir(place / f"seed-{seed}"), tasks=goals, quiet=True, **protocol)
         assert again["mean"] == kept["mean"]
         means.append(kept["mean"])
     np.testing.assert_allclose(maml["mean"], np.mean(means, 0), rtol=1e-5)
@@ -101,7 +101,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert "| 1 of 3 |" in reproduce.table([partly])
     for out in ("a", "b"):
         reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path / out, quiet=True)
-    one, other = (RunFolder(tmp_path / out / ROW / "seed-0") for out in ("a", "b"))
+    one, other = (RunDir(tmp_path / out / ROW / "seed-0") for out in ("a", "b"))
     assert one.attempts() == 2
     params = [checkpoint.load(f.checkpoints / "000003").meta["params"] for f in (one, other)]
     assert all(torch.equal(params[0][name], params[1][name]) for name in params[0])
@@ -119,7 +119,7 @@ def test_what_cannot_be(tmp_path):
 def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
     tiny(monkeypatch, iterations=1)
     reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path, quiet=True)
-    folder = RunFolder(tmp_path / ROW / "seed-0")
+    folder = RunDir(tmp_path / ROW / "seed-0")
     goals = [[0.1, 0.2], [0.3, -0.4]]
     result = evaluate(folder, tasks=np.array(goals), episodes=2, steps=1, quiet=True)
     assert [task["task"] for task in result["per_task"]] == goals
