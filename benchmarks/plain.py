@@ -414,16 +414,16 @@ class Plain:
         config = self.config
 
         def episodes(k: int, how: AdvantageConfig) -> list[TaskData]:
-            with stage("sampling"):
+            with timer("sampling"):
                 sampled = self.sample(adapted, iteration, k)
-            with stage("advantages"):
+            with timer("advantages"):
                 return [with_advantages(data, how) for data in sampled]
 
         adapted, support = [params] * config.tasks, []
         with recorded() as seconds:
             for k in range(config.inner.steps):
                 support.append(episodes(k, config.inner_advantages))
-                with stage("adaptation"):
+                with timer("adaptation"):
                     adapted = [
                         adapt(p, [data], config, first=k, graph=False)
                         for p, data in zip(adapted, support[k], strict=True)
@@ -435,7 +435,7 @@ class Plain:
         """One meta-iteration: the new parameters, and seconds by what they were spent on."""
         with recorded() as seconds:
             support, query, _ = self.collect(params, iteration)
-            with stage("update"):
+            with timer("update"):
                 new, self.metrics = self._update(params, support, query)
         return new, seconds
 

@@ -19,7 +19,7 @@ from rlmaml import tree
 from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
-from rlmaml.profiling import stage
+from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
 from rlmaml.types import Adjoint, Episodes, InnerLoop, Iterates, Meta, MetaBatch, Params, Policy
 
@@ -75,7 +75,7 @@ def mean_over_tasks(values: Tensor) -> Tensor:
     return values.mean(0)
 
 
-@stage("meta-gradient")
+@timer("meta-gradient")
 @torch.no_grad()
 def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
     """Adapt to every task and note the policies arrived at."""
@@ -87,7 +87,7 @@ def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:
     return over_tasks(one, objective.chunk_size)(batch)
 
 
-@stage("line search")
+@timer("line search")
 @torch.no_grad()
 def evaluate(
     objective: Objective, meta: Meta, batch: MetaBatch, ref: Reference
@@ -145,7 +145,7 @@ def gradient_and_reference(
     return _differentiate(objective, meta, batch, refer)
 
 
-@stage("meta-gradient")
+@timer("meta-gradient")
 def _differentiate(
     objective: Objective, meta: Meta, batch: MetaBatch, beside: Callable[[Iterates, MetaBatch], Any]
 ) -> tuple[Tensor, Tensor, Any]:

@@ -13,7 +13,7 @@ _recording: list[dict[str, float]] = []
 
 
 @contextlib.contextmanager
-def stage(name: str) -> Iterator[None]:
+def timer(name: str) -> Iterator[None]:
     """What runs inside is of this stage. Costs nothing to speak of while nobody records."""
     if not _recording:
         yield

@@ -18,7 +18,7 @@ from rlmaml.objective import (
     mean_over_tasks,
     over_tasks,
 )
-from rlmaml.profiling import stage
+from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
 
@@ -115,7 +115,7 @@ def update(
     if not gradient.any():
         return refuse("gradient zero")
 
-    with stage("curvature"):
+    with timer("curvature"):
         curvature = fisher_product(objective, meta, batch, ref, fraction=config.fisher_fraction)
 
         def damped(v: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from rlmaml import tree
 from rlmaml.objective import over_tasks
-from rlmaml.profiling import stage
+from rlmaml.profiling import timer
 from rlmaml.rng import Key
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
@@ -64,7 +64,7 @@ def collect(
         def step(params: Params, data: Any, k: int = k) -> Params:
             return inner.step(meta, params, data, k)
 
-        with stage("adaptation"):
+        with timer("adaptation"):
             params = over_tasks(step, chunk_size)(params, data)
     final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
     return MetaBatch(tuple(support), final, tuple(hessian))

@@ -116,7 +116,7 @@ class RolloutSampler:
         rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in range(self.tasks)]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
-        with stage("rollouts"):
+        with timer("rollouts"):
             recorded = self._sample(params, rngs, (*key[:-1], key[-1] + step), len(own))
         if self.normalizer is not None:
             self.normalizer.observe(recorded.observations, recorded.mask)
@@ -127,7 +127,7 @@ class RolloutSampler:
         config = self.advantages[role]
         if config is None:
             return recorded
-        with stage("advantages"):
+        with timer("advantages"):
             chunk_size = None
             if self.device.type == "cpu":
                 chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))

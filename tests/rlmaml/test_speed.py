@@ -208,14 +208,14 @@ def test_bare_physics_passes_through_the_same_states():
 
 
 def test_stages_are_timed_while_somebody_records():
-    with profiling.stage("before"):
+    with profiling.timer("before"):
         pass
-    with profiling.recorded() as outer, profiling.stage("a"):
-        with profiling.recorded() as inner, profiling.stage("b"):
+    with profiling.recorded() as outer, profiling.timer("a"):
+        with profiling.recorded() as inner, profiling.timer("b"):
             time.sleep(0.01)
-        with profiling.stage("a"):
+        with profiling.timer("a"):
             time.sleep(0.01)
-    with profiling.stage("after"):
+    with profiling.timer("after"):
         pass
     assert set(outer) == {"a", "b"}
     assert set(inner) == {"b"}
@@ -226,8 +226,8 @@ def test_stages_are_timed_while_somebody_records():
 
 def test_a_stage_that_fails_is_timed_and_ends():
     with profiling.recorded() as seconds:
-        with pytest.raises(KeyError), profiling.stage("a"):
+        with pytest.raises(KeyError), profiling.timer("a"):
             raise KeyError
-        with profiling.stage("b"):
+        with profiling.timer("b"):
             pass
     assert set(seconds) == {"a", "b"}
