@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from benchmarks.plain_worlds import Processes, Sync
 from envs.locomotion.mujoco_utils import available_cpus
-from rlmaml.profiling import recorded, stage
+from rlmaml.profiling import recorded, timer
 from rlmaml.rng import Phase, generator
 from runners.config import AdvantageConfig, PolicyConfig, TrainConfig
 

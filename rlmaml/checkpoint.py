@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 
 from rlmaml import tree
+from rlmaml.migration import migrate_state
 from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
@@ -122,7 +123,7 @@ def load(place: Path) -> Checkpoint:
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         meta.setdefault(group, {})[rest] = value
-    return Checkpoint(iteration, meta, state, config)
+    return Checkpoint(iteration, meta, migrate_state(state), config)
 
 
 def fitted(loaded: Meta, built: Meta) -> Meta:

@@ -36,19 +36,3 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
             value = tuple(value)
         values[name] = value
     return cls(**values)
-
-
-def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
-    """A stored run's configuration, of a version that had fewer choices or put them elsewhere.
-
-    What was another method then and is not said in the same words now is left to be refused.
-    """
-    inner = dict(data.get("inner", {}))
-    if data.get("data") != "examples":
-        inner.setdefault("surrogate", "log-likelihood")
-    if inner.get("adjoint") == "unrolled":
-        del inner["adjoint"]
-    data = data | {"inner": inner}
-    if data.get("objective", {}).get("name") == "adapted":
-        data["outer_reduction"] = data.pop("objective").get("reduction", "steps")
-    return data

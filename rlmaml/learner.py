@@ -23,9 +23,10 @@ from rlmaml import checkpoint as checkpoints
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.checkpoint import Checkpoint
-from rlmaml.config import from_dict, migrate_config
+from rlmaml.config import from_dict
 from rlmaml.distributions import Distribution
 from rlmaml.inner import adapt
+from rlmaml.migration import migrate_config
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
@@ -66,12 +67,13 @@ class Learner:
     """
 
     def __init__(self, source: Checkpoint, path: Path) -> None:
-        self.config, self.meta, self.iteration = source.config, source.meta, source.iteration
+        self.config = migrate_config(source.config)
+        self.meta, self.iteration = source.meta, source.iteration
         self.path = path
         self._state = source.state
-        now = migrate_config(self.config)
+        now = self.config
         self._kind = algorithms.get_algorithm(now.get("algorithm", next(iter(algorithms.TABLE))))
-        self._settings = from_dict(self._kind.Settings, now.get("method", {}))
+        self._settings = from_dict(self._kind.Settings, now.get("algorithm_settings", {}))
         self._inner = replace(from_dict(InnerConfig, now["inner"]), hessian="support")
         self._outer = self._outer_step()
         self._network = from_dict(PolicyConfig, self.config["policy"])

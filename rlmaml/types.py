@@ -100,7 +100,8 @@ class MetaBatch(NamedTuple):
     query: Data  # sampled with φ_K
     hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
     credit: Any = ()  # scalar per task: what its inner data are credited with (E-MAML)
-    iterates: Iterates = ()  # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
+    # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
+    iterates: Iterates = ()
 
 
 class InnerLoop(NamedTuple):

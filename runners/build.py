@@ -15,6 +15,7 @@ import torch
 
 from rlmaml import losses, models, tree
 from rlmaml.algorithms.base import Algorithm
+from rlmaml.errors import ConfigError
 from rlmaml.metrics import Measure, Predictions, Returns
 from rlmaml.models.text import token_count
 from rlmaml.rng import Phase, generator
@@ -25,7 +26,6 @@ from rlmaml.sampling.spaces import encoder
 from rlmaml.types import Examples, Params, Policy
 from runners.config import TrainConfig
 from runners.environments import image_error, import_worlds, make_env, make_family
-from runners.errors import UsageError
 
 
 class Experiment(NamedTuple):
@@ -52,7 +52,7 @@ def build(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
     """Make everything a run needs, or with `tasks` everything to evaluate it on so many.
 
     Raises:
-        UsageError: an unknown environment, wrong constructor arguments, a model that does not fit,
+        ConfigError: an unknown environment, wrong constructor arguments, a model that does not fit,
             a device that is not there.
     """
     if tasks is not None:  # an evaluation, which takes no derivative of its inner steps
@@ -127,7 +127,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
         try:
             family = ClassLabels(family, relabel=training)
         except ValueError as problem:
-            raise UsageError(str(problem)) from problem
+            raise ConfigError(str(problem)) from problem
         model, algorithm = made()
     conv = isinstance(model, models.ConvClassifier)
     fresh = training and algorithm.data_spec.fresh_support  # a new task has one set of shots
@@ -142,7 +142,7 @@ def _supervised(config: TrainConfig, device: torch.device, training: bool) -> Ex
             device=device,
         )
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
     of_policy = loss(algorithm.policy)
     measure = Predictions(
         algorithm.inner,
@@ -175,7 +175,7 @@ def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:
     """Whether the model takes what the family gives: a task of it, before anything is written.
 
     Raises:
-        UsageError: it does not.
+        ConfigError: it does not.
     """
     try:
         tasks = family.sample(1, generator(0), split="train")
@@ -185,7 +185,7 @@ def _try_one(family: Any, loss: losses.Loss, params: Params) -> None:
     except (TypeError, ValueError, RuntimeError, IndexError) as problem:
         if isinstance(problem, image_error()):
             raise
-        raise UsageError(
+        raise ConfigError(
             f"The examples of {type(family).__name__} do not fit its `inputs` {family.inputs} and "
             f"`outputs` {family.outputs}: {problem}"
         ) from problem
@@ -199,7 +199,7 @@ def _seeded(config: TrainConfig, make: Callable[[], torch.nn.Module]) -> torch.n
         try:
             return make()
         except ValueError as problem:
-            raise UsageError(str(problem)) from problem
+            raise ConfigError(str(problem)) from problem
 
 
 def _parameters(model: torch.nn.Module, device: torch.device) -> Params:
@@ -210,9 +210,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as problem:
-        raise UsageError(f"Unknown device {name!r}: use cpu, cuda or cuda:INDEX.") from problem
+        raise ConfigError(f"Unknown device {name!r}: use cpu, cuda or cuda:INDEX.") from problem
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"Device {name!r} is not supported: use cpu, cuda or cuda:INDEX.")
+        raise ConfigError(f"Device {name!r} is not supported: use cpu, cuda or cuda:INDEX.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"No such CUDA device here: {name}. Use --device cpu.")
+        raise ConfigError(f"No such CUDA device here: {name}. Use --device cpu.")
     return device

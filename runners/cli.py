@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rlmaml import algorithms
+from rlmaml.errors import ConfigError
 from runners.config import TrainConfig
-from runners.errors import UsageError
 from runners.options import (
     CompareOptions,
     EvaluateOptions,
@@ -66,8 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
         elif words[0] in commands:
             commands[words[0]](words[1:])
         else:
-            raise UsageError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
-    except (UsageError, FloatingPointError) as problem:
+            raise ConfigError(f"Unknown command {words[0]!r}: use {', '.join(commands)}.")
+    except (ConfigError, FloatingPointError) as problem:
         _refuse(problem)
     except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,7 +99,7 @@ def _train(words: list[str]) -> None:
     if options.resume is not None:
         for flag in ("out", "init", "seeds"):
             if getattr(options, flag):
-                raise UsageError(f"--resume goes on with a run where it is: leave out --{flag}.")
+                raise ConfigError(f"--resume goes on with a run where it is: leave out --{flag}.")
         _learning_curve(train.resume(RunDir(options.resume), options.config, quiet=options.quiet))
         return
     out = options.out or Path("runs") / options.config.preset
@@ -116,22 +116,22 @@ def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
     try:
         return dataclasses.replace(config, seed=seed)
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def _default_config(preset: str | None, resume: str | None) -> TrainConfig:
     """What the options on the command line change: a preset, or the resumed run's settings."""
     if preset is not None and preset not in PRESETS:
-        raise UsageError(f"Unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
+        raise ConfigError(f"Unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
     if resume is None:
         if preset is None:
-            raise UsageError(f"Name a preset ({', '.join(PRESETS)}) or a run to --resume.")
+            raise ConfigError(f"Name a preset ({', '.join(PRESETS)}) or a run to --resume.")
         return PRESETS[preset][1]
     from runners.run_dir import RunDir
 
     stored = RunDir(Path(resume)).read_config()
     if preset is not None and preset != stored.preset:
-        raise UsageError(f"{resume} is a run of the preset {stored.preset}, not {preset}.")
+        raise ConfigError(f"{resume} is a run of the preset {stored.preset}, not {preset}.")
     return stored
 
 
@@ -156,13 +156,13 @@ def _with_method(config: TrainConfig, words: list[str], command: str) -> TrainCo
         }
         return config.changed(told).with_algorithm(name, given.algorithm_settings)
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def _evaluate(words: list[str]) -> None:
     options = parse(EvaluateOptions, None, words, "evaluate")
     if not options.runs:
-        raise UsageError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
+        raise ConfigError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
     from runners.evaluation import baselines, compare_runs, evaluate, grouping, plots
     from runners.run_dir import RunDir
 
@@ -177,7 +177,7 @@ def _evaluate(words: list[str]) -> None:
         print(f"Written: {out}/comparison.json, comparison.csv, plots/comparison.png")
         return
     if options.out is not None:
-        raise UsageError("--out is for comparisons; one run is evaluated into its own folder.")
+        raise ConfigError("--out is for comparisons; one run is evaluated into its own folder.")
     (folder,) = folders
     result = evaluate.evaluate(folder, **settings)
     print(evaluate.table(result))
@@ -196,10 +196,10 @@ def _compare(words: list[str]) -> None:
     config = _default_config(name, None)
     changed = {"iterations": options.iterations, "device": options.device}
     changed = {option: value for option, value in changed.items() if value is not None}
-    from runners.errors import check_least
+    from runners.errors import require_at_least
     from runners.evaluation import compare_algorithms
 
-    check_least(1, seeds=len(options.seeds), iterations=changed.get("iterations", 1))
+    require_at_least(1, seeds=len(options.seeds), iterations=changed.get("iterations", 1))
     result = compare_algorithms.compare(
         dataclasses.replace(config, **changed),
         options.out or Path("runs") / f"compare-{config.preset}",
@@ -215,7 +215,7 @@ def _reproduce(words: list[str]) -> None:
     from runners.studies import reproduce
 
     if name is None:
-        raise UsageError(f"Name a row of the paper: {', '.join(reproduce.NAMES)}.")
+        raise ConfigError(f"Name a row of the paper: {', '.join(reproduce.NAMES)}.")
     result = reproduce.reproduce(name, **vars(options))
     print(reproduce.table([result]))
     print(f"Written: {options.out / name}/reproduction.json, learning.png; {options.out}/table.md")
@@ -237,7 +237,7 @@ def _render(words: list[str]) -> None:
     folder = RunDir(options.run)
     if options.viewer:
         if options.out is not None:
-            raise UsageError("--viewer writes nothing: leave out --out.")
+            raise ConfigError("--viewer writes nothing: leave out --out.")
         viewer.watch(folder, **_without(options, "run", "viewer", "out", "size", "pretty", "quiet"))
         return
     print(video.summary(video.record(folder, **_without(options, "run", "viewer"))))
@@ -246,7 +246,7 @@ def _render(words: list[str]) -> None:
 def _report(words: list[str]) -> None:
     options = parse(ReportOptions, None, words, "report")
     if not options.runs:
-        raise UsageError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
+        raise ConfigError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
     from runners.reporting import report
     from runners.run_dir import RunDir
 
@@ -278,7 +278,7 @@ def _learning_curve(folder) -> None:
 
 def _list(words: list[str]) -> None:
     if words:
-        raise UsageError(f"`rlmaml list` takes no arguments, got {' '.join(words)}.")
+        raise ConfigError(f"`rlmaml list` takes no arguments, got {' '.join(words)}.")
     width = max(map(len, PRESETS))
     for name, (what, config) in PRESETS.items():
         data = f"{config.episodes} x {config.horizon}"

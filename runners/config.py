@@ -13,14 +13,15 @@ import tyro
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, InnerConfig, Setup
-from rlmaml.config import UnknownFieldError, from_dict, migrate_config
+from rlmaml.config import UnknownFieldError, from_dict
+from rlmaml.errors import ConfigError
+from rlmaml.migration import migrate_config
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
-from runners.errors import UsageError
 
 REGISTRY = tyro.constructors.ConstructorRegistry()
 """How tyro is to read what it does not know: dictionaries, as JSON objects."""
@@ -216,7 +217,7 @@ class TrainConfig:
         """
         kind = algorithms.get_algorithm(name)
         own = {"algorithm": name, "algorithm_settings": settings or kind.Settings()}
-        return self.changed(own | kind.default_overrides(self, own["method"]))
+        return self.changed(own | kind.default_overrides(self, own["algorithm_settings"]))
 
     def changed(self, options: dict[str, Any]) -> TrainConfig:
         """The configuration with other values for some options, by name (`inner.steps`).
@@ -272,15 +273,15 @@ class TrainConfig:
         """The inverse of `to_dict`.
 
         Raises:
-            UsageError: another version wrote it, or its method cannot be had.
+            ConfigError: another version wrote it, or its method cannot be had.
         """
         data = migrate_config(data)
         try:
             kind = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
-            made = from_dict(kind.Settings, data.get("method", {}))
+            made = from_dict(kind.Settings, data.get("algorithm_settings", {}))
             return from_dict(cls, data | {"algorithm_settings": made})
         except (UnknownFieldError, ValueError) as problem:
-            raise UsageError(str(problem)) from problem
+            raise ConfigError(str(problem)) from problem
 
 
 RUN_FIELDS = (

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import rlmaml
+from rlmaml.errors import ConfigError
 from rlmaml.sampling.examples import TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation, vectorize
 from runners.config import TrainConfig
-from runners.errors import UsageError
 
 
 def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
@@ -67,7 +67,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
             `pretty`, which environments of other people are not asked for.
 
     Raises:
-        UsageError: it cannot be made, or does not draw like that.
+        ConfigError: it cannot be made, or does not draw like that.
     """
     import_worlds()
     env = config.env
@@ -84,7 +84,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
         modes = made.metadata.get("render_modes", [])
         made.close()
         if drawing["render_mode"] not in modes:
-            raise UsageError(
+            raise ConfigError(
                 f"{env.id} does not draw what a video needs: its render_modes are {modes}, "
                 f"{drawing['render_mode']!r} is not among them."
             )
@@ -97,7 +97,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
             headless.choose_opengl()
             headless.check_opengl()
         except headless.NoOpenGLError as problem:
-            raise UsageError(str(problem)) from problem
+            raise ConfigError(str(problem)) from problem
     return made
 
 
@@ -105,12 +105,12 @@ def set_task(env: gymnasium.Env, task: Any) -> None:
     """Set the task of a single environment.
 
     Raises:
-        UsageError: it is not one, to the environment.
+        ConfigError: it is not one, to the environment.
     """
     try:
         env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
@@ -124,20 +124,20 @@ def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
         [n, *space.shape].
 
     Raises:
-        UsageError: they are not points of the space.
+        ConfigError: they are not points of the space.
     """
     given = np.asarray(numbers, np.float64).ravel()
     size = int(np.prod(space.shape or ()))
     points = given.astype(space.dtype)
     if len(given) % size or (np.dtype(space.dtype).kind == "i" and (points != given).any()):
         what = "integers" if np.dtype(space.dtype).kind == "i" else "numbers"
-        raise UsageError(
+        raise ConfigError(
             f"--task takes points of {space}, {size} {what} for each; got {given.tolist()}."
         )
     chosen = points.reshape(-1, *(space.shape or ()))
     for point in chosen:
         if not space.contains(point):
-            raise UsageError(f"--task {point.tolist()} is no point of the task space {space}.")
+            raise ConfigError(f"--task {point.tolist()} is no point of the task space {space}.")
     return chosen
 
 
@@ -153,12 +153,12 @@ def picture(env: gymnasium.Env) -> np.ndarray:
     """What the environment draws, [height, width, 3] bytes.
 
     Raises:
-        UsageError: it cannot, here and now.
+        ConfigError: it cannot, here and now.
     """
     try:
         return np.asarray(env.render())
     except (gymnasium.error.Error, _headless().NoOpenGLError) as problem:
-        raise UsageError(f"{env.spec.id if env.spec else env}: {problem}") from problem
+        raise ConfigError(f"{env.spec.id if env.spec else env}: {problem}") from problem
 
 
 def _headless() -> Any:
@@ -201,10 +201,10 @@ def image_error() -> type[ValueError]:
 def _told_plainly(config: TrainConfig) -> Iterator[None]:
     try:
         yield
-    except UsageError:
+    except ConfigError:
         raise
     except (gymnasium.error.Error, TypeError, ValueError, ImportError, OSError) as problem:
-        raise UsageError(
+        raise ConfigError(
             f"Cannot make the environment {config.env.id} with {config.env.kwargs}: {problem}"
         ) from problem
 
@@ -215,7 +215,7 @@ def import_worlds() -> Any:
     ours = Path(rlmaml.__file__).resolve().parent.parent / "envs"
     found = Path(worlds.__file__).resolve().parent if worlds.__file__ else "a folder without code"
     if found != ours:
-        raise UsageError(
+        raise ConfigError(
             f"The package `envs` was found at {found}, but rlmaml's own is {ours}. Run from "
             "another folder, or rename yours."
         )
@@ -224,7 +224,7 @@ def import_worlds() -> Any:
     except Exception as problem:  # whatever MuJoCo makes of an OpenGL that MUJOCO_GL asks it for
         if not os.environ.get("MUJOCO_GL"):
             raise
-        raise UsageError(str(_headless().no_opengl(problem))) from problem
+        raise ConfigError(str(_headless().no_opengl(problem))) from problem
     return worlds
 
 

@@ -1,16 +1,14 @@
-"""Errors that are the user's to mend: one line, exit code 2, no traceback."""
+"""Checks of what commands are given."""
+
+from rlmaml.errors import ConfigError
 
 
-class UsageError(ValueError):
-    """Bad input: what was wrong, what came, what to do."""
-
-
-def check_least(least: int, **options: int | None) -> None:
-    """Whether options are given as at least so much, or not at all.
+def require_at_least(least: int, **options: int | None) -> None:
+    """Check that options are given as at least so much, or not at all.
 
     Raises:
-        UsageError: the first that is not.
+        ConfigError: the first that is not.
     """
     for name, value in options.items():
         if value is not None and value < least:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from runners.errors import UsageError
+from rlmaml.errors import ConfigError
 
 
 def versions() -> dict[str, str]:
@@ -72,4 +72,4 @@ def _replaced(path: Path) -> Iterator[TextIO]:
             yield file
         staging.replace(path)
     except OSError as problem:
-        raise UsageError(f"Cannot write {path}: {problem.strerror}.") from problem
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from rlmaml.errors import ConfigError
 from runners.config import REGISTRY, TrainConfig
-from runners.errors import UsageError
 
 # A run's settings are all `--name value`; what else is true or false is `--name` alone.
 CONFIGURE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
@@ -220,6 +220,6 @@ def parse(kind: type, default, words: list[str], command: str):
             raise
         lines = [line.strip(" │╭╮╰╯─-") for line in said.getvalue().splitlines()]
         lines = [line for line in lines if line and "--help" not in line]  # the first is a title
-        raise UsageError(f"{' '.join(lines[1:])} (rlmaml {command} --help)") from None
+        raise ConfigError(f"{' '.join(lines[1:])} (rlmaml {command} --help)") from None
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rlmaml.errors import ConfigError
 from runners.config import TrainConfig
-from runners.errors import UsageError
 from runners.io import _finite, versions, write_json
 
 
@@ -36,10 +36,10 @@ class RunDir:
         """Whether a new run can start here.
 
         Raises:
-            UsageError: there is something already.
+            ConfigError: there is something already.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(
+            raise ConfigError(
                 f"{self.path} exists already: go on with it (--resume {self.path}) or give "
                 "another place (--out DIR)."
             )
@@ -48,13 +48,13 @@ class RunDir:
         """Start a new run here, noting what it started from.
 
         Raises:
-            UsageError: there is something already, or the folder cannot be made.
+            ConfigError: there is something already, or the folder cannot be made.
         """
         self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise UsageError(f"Cannot make {self.path}: {problem.strerror}.") from problem
+            raise ConfigError(f"Cannot make {self.path}: {problem.strerror}.") from problem
         self.write_config(config, init=init)
 
     def write_config(self, config: TrainConfig, *, init: Path | None = None) -> None:
@@ -69,16 +69,16 @@ class RunDir:
         """The run's configuration.
 
         Raises:
-            UsageError: not a run folder, or its config.json cannot be read.
+            ConfigError: not a run folder, or its config.json cannot be read.
         """
         try:
             return TrainConfig.from_dict(json.loads(self._config.read_text())["config"])
         except OSError as problem:
-            raise UsageError(
+            raise ConfigError(
                 f"{self.path} is not a run folder: it has no config.json."
             ) from problem
         except (ValueError, KeyError, TypeError) as problem:
-            raise UsageError(f"{self._config} cannot be read: {problem}") from problem
+            raise ConfigError(f"{self._config} cannot be read: {problem}") from problem
 
     def read_origin(self) -> dict[str, Any]:
         """What config.json holds beside the configuration.

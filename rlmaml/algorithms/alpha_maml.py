@@ -42,7 +42,8 @@ class AlphaMAML(Algorithm):
             for name in ("alpha_rate", "beta_rate"):
                 if not getattr(self, name) >= 0:
                     raise ValueError(
-                        f"algorithm_settings.{name} must be zero or positive, got {getattr(self, name)}."
+                        f"algorithm_settings.{name} must be zero or positive, got "
+                        f"{getattr(self, name)}."
                     )
 
     needs_optimizer = "it has no learning rate to tune."

@@ -1,9 +1,9 @@
 """What all methods have in common; a file of `algorithms/` says what is different about one.
 
-A method is MAML with something replaced: what is meta-learned (`init_meta`), where adaptation starts
-(`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the outer step
-minimizes (`outer_loss`), or the outer step itself (`update`). Everything else (sampling, training,
-evaluation, the trust region) sees `Algorithm` alone and knows none by name.
+An algorithm is MAML with something replaced: what is meta-learned (`init_meta`), where adaptation
+starts (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the
+outer step minimizes (`outer_loss`), or the outer step itself (`update`). Everything else
+(sampling, training, evaluation, the trust region) sees `Algorithm` alone and knows none by name.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ class Algorithm:
     """
 
     Settings: ClassVar[type[AlgorithmSettings]] = AlgorithmSettings
-    """A frozen dataclass, a sentence per field: options `--algorithm-settings.NAME` of the command line."""
+    """A frozen dataclass, a sentence per field: options `--algorithm-settings.NAME` of the
+    command line."""
     needs_optimizer: ClassVar[str] = ""
     """Why the outer step cannot be a trust region; empty if it can."""
     needs_episodes: ClassVar[str] = ""

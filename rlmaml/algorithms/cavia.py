@@ -71,7 +71,8 @@ class CAVIA(Algorithm):
         for name in names:
             if name not in params:
                 raise ValueError(
-                    f"algorithm_settings.shifts names {name!r}, which is no parameter: use {', '.join(params)}."
+                    f"algorithm_settings.shifts names {name!r}, which is no parameter: use "
+                    f"{', '.join(params)}."
                 )
             like = params[name]
             bound = math.sqrt(6 / (count + like.numel()))

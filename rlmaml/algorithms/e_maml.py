@@ -65,7 +65,8 @@ class EMAML(Algorithm):
         if setup.tasks is not None and (setup.tasks < 2 or setup.tasks % copies):
             raise ValueError(
                 "EMAML takes its baseline from other tasks or copies of a task: tasks must be at "
-                f"least 2 and a multiple of algorithm_settings.task_copies, got {setup.tasks} and {copies}."
+                f"least 2 and a multiple of algorithm_settings.task_copies, got {setup.tasks} "
+                f"and {copies}."
             )
 
     @classmethod

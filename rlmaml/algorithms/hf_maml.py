@@ -38,7 +38,8 @@ class HFMAML(Algorithm):
                     )
             if self.shift is not None and self.hessian_lipschitz is not None:
                 raise ValueError(
-                    "algorithm_settings.shift and algorithm_settings.hessian_lipschitz each determine h: give one of them."
+                    "algorithm_settings.shift and algorithm_settings.hessian_lipschitz each "
+                    "determine h: give one of them."
                 )
 
     curvature = staticmethod(unrolled)

@@ -47,7 +47,8 @@ from rlmaml.types import (
 
 
 class MAMLPlusPlus(Algorithm):
-    """MAML with five remedies. Arguments as of `Algorithm`; the usual outer step is an `Optimizer`."""
+    """MAML with five remedies. Arguments as of `Algorithm`; the usual outer step is an
+    `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
@@ -71,7 +72,8 @@ class MAMLPlusPlus(Algorithm):
             for name in ("multi_step_iterations", "first_order_iterations", "cosine_iterations"):
                 if getattr(self, name) < 0:
                     raise ValueError(
-                        f"algorithm_settings.{name} must be zero (off) or more, got {getattr(self, name)}."
+                        f"algorithm_settings.{name} must be zero (off) or more, got "
+                        f"{getattr(self, name)}."
                     )
             if not self.minimum_learning_rate >= 0:
                 raise ValueError(
@@ -97,17 +99,20 @@ class MAMLPlusPlus(Algorithm):
             return
         if isinstance(setup.outer, TrustRegion):
             raise ValueError(
-                "algorithm_settings.cosine_iterations is of a learning rate, which a trust region has not: "
+                "algorithm_settings.cosine_iterations is of a learning rate, which a trust "
+                "region has not: "
                 "take 0, or outer optimizer."
             )
         if setup.outer.schedule is not None:
             raise ValueError(
-                "algorithm_settings.cosine_iterations and optimizer.schedule would both set the learning "
+                "algorithm_settings.cosine_iterations and optimizer.schedule would both set the "
+                "learning "
                 "rate: take 0, or no schedule."
             )
         if settings.minimum_learning_rate > setup.outer.learning_rate:
             raise ValueError(
-                f"algorithm_settings.minimum_learning_rate {settings.minimum_learning_rate} is above "
+                f"algorithm_settings.minimum_learning_rate {settings.minimum_learning_rate} is "
+                "above "
                 f"optimizer.learning_rate {setup.outer.learning_rate}, from which it is to fall."
             )
 
@@ -133,7 +138,8 @@ class MAMLPlusPlus(Algorithm):
         norms = models.norm_parameters(params) if self.settings.per_step_norm else []
         if self.settings.per_step_norm and not norms:
             raise ValueError(
-                "algorithm_settings.per_step_norm needs a model with batch norm, whose parameters are named "
+                "algorithm_settings.per_step_norm needs a model with batch norm, whose "
+                "parameters are named "
                 "norm.weight, bn1.bias or the like, and this one has none: switch it off."
             )
         steps = max(self.config.steps, 1)  # those taken without training take a first one's

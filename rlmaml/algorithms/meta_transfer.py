@@ -47,7 +47,8 @@ class MetaTransfer(Algorithm):
         if not trunk:
             raise ValueError(
                 f"All parameters ({', '.join(params)}) are of the head, so that there is no trunk "
-                "to transfer: take a network with hidden layers, or name fewer in algorithm_settings.adapts."
+                "to transfer: take a network with hidden layers, or name fewer in "
+                "algorithm_settings.adapts."
             )
         scale, shift = {}, {}
         for name, value in trunk.items():

@@ -37,7 +37,8 @@ class Pretraining(Algorithm):
         super().check(setup)
         if setup.from_rewards and setup.settings.classes:
             raise ValueError(
-                "algorithm_settings.classes trains on labeled classes, but the run learns from episodes: "
+                "algorithm_settings.classes trains on labeled classes, but the run learns from "
+                "episodes: "
                 "leave it out, or take data examples."
             )
 

@@ -34,7 +34,8 @@ from rlmaml.types import Iterates, Meta, MetaBatch, Metrics, Policy, State
 
 
 class ProMP(Algorithm):
-    """Proximal meta-policy search. Arguments as of `Algorithm`; the outer step is an `Optimizer`."""
+    """Proximal meta-policy search. Arguments as of `Algorithm`; the outer step is an
+    `Optimizer`."""
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):

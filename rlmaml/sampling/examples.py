@@ -105,7 +105,8 @@ class ClassLabels(_Wrapped):
     def __init__(self, family: Any, relabel: bool = True) -> None:
         if not (hasattr(family, "class_count") and isinstance(family.outputs, Discrete)):
             raise ValueError(
-                "Training on classes under labels of their own (algorithm_settings.classes) needs tasks made "
+                "Training on classes under labels of their own (algorithm_settings.classes) "
+                "needs tasks made "
                 f"of classes, but {type(family).__name__} has no `class_count` and "
                 "`class_labels(tasks)`: leave it out."
             )
@@ -137,8 +138,8 @@ class ExampleSampler:
             derivative of the inner steps.
         fresh_support: draw as many sets of `shots`, disjoint, one for each of so many inner steps;
             0 is one set for all.
-        reference: hand the support inputs over with the query inputs, as `InputsWithStatistics`, for a model
-            whose batch norm is not to see the other queries.
+        reference: hand the support inputs over with the query inputs, as `InputsWithStatistics`,
+            for a model whose batch norm is not to see the other queries.
         device: where the examples go.
         dtype: of inputs and of targets that are not classes.
 

@@ -13,7 +13,7 @@ from rlmaml import tree
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.distributions import Distribution, stack
 from rlmaml.objective import over_tasks
-from rlmaml.profiling import one_thread, stage
+from rlmaml.profiling import one_thread, timer
 from rlmaml.rng import Key, generator
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder

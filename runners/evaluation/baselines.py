@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from rlmaml import algorithms, checkpoint
+from rlmaml.errors import ConfigError
 from runners.budget import data_per_task
 from runners.build import build
 from runners.config import DEFAULT_ALGORITHM, TrainConfig, changes
-from runners.errors import UsageError
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
 from runners.training import train
@@ -49,7 +49,7 @@ def plan(folder: RunDir, name: Baseline, *, device: str | None = None) -> Planne
         device: to train on; the run's own if None. One begun elsewhere goes on where it began.
 
     Raises:
-        UsageError: one was trained with other settings, or this family cannot have it.
+        ConfigError: one was trained with other settings, or this family cannot have it.
     """
     config = baseline_config(folder.read_config(), name)
     return prepared(RunDir(folder.path / "baselines" / name), config, device=device)
@@ -59,7 +59,7 @@ def prepared(place: RunDir, config: TrainConfig, *, device: str | None = None) -
     """A run that is to be in a place, or is there already, found possible before time is spent.
 
     Raises:
-        UsageError: the run there was trained with other settings, or these cannot be had.
+        ConfigError: the run there was trained with other settings, or these cannot be had.
     """
     exists = place.path.exists() and any(place.path.iterdir())
     if exists:
@@ -69,7 +69,7 @@ def prepared(place: RunDir, config: TrainConfig, *, device: str | None = None) -
         )
         differing = changes(found, config)
         if differing:
-            raise UsageError(
+            raise ConfigError(
                 f"{place.path} was trained with other settings ({'; '.join(differing)}): move it "
                 "away to have it trained anew."
             )
@@ -138,11 +138,11 @@ def check_names(names: tuple[str, ...]) -> tuple[Baseline, ...]:
     """Baselines by name, each once, in the order of `BASELINES`.
 
     Raises:
-        UsageError: an unknown one.
+        ConfigError: an unknown one.
     """
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
-        raise UsageError(
+        raise ConfigError(
             f"--against takes {', '.join(BASELINES)}; got {', '.join(unknown)}. Another run folder "
             "is compared by naming it: rlmaml evaluate A B."
         )

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from rlmaml import algorithms
+from rlmaml.errors import ConfigError
 from runners import formatting
 from runners.budget import data_per_task
 from runners.config import TrainConfig
-from runners.errors import UsageError
 from runners.evaluation import baselines, profile
 from runners.evaluation.evaluate import evaluate
 from runners.io import versions, write_csv, write_json
@@ -37,7 +37,8 @@ def compare(
 ) -> dict[str, Any]:
     """Train, evaluate and time every method, and write `methods.json` and `methods.csv`.
 
-    A method is trained with the settings that it usually has there (`Algorithm.default_overrides`), for as many
+    A method is trained with the settings that it usually has there
+    (`Algorithm.default_overrides`), for as many
     meta-iterations as have the same number of examples (or episodes) as `config.iterations` of the
     usual method. One that starts from another's run gives half of the data to that. What is trained
     is kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.
@@ -56,7 +57,7 @@ def compare(
         `refused` and `failed`.
 
     Raises:
-        UsageError: an unknown method, or runs there that were made with other settings.
+        ConfigError: an unknown method, or runs there that were made with other settings.
     """
     chosen, refused = {}, {}
     for name in names or algorithms.TABLE:
@@ -64,7 +65,7 @@ def compare(
             chosen[name] = config.with_algorithm(name)
         except ValueError as problem:
             if name in names:
-                raise UsageError(str(problem)) from problem
+                raise ConfigError(str(problem)) from problem
             refused[name] = str(problem)
     budget = config.iterations * data_per_task(config)
     rows: dict[str, Any] = {}
@@ -82,7 +83,7 @@ def compare(
             continue
         print(f"{name}: {_cells(rows[name], rows[name]['metric'])}", file=sys.stderr, flush=True)
     if not rows:
-        raise UsageError(f"No method could be compared. {' '.join(failed.values())}")
+        raise ConfigError(f"No method could be compared. {' '.join(failed.values())}")
     any_row = next(iter(rows.values()))
     result = {
         "preset": config.preset,

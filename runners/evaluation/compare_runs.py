@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlmaml.errors import ConfigError
 from runners import formatting
-from runners.errors import UsageError
 from runners.evaluation import evaluate, statistics
 from runners.evaluation.baselines import Baseline, plan, trained
 from runners.evaluation.grouping import by_method, check_place, check_runs, common_folder
@@ -46,7 +46,7 @@ def compare(
         the gap to the oracle that is closed, and environment steps of training.
 
     Raises:
-        UsageError: runs of several families, a folder that holds another comparison, and all that
+        ConfigError: runs of several families, a folder that holds another comparison, and all that
             training and evaluating raise.
     """
     configs = [folder.read_config() for folder in folders]
@@ -57,7 +57,7 @@ def compare(
     main = next(iter(runs))
     checkpoint, steps = settings.pop("checkpoint", None), settings.pop("steps", None)
     if checkpoint not in (None, Path("best")) and len(folders) > 1:
-        raise UsageError(
+        raise ConfigError(
             f"--checkpoint {checkpoint} is one run's, and several are compared: use `best`, or the "
             "newest."
         )

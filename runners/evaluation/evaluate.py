@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
@@ -23,7 +24,7 @@ from runners import formatting
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.environments import task_label
-from runners.errors import UsageError, check_least
+from runners.errors import require_at_least
 from runners.evaluation.statistics import finite
 from runners.io import versions, write_csv, write_json
 from runners.progress import progress
@@ -72,7 +73,7 @@ def evaluate(
         quiet: show no progress.
 
     Raises:
-        UsageError: bad input.
+        ConfigError: bad input.
         ValueError: tasks that the family does not have.
         FloatingPointError: a policy's parameters have blown up.
 
@@ -91,16 +92,16 @@ def evaluate(
         tasks = len(given)
     steps = (10 if supervised else 3) if steps is None else steps
     queries = config.examples.queries if queries is None else queries
-    check_least(1, tasks=tasks, episodes=episodes, queries=queries)
-    check_least(0, steps=steps, seed=seed)
+    require_at_least(1, tasks=tasks, episodes=episodes, queries=queries)
+    require_at_least(0, steps=steps, seed=seed)
     if halve_later_steps and later_step_size is not None:
-        raise UsageError("Later steps are halved or of a size of their own, not both.")
+        raise ConfigError("Later steps are halved or of a size of their own, not both.")
     if deterministic and supervised:
-        raise UsageError("--deterministic is of episodes, and the run learned from examples.")
+        raise ConfigError("--deterministic is of episodes, and the run learned from examples.")
     if step_size is not None and config.algorithm_class.learns_step_sizes(
         config.algorithm_settings
     ):
-        raise UsageError(
+        raise ConfigError(
             f"--step-size would not replace the step sizes that {config.algorithm} has learned: "
             "leave it out."
         )
@@ -118,7 +119,7 @@ def evaluate(
         chosen = experiment.sample_tasks(tasks, rng, split="test") if given is None else given
     except ValueError as problem:
         experiment.close()
-        raise UsageError(f"There are no test tasks: {problem}") from problem
+        raise ConfigError(f"There are no test tasks: {problem}") from problem
     measure, chunk_size = experiment.measure, experiment.algorithm.chunk_size
     parts = 1 if chunk_size is None else math.ceil(tasks / chunk_size)
     key = (seed, 0, Phase.EVALUATION_ROLLOUT)
@@ -277,7 +278,7 @@ def _changed(
             inner = dataclasses.replace(inner, later_step_size=later_step_size)
         config = dataclasses.replace(config, inner=inner)
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
     if device is not None:
         config = dataclasses.replace(config, device=device, sampling_device="cpu")
     return config

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rlmaml.errors import ConfigError
 from runners.config import RUN_FIELDS, TrainConfig, flat
-from runners.errors import UsageError
 from runners.evaluation.baselines import BASELINES
 from runners.run_dir import RunDir
 
@@ -63,7 +63,7 @@ def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
     """Whether the runs can be put in one table."""
     places = [folder.path.resolve() for folder in folders]
     if len(set(places)) < len(places):
-        raise UsageError("A run folder was named twice, and counts as one run: name it once.")
+        raise ConfigError("A run folder was named twice, and counts as one run: name it once.")
     families = {
         json.dumps(
             [config.env.id, config.env.kwargs, config.data]
@@ -73,7 +73,7 @@ def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
         for config in configs
     }
     if len(families) > 1:
-        raise UsageError(
+        raise ConfigError(
             "Runs are compared on the same tasks, but these have several families (environment, "
             f"its arguments, data, and shots or horizon): {', '.join(sorted(families))}. Evaluate "
             "them one by one."
@@ -83,19 +83,19 @@ def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
 def check_place(out: Path, folders: list[RunDir]) -> None:
     """Whether what a comparison would overwrite there is one of these runs, or fewer of them."""
     if out.resolve() == Path(out.resolve().anchor):
-        raise UsageError(f"The runs lie in no folder together but {out}: name one by --out.")
+        raise ConfigError(f"The runs lie in no folder together but {out}: name one by --out.")
     try:
         before = json.loads((out / "comparison.json").read_text())
         runs = _compared(before, out)
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise UsageError(
+        raise ConfigError(
             f"{out / 'comparison.json'} cannot be read ({problem}): move it away, or give another "
             "folder by --out."
         ) from problem
     if not runs <= {folder.path.resolve() for folder in folders}:
-        raise UsageError(
+        raise ConfigError(
             f"{out / 'comparison.json'} compares other runs: give another folder by --out, or move "
             "it away."
         )

@@ -24,13 +24,14 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
+from rlmaml.errors import ConfigError
 from rlmaml.learner import AdaptedPolicy
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
 from rlmaml.sampling.normalizer import Normalizer
 from runners import formatting
 from runners.config import TrainConfig
 from runners.environments import make_single, set_task, task_points
-from runners.errors import UsageError, check_least
+from runners.errors import require_at_least
 from runners.export.sb3 import as_vec_env
 from runners.export.torch_program import program
 from runners.run_dir import RunDir
@@ -55,7 +56,7 @@ def to_sb3(
         hyperparameters: of PPO; see `ppo_settings`. stable-baselines3's defaults otherwise.
 
     Raises:
-        UsageError: the environment has other spaces than the policy, or spaces that
+        ConfigError: the environment has other spaces than the policy, or spaces that
             stable-baselines3 cannot handle.
     """
     _check_spaces(policy)
@@ -64,7 +65,7 @@ def to_sb3(
     for name in ("observation_space", "action_space"):
         ours, theirs = getattr(policy, name), getattr(venv, name)
         if ours != theirs:
-            raise UsageError(f"The policy's {name} is {ours}, but the environment's is {theirs}.")
+            raise ConfigError(f"The policy's {name} is {ours}, but the environment's is {theirs}.")
     normalizer = policy.normalizer
     if normalizer is not None and isinstance(policy.observation_space, spaces.Box):
         venv = _standardized(venv, normalizer)
@@ -104,7 +105,7 @@ def export_sb3(
     `VecNormalize.load` around the environment that `PPO.load`'s model acts in.
 
     Raises:
-        UsageError: see `to_sb3`; or there is something at the path already.
+        ConfigError: see `to_sb3`; or there is something at the path already.
     """
     path = _place(path, "sb3")
     model = to_sb3(policy, env, **hyperparameters)
@@ -149,7 +150,7 @@ def export_torch(policy: AdaptedPolicy, path: str | Path) -> torch.export.Export
     `runners.program.TorchPolicy.forward` does.
 
     Raises:
-        UsageError: there is something at the path already.
+        ConfigError: there is something at the path already.
     """
     path = _place(path, "torch")
     exported = program(policy)
@@ -184,18 +185,18 @@ def export(
         What was written, in words.
 
     Raises:
-        UsageError: no such run, task or place; or a run on examples.
+        ConfigError: no such run, task or place; or a run on examples.
     """
     config = folder.read_config()
     if config.data == "examples":
-        raise UsageError(
+        raise ConfigError(
             f"{folder.path} learned from labeled examples; what is exported is a policy: "
             "name a run on episodes."
         )
-    check_least(0, steps=steps, seed=seed)
-    check_least(1, episodes=episodes)
+    require_at_least(0, steps=steps, seed=seed)
+    require_at_least(1, episodes=episodes)
     if not task and (steps or episodes):
-        raise UsageError("--steps and --episodes adapt to a task: name it by --task.")
+        raise ConfigError("--steps and --episodes adapt to a task: name it by --task.")
     learner = load(folder, checkpoint)
     steps = (config.inner.steps if steps is None else steps) if task else 0
     if out is None:
@@ -208,13 +209,13 @@ def export(
     if task:
         points = task_points(world.task_space, task)
         if len(points) > 1:
-            raise UsageError(f"--task takes one point of {world.task_space}; got {len(points)}.")
+            raise ConfigError(f"--task takes one point of {world.task_space}; got {len(points)}.")
         set_task(env, points[0])
     episodes = (episodes or config.episodes) if steps else 1
     try:
         policy = learner.adapt(env, steps=steps, episodes=episodes, seed=seed)
     except (ValueError, TypeError) as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
     what = f"the policy as meta-learned in {learner.iteration} iterations"
     if task:
         numbers = " ".join(f"{number:g}" for number in task[:8]) + " ..." * (len(task) > 8)
@@ -241,7 +242,7 @@ def _layers(policy: AdaptedPolicy) -> nn.Sequential:
         return module.mean
     if isinstance(module, CategoricalMLP):
         return module.logits
-    raise UsageError(
+    raise ConfigError(
         f"Only GaussianMLP and CategoricalMLP go into stable-baselines3, not "
         f"{type(module).__name__}: use export_torch."
     )
@@ -250,13 +251,13 @@ def _layers(policy: AdaptedPolicy) -> nn.Sequential:
 def _check_spaces(policy: AdaptedPolicy) -> None:
     for space in (policy.observation_space, policy.action_space):
         if isinstance(space, spaces.Discrete) and space.start:
-            raise UsageError(
+            raise ConfigError(
                 f"stable-baselines3 counts from 0, but there is a {space}: wrap the environment, "
                 "or export to torch."
             )
     acted = policy.action_space
     if isinstance(acted, spaces.Box) and not acted.is_bounded():
-        raise UsageError(
+        raise ConfigError(
             f"stable-baselines3 needs bounded actions, but there is {acted}: wrap the environment "
             "in gymnasium.wrappers.ClipAction or RescaleAction, or export to torch."
         )
@@ -279,13 +280,13 @@ def _place(path: str | Path, to: Literal["sb3", "torch"] | None) -> Path:
         if not path.suffix:
             path = path.with_suffix(SUFFIX[to])
         if path.suffix != SUFFIX[to]:
-            raise UsageError(f"A file for {to} ends in {SUFFIX[to]}, got {path}.")
+            raise ConfigError(f"A file for {to} ends in {SUFFIX[to]}, got {path}.")
         if to == "sb3":
             _place(statistics(path), None)
     if path.exists():
-        raise UsageError(f"{path} exists already: remove it, or name another file.")
+        raise ConfigError(f"{path} exists already: remove it, or name another file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UsageError(f"Cannot write {path}: {problem.strerror}.") from problem
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
     return path

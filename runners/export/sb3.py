@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
-from runners.errors import UsageError
+from rlmaml.errors import ConfigError
 
 Indices = None | int | Sequence[int] | NDArray[np.integer]
 
@@ -36,13 +36,13 @@ class BatchedVecEnv(VecEnv):
             as they are if None.
 
     Raises:
-        UsageError: another autoreset mode, or tasks of another shape.
+        ConfigError: another autoreset mode, or tasks of another shape.
     """
 
     def __init__(self, env: VectorEnv, tasks: ArrayLike | None = None) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
-            raise UsageError(
+            raise ConfigError(
                 f"stable-baselines3 goes on with the next episode in the step in which one ends, "
                 f"but the autoreset mode of {env} is {mode}: make it with "
                 "autoreset_mode='SameStep'."
@@ -61,12 +61,12 @@ class BatchedVecEnv(VecEnv):
         """Seeds of the next `reset`: one integer s seeds copy i with s + i, a sequence has each.
 
         Raises:
-            UsageError: a sequence of another length.
+            ConfigError: a sequence of another length.
         """
         if seed is None or isinstance(seed, int | np.integer):
             return super().seed(None if seed is None else int(seed))
         if len(seed) != self.num_envs:
-            raise UsageError(
+            raise ConfigError(
                 f"Got {len(seed)} seeds for {self.num_envs} environments: one for each is needed."
             )
         self._seeds = [None if s is None else int(s) for s in seed]
@@ -79,7 +79,7 @@ class BatchedVecEnv(VecEnv):
             if "task" in each:
                 self._set_task(np.asarray(each.pop("task")), [i])
         if any(each != options[0] for each in options):
-            raise UsageError(
+            raise ConfigError(
                 "The copies are reset in one call: apart from `task` their options must be equal."
             )
         given = {"options": options[0]} if options[0] else {}
@@ -98,7 +98,7 @@ class BatchedVecEnv(VecEnv):
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Observations [M, *obs], rewards [M], ends [M], and M dictionaries of what is told."""
         if self._actions is None:
-            raise UsageError("step_wait() without step_async(actions).")
+            raise ConfigError("step_wait() without step_async(actions).")
         actions, self._actions = self._actions, None
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         done = terminated | truncated
@@ -196,14 +196,14 @@ class BatchedVecEnv(VecEnv):
         if task.shape == shape:
             task = np.broadcast_to(task, (len(chosen), *shape))
         if task.shape != (len(chosen), *shape):
-            raise UsageError(
+            raise ConfigError(
                 f"A task has shape {shape}: give one, or {len(chosen)} of them; got {task.shape}."
             )
         tasks = list(task)
         if len(chosen) < self.num_envs:
             tasks = self.get_attr("task")
             if any(each is None for each in tasks):
-                raise UsageError(
+                raise ConfigError(
                     "The environment does not say what task it has (an attribute `task`), so that "
                     "single copies cannot be given another: set those of all."
                 )

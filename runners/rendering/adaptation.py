@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 
 from rlmaml import AdaptedPolicy
+from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
 from runners import environments
 from runners.config import TrainConfig
-from runners.errors import UsageError
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load
 
@@ -30,7 +30,7 @@ class Adaptation:
         seed: of these draws.
 
     Raises:
-        UsageError: there is no checkpoint, or it is cut or altered.
+        ConfigError: there is no checkpoint, or it is cut or altered.
     """
 
     def __init__(self, folder: RunDir, checkpoint: Path | None, episodes: int, seed: int) -> None:
@@ -42,7 +42,7 @@ class Adaptation:
         """The policy for a task after `steps` inner steps, 0 for none.
 
         Raises:
-            UsageError: the run is of another world, or its environment cannot be copied.
+            ConfigError: the run is of another world, or its environment cannot be copied.
         """
         env = environments.make_single(self.config)
         environments.set_task(env, task)
@@ -51,7 +51,7 @@ class Adaptation:
             return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
         except (ValueError, TypeError) as problem:
             label = np.asarray(task).tolist()
-            raise UsageError(f"Cannot adapt to task {label}: {problem}") from problem
+            raise ConfigError(f"Cannot adapt to task {label}: {problem}") from problem
         finally:
             env.close()
 
@@ -84,10 +84,10 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
         seed: draws the test task, the one of `rlmaml evaluate --tasks 1`.
 
     Raises:
-        UsageError: not points of the task space, or the run is of a kind that is not shown.
+        ConfigError: not points of the task space, or the run is of a kind that is not shown.
     """
     if config.data == "examples":
-        raise UsageError("The run learned from labeled examples: there is nothing to draw.")
+        raise ConfigError("The run learned from labeled examples: there is nothing to draw.")
     env = environments.make_env(config, 1, 1)
     space = env.task_space
     try:
@@ -97,7 +97,7 @@ def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
             rng = generator(seed, 0, Phase.EVALUATION_TASKS)
             return np.asarray(env.sample_tasks(1, rng, split="test"))
     except ValueError as problem:
-        raise UsageError(f"There are no test tasks: {problem}") from problem
+        raise ConfigError(f"There are no test tasks: {problem}") from problem
     finally:
         env.close()
     return environments.task_points(space, task)

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from rlmaml import AdaptedPolicy
+from rlmaml.errors import ConfigError
 from runners import environments, formatting
-from runners.errors import UsageError, check_least
+from runners.errors import require_at_least
 from runners.progress import progress
 from runners.rendering import captions, video_file
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
@@ -81,13 +82,13 @@ def record(
         quiet: show no progress.
 
     Raises:
-        UsageError: bad arguments, or there is nothing that can be drawn, or no place to write.
+        ConfigError: bad arguments, or there is nothing that can be drawn, or no place to write.
     """
     config = folder.read_config()
     steps = steps_shown(config, steps)
-    check_least(0, steps=steps, seed=seed)
-    check_least(1, episodes=episodes)
-    check_least(32, size=size)
+    require_at_least(0, steps=steps, seed=seed)
+    require_at_least(1, episodes=episodes)
+    require_at_least(32, size=size)
     tasks = choose_tasks(config, task, seed)
     if out is None:
         names = "_".join(f"{value:.4g}" for value in tasks.ravel().tolist())
@@ -192,7 +193,7 @@ class Panel:
             return
         action = self._policy.act(self._observation, self._deterministic)
         if not np.isfinite(action).all():
-            raise UsageError(f"The policy {self._title} is not finite: the inner step diverged.")
+            raise ConfigError(f"The policy {self._title} is not finite: the inner step diverged.")
         self._observation, reward, terminated, truncated, info = self._env.step(action)
         self.total += float(reward)
         self.ended = bool(terminated or truncated)

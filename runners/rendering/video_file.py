@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runners.errors import UsageError
+from rlmaml.errors import ConfigError
 
 MOST_FRAMES = {".mp4": 30.0, ".gif": 15.0}
 """Frames a second of either format, at most."""
@@ -30,17 +30,17 @@ def check_format(out: Path) -> None:
     """Whether a video can be written there.
 
     Raises:
-        UsageError: it cannot, and why.
+        ConfigError: it cannot, and why.
     """
     if out.suffix not in MOST_FRAMES:
-        raise UsageError(f"--out must end in .mp4 or .gif, got {out}.")
+        raise ConfigError(f"--out must end in .mp4 or .gif, got {out}.")
     if out.suffix == ".mp4" and not can_mp4():
-        raise UsageError(
+        raise ConfigError(
             "An MP4 needs imageio-ffmpeg: pip install 'rlmaml[video]', or pass --out "
             f"{out.with_suffix('.gif')} for a GIF."
         )
     if out.is_dir():
-        raise UsageError(f"--out names a file, but {out} is a folder.")
+        raise ConfigError(f"--out names a file, but {out} is a folder.")
 
 
 def every(interval: float, suffix: str) -> int:
@@ -62,7 +62,7 @@ def writing(path: Path, rate: float) -> Iterator[Write]:
         rate: frames a second.
 
     Raises:
-        UsageError: the file cannot be written.
+        ConfigError: the file cannot be written.
     """
     staging = path.with_name(f".{path.name}{path.suffix}")
     try:
@@ -73,7 +73,7 @@ def writing(path: Path, rate: float) -> Iterator[Write]:
         staging.replace(path)
     except OSError as problem:
         said = problem.strerror or " ".join(str(problem).split())
-        raise UsageError(f"Cannot write {path}: {said}.") from problem
+        raise ConfigError(f"Cannot write {path}: {said}.") from problem
     finally:
         with contextlib.suppress(OSError):
             staging.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rlmaml.errors import ConfigError
 from runners import environments
-from runners.errors import UsageError
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
 from runners.run_dir import RunDir
 
@@ -37,29 +37,29 @@ def watch(
         How many steps were shown.
 
     Raises:
-        UsageError: there is no screen, or the environment is no MuJoCo robot.
+        ConfigError: there is no screen, or the environment is no MuJoCo robot.
     """
     if sys.platform == "linux" and not any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     ):
-        raise UsageError("--viewer needs a screen (DISPLAY is not set): leave it out for a video.")
+        raise ConfigError("--viewer needs a screen (DISPLAY is not set): leave it out for a video.")
     adaptation = Adaptation(folder, checkpoint, episodes, seed)
     tasks = choose_tasks(adaptation.config, task, seed)
     env = environments.make_single(adaptation.config)
     robot: Any = env.unwrapped
     if not hasattr(robot, "markers"):
-        raise UsageError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
+        raise ConfigError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
     steps = steps_shown(adaptation.config, steps)
     policies = [adaptation.policy(chosen, steps) for chosen in tasks]
     mujoco = importlib.import_module("mujoco")
     if not importlib.import_module("glfw").init():
-        raise UsageError("--viewer cannot open a window on this screen: leave it out for a video.")
+        raise ConfigError("--viewer cannot open a window on this screen: leave it out for a video.")
     try:
         window = importlib.import_module("mujoco.viewer").launch_passive(
             robot.model, robot.data, show_left_ui=False, show_right_ui=False
         )
     except RuntimeError as problem:  # macOS wants it run by `mjpython`
-        raise UsageError(f"--viewer: {problem}.") from problem
+        raise ConfigError(f"--viewer: {problem}.") from problem
     shown = 0
     with window, contextlib.suppress(KeyboardInterrupt):
         with window.lock():

@@ -11,8 +11,8 @@ import jinja2
 import numpy as np
 
 from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from runners import formatting
-from runners.errors import UsageError
 from runners.evaluation import grouping, plots
 from runners.evaluation.baselines import BASELINES
 from runners.evaluation.tables import comparison_table, evaluation_table, kinds_table
@@ -49,18 +49,18 @@ def report(
         Where the page is.
 
     Raises:
-        UsageError: not a run folder, nothing trained, runs that cannot be compared, or a page that
+        ConfigError: not a run folder, nothing trained, runs that cannot be compared, or a page that
             cannot be written.
     """
     out = out or grouping.common_folder([folder.path for folder in folders]) / "report.html"
     if out.is_dir():
-        raise UsageError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
+        raise ConfigError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
     evidence = gather(folders, out.parent, device=device, quiet=quiet)
     page = _page(evidence, _videos(evidence, quiet) if videos else None)
     try:
         write_text(out, page)
     except OSError as problem:
-        raise UsageError(f"Cannot write {out}: {problem.strerror}.") from problem
+        raise ConfigError(f"Cannot write {out}: {problem.strerror}.") from problem
     return out
 
 

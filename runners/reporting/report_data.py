@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from runners import formatting
 from runners.config import TrainConfig
-from runners.errors import UsageError
 from runners.evaluation import compare_runs, evaluate, grouping
 from runners.reporting import provenance
 from runners.run_dir import RunDir
@@ -146,7 +146,7 @@ def gather(
         quiet: show no progress.
 
     Raises:
-        UsageError: not a run folder, nothing trained, a file that cannot be read, or runs that
+        ConfigError: not a run folder, nothing trained, a file that cannot be read, or runs that
             cannot be compared.
     """
     all_configs = [folder.read_config() for folder in folders]
@@ -212,7 +212,7 @@ def _comparison(folders: list[RunDir], out: Path, device: str | None, quiet: boo
     if len(folders) == 1:
         return None
     if (out / "comparison.json").exists():
-        raise UsageError(
+        raise ConfigError(
             f"{out / 'comparison.json'} is of other runs: name all of those, or give another place "
             "(--out DIR/report.html)."
         )
@@ -224,7 +224,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> Result | None:
     """A JSON object with null in lists as NaN, which it was written for; None without the file.
 
     Raises:
-        UsageError: it cannot be read, or lacks what is needed.
+        ConfigError: it cannot be read, or lacks what is needed.
     """
     try:
         content = json.loads(path.read_text())
@@ -232,9 +232,9 @@ def _read(path: Path, needed: tuple[str, ...]) -> Result | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as problem:
-        raise UsageError(f"{path} cannot be read: {problem}") from problem
+        raise ConfigError(f"{path} cannot be read: {problem}") from problem
     if missing:
-        raise UsageError(f"{path} has no {missing[0]}: move it away to have it made anew.")
+        raise ConfigError(f"{path} has no {missing[0]}: move it away to have it made anew.")
     return _nan(content)
 
 

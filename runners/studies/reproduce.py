@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from runners.config import TrainConfig
-from runners.errors import UsageError, check_least
+from runners.errors import require_at_least
 from runners.evaluation import baselines, evaluate, plots, statistics
 from runners.evaluation.baselines import Baseline, PlannedRun
 from runners.io import versions, write_json, write_text
@@ -59,12 +60,12 @@ def reproduce(
         What `reproduction.json` holds.
 
     Raises:
-        UsageError: another name, or what training and evaluating raise.
+        ConfigError: another name, or what training and evaluating raise.
     """
     if name not in NAMES:
-        raise UsageError(f"{name!r} is no row of the paper: use one of {', '.join(NAMES)}.")
-    check_least(1, seeds=seeds)
-    check_least(0, baseline_seeds=baseline_seeds)
+        raise ConfigError(f"{name!r} is no row of the paper: use one of {', '.join(NAMES)}.")
+    require_at_least(1, seeds=seeds)
+    require_at_least(0, baseline_seeds=baseline_seeds)
     row, config = ROWS[name.removesuffix(OURS)], PRESETS[name][1]
     wanted = {"maml": 0 if measure_only else seeds}
     wanted |= dict.fromkeys(_BESIDE, 0 if measure_only else min(seeds, baseline_seeds))
@@ -89,7 +90,7 @@ def reproduce(
         if plan.finished or (measure_only and checkpoint.available(plan.place.checkpoints)):
             measure(which, seed, plan)
     if not found and measure_only:
-        raise UsageError(f"{out / name} has no run: leave out --measure-only.")
+        raise ConfigError(f"{out / name} has no run: leave out --measure-only.")
     result = write() if found else {}
     for (which, seed), plan in to_train.items():
         if not plan.finished:

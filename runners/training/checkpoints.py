@@ -8,9 +8,9 @@ import rlmaml
 from rlmaml import Learner, checkpoint
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml.errors import ConfigError
 from rlmaml.types import Meta, State
 from runners.build import Experiment
-from runners.errors import UsageError
 from runners.run_dir import RunDir
 
 
@@ -18,38 +18,38 @@ def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
     """A run's checkpoint; the arguments are those of `rlmaml.checkpoint.locate`.
 
     Raises:
-        UsageError: there is none, or it is cut or altered.
+        ConfigError: there is none, or it is cut or altered.
     """
     try:
         return checkpoint.load(checkpoint.locate(path, which))
     except CheckpointError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def load(folder: RunDir, which: Path | None = None) -> Learner:
     """`rlmaml.load` of a run that adapts.
 
     Raises:
-        UsageError: there is no such checkpoint, it is cut or altered, or the run is an oracle.
+        ConfigError: there is no such checkpoint, it is cut or altered, or the run is an oracle.
     """
     if folder.read_config().env.observe_task:
-        raise UsageError("The run's policy is shown its task and does not adapt to it.")
+        raise ConfigError("The run's policy is shown its task and does not adapt to it.")
     try:
         return rlmaml.load(folder.path, checkpoint=which)
     except CheckpointError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
     """Loaded meta-parameters on the device of the built ones, if their shapes agree.
 
     Raises:
-        UsageError: they do not.
+        ConfigError: they do not.
     """
     try:
         return checkpoint.fitted(loaded, built)
     except ValueError as problem:
-        raise UsageError(
+        raise ConfigError(
             f"The parameters in {path} {problem}: use the same network settings and environment "
             "spaces, and a method that learns the same."
         ) from problem
@@ -60,7 +60,7 @@ def warm_started(method: Algorithm, loaded: Meta, built: Meta, path: Path) -> Me
     over (`--init`).
 
     Raises:
-        UsageError: shapes do not agree.
+        ConfigError: shapes do not agree.
     """
     return matching(method.warm_start(loaded, built), built, path)
 
@@ -69,11 +69,11 @@ def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
     """Whether the data are those that the run was trained on.
 
     Raises:
-        UsageError: they are not, so that what was held out may not be what is held out now.
+        ConfigError: they are not, so that what was held out may not be what is held out now.
     """
     stored = start.state.get("data")
     if stored is not None and stored != experiment.fingerprint:
-        raise UsageError(
+        raise ConfigError(
             f"The classes, or their images or texts, are not those that {path} was trained with: "
             "its test classes may be others now. Put the data back as they were (docstrings are "
             "those of one version of Python), or start a new run."
@@ -84,12 +84,12 @@ def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: P
     """Meta-parameters with the outer step's state of a checkpoint.
 
     Raises:
-        UsageError: that state is another outer step's.
+        ConfigError: that state is another outer step's.
     """
     try:
         return experiment.algorithm.restore(meta, start.state.get("outer"))
     except (KeyError, ValueError, RuntimeError) as problem:
-        raise UsageError(
+        raise ConfigError(
             f"The state of the outer step in {path} does not fit this configuration's: {problem}"
         ) from problem
 
@@ -98,11 +98,11 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
     """Take over the observation statistics of a checkpoint.
 
     Raises:
-        UsageError: only one of the two normalizes observations.
+        ConfigError: only one of the two normalizes observations.
     """
     normalizer, stored = experiment.normalizer, start.state.get("normalizer")
     if (normalizer is None) != (stored is None):
-        raise UsageError(
+        raise ConfigError(
             f"The policy in {path} was trained {'with' if stored else 'without'} observation "
             f"statistics: pass --normalize-observations {stored is not None}."
         )

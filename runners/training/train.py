@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.types import Meta, MetaBatch, State
 from runners.build import Experiment, build
 from runners.config import TrainConfig, changes
-from runners.errors import UsageError
 from runners.progress import progress
 from runners.run_dir import RunDir
 from runners.training.checkpoints import (
@@ -48,7 +48,7 @@ def train(
         quiet: show no progress.
 
     Raises:
-        UsageError: bad input.
+        ConfigError: bad input.
         SystemExit: stopped by a signal, after saving: 130 (SIGINT) or 143 (SIGTERM).
     """
     folder = RunDir(out)
@@ -70,12 +70,12 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
     """Go on with a run from its newest checkpoint, as though it had never stopped.
 
     Raises:
-        UsageError: the configuration differs in what decides the results, or there is nothing
+        ConfigError: the configuration differs in what decides the results, or there is nothing
             to go on from.
     """
     differing = changes(folder.read_config(), config)
     if differing:
-        raise UsageError(
+        raise ConfigError(
             f"{folder.path} was trained with other settings ({'; '.join(differing)}): resume "
             "without changing them, or start a new run (--init takes over its parameters)."
         )
@@ -95,7 +95,7 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
     elif (init := folder.read_origin()["init"]) is not None:
         state = _started(config, experiment, state, Path(init))
     if done > config.iterations:
-        raise UsageError(
+        raise ConfigError(
             f"{folder.path} has {done} iterations already: --iterations {config.iterations} would "
             "throw some away."
         )
@@ -110,7 +110,7 @@ def _validate_schedule(config: TrainConfig) -> None:
     try:
         config.outer_step.validate_schedule(config.iterations)
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
 
 
 def _check_start(config: TrainConfig) -> None:
@@ -118,7 +118,7 @@ def _check_start(config: TrainConfig) -> None:
     first = config.algorithm_class.starts_from
     if first and config.iterations:
         command = f"rlmaml train {config.preset} --algorithm"
-        raise UsageError(
+        raise ConfigError(
             f"{config.algorithm} starts from a run of {first}. Train one ({command} {first} "
             f"--out DIR), then start from it ({command} {config.algorithm} --init DIR)."
         )
@@ -129,11 +129,11 @@ def _begin(experiment: Experiment) -> State:
     try:
         meta = method.init_meta(experiment.params)
     except ValueError as problem:
-        raise UsageError(str(problem)) from problem
+        raise ConfigError(str(problem)) from problem
     try:
         return method.restore(meta)
     except ValueError as problem:  # Muon, for one, takes matrices alone
-        raise UsageError(f"The outer step does not take these parameters: {problem}") from problem
+        raise ConfigError(f"The outer step does not take these parameters: {problem}") from problem
 
 
 def _started(config: TrainConfig, experiment: Experiment, state: State, init: Path) -> State:
@@ -308,7 +308,7 @@ class Validator:
     """Measures parameters on tasks of the validation split: always the same tasks and draws.
 
     Raises:
-        UsageError: the family has none.
+        ConfigError: the family has none.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -320,7 +320,7 @@ class Validator:
                 config.validation_tasks, rng, split="validation"
             )
         except ValueError as problem:
-            raise UsageError(
+            raise ConfigError(
                 f"There are no validation tasks ({problem}): pass --validation-tasks 0."
             ) from problem
 
@@ -351,7 +351,7 @@ def _tensorboard(folder: RunDir) -> Callable[[dict[str, Any]], None]:
 
         writer = TensorBoardOutputFormat(str(folder.tensorboard))
     except (ImportError, AssertionError) as problem:
-        raise UsageError(
+        raise ConfigError(
             "--tensorboard needs TensorBoard: pip install 'rlmaml[tensorboard]'."
         ) from problem
 

@@ -27,7 +27,7 @@ def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discoun
         horizon=horizon,
         advantages=AdvantageConfig(discount=discount),
     )
-    kind = method(settings.get("name", "maml"))
+    kind = get_algorithm(settings.get("name", "maml"))
     algorithm = kind(policy, settings.get("inner"), settings.get("trust_region"))
     state, returns = algorithm.init(models.parameters(module)), []
     for iteration in range(iterations):

@@ -155,7 +155,7 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
     env, policy = vectorize(TargetEnv, 12), models.functional(module)
     advantages = AdvantageConfig(normalize=name != "e-maml")
     sampler = RolloutSampler(env, policy, episodes=4, horizon=2, advantages=advantages)
-    algorithm = method(name)(policy, inner, outer, chunk_size=2)
+    algorithm = get_algorithm(name)(policy, inner, outer, chunk_size=2)
     state = algorithm.init(tree.to(models.parameters(module), device))
     how = {"steps": 2, "key": (0, 0, 0), "separate_hessian": algorithm.data_spec.separate_hessian}
     tasks = np.array([[-1.0], [0.5], [1.0]])
@@ -197,7 +197,7 @@ def test_a_meta_iteration_stays_on_its_device(device, inner, name, outer):
 )
 def test_combinations_that_are_wrong_are_refused_with_the_reason(inner, name, outer, words):
     with pytest.raises(ValueError, match=words):
-        method(name)(None, InnerConfig(**inner), outer)
+        get_algorithm(name)(None, InnerConfig(**inner), outer)
 
 
 def test_losses_of_ones_own_go_with_the_plain_surrogate_only():

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from runners.errors import UsageError
+from rlmaml.errors import ConfigError
 from runners.evaluation import compare_runs, evaluate
 from runners.rendering import video as render_module
 from runners.run_dir import RunDir
@@ -34,7 +34,7 @@ def runs(trained, tmp_path, monkeypatch):
     """A copy of one's own of the run folders, and nothing that draws videos of them."""
 
     def nothing(folder, quiet):
-        raise UsageError("nothing draws here")
+        raise ConfigError("nothing draws here")
 
     monkeypatch.setattr(render_module, "render", nothing)
     return shutil.copytree(trained, tmp_path / "runs")

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from rlmaml import checkpoint, tree
+from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from runners import cli, presets
 from runners.build import build
 from runners.config import EnvConfig, TrainConfig, changes
-from runners.errors import UsageError
 from runners.evaluation import evaluate
 from runners.run_dir import RunDir
 from runners.training import train
@@ -349,7 +349,7 @@ def test_list_and_help(capsys):
 
 
 def test_a_config_of_another_version_is_refused():
-    with pytest.raises(UsageError, match="wings"):
+    with pytest.raises(ConfigError, match="wings"):
         TrainConfig.from_dict({"wings": 2})
     assert changes(TrainConfig(), TrainConfig(iterations=7)) == []
     assert changes(TrainConfig(), TrainConfig(seed=7)) == ["seed: 0 -> 7"]
@@ -372,7 +372,7 @@ def test_foreign_envs_are_named(monkeypatch, tmp_path):
     (tmp_path / "envs" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "envs")
-    with pytest.raises(UsageError, match=str(tmp_path / "envs")):
+    with pytest.raises(ConfigError, match=str(tmp_path / "envs")):
         build(presets.PRESETS["navigation"][1], tasks=1)
 
 

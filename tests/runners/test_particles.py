@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import rlmaml
+from rlmaml.errors import ConfigError
 from runners import cli
-from runners.errors import UsageError
 from runners.evaluation import evaluate as runs
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
@@ -137,7 +137,7 @@ def test_an_evaluation_may_have_other_numbers_of_episodes(tmp_path):
     folder = RunDir(tmp_path / "run")
     options = {"tasks": 2, "steps": 4, "quiet": True}
     assert len(runs.evaluate(folder, episodes=4, **options)["mean"]) == 5
-    with pytest.raises(UsageError, match="episodes must be a multiple"):
+    with pytest.raises(ConfigError, match="episodes must be a multiple"):
         runs.evaluate(folder, episodes=5, **options)
 
 

@@ -114,7 +114,7 @@ class Family(ABC):
 
     def objective(self, name: str, step_size: float, **settings: Any) -> Objective:
         """What a method of the package descends on this family, with one inner step."""
-        kind = method(name)
+        kind = get_algorithm(name)
         hessian = "support" if kind.no_separate_hessian else "separate"
 
         def loss_of(policy: Any) -> Any:

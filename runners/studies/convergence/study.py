@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
-from runners.errors import UsageError, check_least
+from runners.errors import require_at_least
 from runners.io import versions, write_json
 from runners.studies.convergence import estimator, figures, iterations, practice, stalling
 
@@ -41,13 +42,13 @@ def theory(
         What `theory.json` holds: by part what was found, `seconds` each took, and `versions`.
 
     Raises:
-        UsageError: bad input.
+        ConfigError: bad input.
     """
     if unknown := [part for part in only if part not in PARTS]:
-        raise UsageError(f"There is no part {unknown[0]!r}: use {', '.join(PARTS)}.")
-    check_least(100, steps=steps)
-    check_least(1, practice_iterations=practice_iterations)
-    check_least(0, seed=seed)
+        raise ConfigError(f"There is no part {unknown[0]!r}: use {', '.join(PARTS)}.")
+    require_at_least(100, steps=steps)
+    require_at_least(1, practice_iterations=practice_iterations)
+    require_at_least(0, seed=seed)
     file = out / "theory.json"
     result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"seconds": {}}
     result |= {"versions": versions(), "seed": seed}

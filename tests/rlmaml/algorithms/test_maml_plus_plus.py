@@ -159,7 +159,7 @@ def test_first_order_at_the_beginning_only(make):
     for i in range(tasks):
         data = one(batch, i)
         path = adapt(method.inner, state.meta, data.support)
-        outer = torch.func.grad(algorithm_settings.loss)(path[-1], data.query)
+        outer = torch.func.grad(method.loss)(path[-1], data.query)
         for k in (0, 1):
             inner = torch.func.grad(method.inner_loss)(path[k], data.support[k])
             for name in rates:

@@ -6,12 +6,12 @@ import torch
 from rlmaml import checkpoint, models, tree
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_transfer import MetaTransfer
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import MetaBatch
-from runners.errors import UsageError
 from runners.run_dir import RunDir
 from runners.training.checkpoints import warm_started
 from tests.helpers import parts
@@ -157,7 +157,7 @@ def test_what_is_taken_over(tmp_path):
         assert all(torch.equal(taken[name], mine[group][name]) for name in taken)
 
     other["params"]["mean.0.weight"] = torch.ones(7, 3).double()
-    with pytest.raises(UsageError, match="have shapes"):
+    with pytest.raises(ConfigError, match="have shapes"):
         warm_started(method, other, built, tmp_path)
 
 

@@ -25,7 +25,7 @@ def test_a_regression_predicts_the_particles_mean_and_their_spread():
     meta = method.init_meta(params)
     x = batch.query.inputs[0]
     single = models.functional(models.RegressionMLP(3, 2, SHAPE).double())
-    means = torch.stack([single(p, x).mean for p in algorithm_settings.particles(meta["params"])])
+    means = torch.stack([single(p, x).mean for p in method.particles(meta["params"])])
     found = method.policy(meta["params"], x)
     torch.testing.assert_close(found.mean, means.mean(0))
     variance = 1 + (means - means.mean(0)).square().mean(0)
@@ -33,14 +33,14 @@ def test_a_regression_predicts_the_particles_mean_and_their_spread():
     assert variance.max() > 1.1
     data = one(batch.query, 0)
     expected = (means.mean(0) - data.targets).square().sum(-1).mean()
-    torch.testing.assert_close(algorithm_settings.loss(meta["params"], data), expected)
+    torch.testing.assert_close(method.loss(meta["params"], data), expected)
 
 
 def test_a_classification_predicts_mean_probabilities():
     method, params, batch = learning("classification", settings={"particles": 3})
     meta, x = method.init_meta(params), batch.query.inputs[0]
     single = models.functional(models.CategoricalMLP(3, 2, SHAPE).double())
-    each = [single(p, x).logits.softmax(-1) for p in algorithm_settings.particles(meta["params"])]
+    each = [single(p, x).logits.softmax(-1) for p in method.particles(meta["params"])]
     found = method.policy(meta["params"], x)
     torch.testing.assert_close(found.logits.exp(), torch.stack(each).mean(0))
 
@@ -74,7 +74,7 @@ def test_episode_i_is_acted_by_particle_i_mod_m(kind):
     for shape in ((1, 3), (2, 3), (3, 3), (7, 3), (7, 4, 3)):
         inputs = torch.randn(shape, dtype=torch.float64)
         found = method.policy(meta["params"], inputs)[0]
-        each = algorithm_settings.particles(meta["params"])
+        each = method.particles(meta["params"])
         expected = torch.cat([single(each[i % 3], row[None])[0] for i, row in enumerate(inputs)])
         torch.testing.assert_close(found, expected)
 
@@ -87,13 +87,11 @@ def test_episodes_of_a_step_against_a_loop(inner):
     data, params = one(batch.support[0], 0), meta["params"]
     gradients = [
         torch.func.grad(loss)(particle, tree.map(lambda leaf, m=m: leaf[m::3], data))
-        for m, particle in enumerate(algorithm_settings.particles(params))
+        for m, particle in enumerate(method.particles(params))
     ]
-    flat = torch.stack([tree.ravel(p)[0] for p in algorithm_settings.particles(params)])
+    flat = torch.stack([tree.ravel(p)[0] for p in method.particles(params)])
     h = median_bandwidth(flat)
-    for m, particle in enumerate(
-        algorithm_settings.particles(method.inner.step(meta, params, data, 0))
-    ):
+    for m, particle in enumerate(method.particles(method.inner.step(meta, params, data, 0))):
         expected = flat[m] - inner.step_size / 3 * sum(
             rbf(flat[j], flat[m], h) * tree.ravel(gradients[j])[0] for j in range(3)
         )
@@ -156,11 +154,7 @@ def test_a_few_updates_improve_the_prediction(loss):
     method, params, batch = learning(settings={"particles": 4, "loss": loss}, outer=adam)
     state, found = method.init(params), []
     for _ in range(60):
-        found.append(
-            along_iterates(method.inner, state.meta, batch, {"loss": algorithm_settings.loss})[
-                "loss"
-            ]
-        )
+        found.append(along_iterates(method.inner, state.meta, batch, {"loss": method.loss})["loss"])
         state, _ = method.update(state, batch)
     assert found[-1][:, -1].mean() < 0.8 * found[0][:, -1].mean()
 

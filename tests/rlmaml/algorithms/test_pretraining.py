@@ -12,6 +12,7 @@ from rlmaml import losses, models, tree
 from rlmaml.algorithms.base import InnerConfig, Setup
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.pretraining import Pretraining
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.outer.optimizer import Optimizer
@@ -19,7 +20,6 @@ from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.examples import ClassLabels
 from rlmaml.types import Examples, MetaBatch
 from runners.build import build
-from runners.errors import UsageError
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 from tests.helpers import parts
@@ -204,7 +204,7 @@ def test_refusals():
     for preset in ("sinusoid", "linear-classification"):
         config = PRESETS[preset][1].with_algorithm("pretraining")
         with pytest.raises(
-            UsageError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
+            ConfigError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
         ):
             build(replace(config, method=CLASSES))
     assert not hasattr(LinearClassificationTasks(), "class_count")

@@ -15,11 +15,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import rlmaml
 from rlmaml import models
+from rlmaml.errors import ConfigError
 from rlmaml.learner import AdaptedPolicy
 from runners import cli
 from runners.config import TrainConfig
 from runners.environments import make_single, task_points
-from runners.errors import UsageError
 from runners.export.export import export_sb3, export_torch, ppo_settings, statistics, to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.runs import TINY, run, tiny
@@ -159,14 +159,14 @@ def test_the_least_standard_deviation_is_kept_and_no_hidden_layer_will_do():
 
 def test_spaces_that_stable_baselines3_cannot_have_are_refused():
     policy = gaussian(low=-np.inf)
-    with pytest.raises(UsageError, match="bounded"):
+    with pytest.raises(ConfigError, match="bounded"):
         to_sb3(policy, Blank(policy.observation_space, policy.action_space))
     actions = gymnasium.spaces.Discrete(2, start=1)
     policy = AdaptedPolicy(models.CategoricalMLP(3, 2), BOX, actions)
-    with pytest.raises(UsageError, match="counts from 0"):
+    with pytest.raises(ConfigError, match="counts from 0"):
         to_sb3(policy, Blank(BOX, actions))
     policy = gaussian()
-    with pytest.raises(UsageError, match=r"action_space is .*the environment's is"):
+    with pytest.raises(ConfigError, match=r"action_space is .*the environment's is"):
         to_sb3(policy, Blank(BOX, gymnasium.spaces.Box(-2, 2, (2,))))
 
 
@@ -306,7 +306,7 @@ def test_nothing_is_overwritten(runs, tmp_path, capsys):
     policy, env = adapted(runs["half-cheetah-vel"])
     for name in ("policy.zip", "policy-vecnormalize.pkl"):
         (tmp_path / name).write_text("mine")
-        with pytest.raises(UsageError, match="exists already"):
+        with pytest.raises(ConfigError, match="exists already"):
             export_sb3(policy, env, tmp_path / "policy.zip")
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
@@ -315,7 +315,7 @@ def test_nothing_is_overwritten(runs, tmp_path, capsys):
 def test_no_folder_can_be_made_in_a_file(runs, tmp_path):
     policy, env = adapted(runs["half-cheetah-vel"])
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="Cannot write"):
+    with pytest.raises(ConfigError, match="Cannot write"):
         export_sb3(policy, env, tmp_path / "file" / "policy.zip")
 
 
@@ -331,11 +331,11 @@ def test_points_of_task_spaces():
     np.testing.assert_array_equal(task_points(box, (0, 0.1, 0.2, 1)), [[[0, 0.1], [0.2, 1]]])
     three = gymnasium.spaces.Discrete(3)
     assert task_points(three, (2.0, 0.0)).tolist() == [2, 0]
-    with pytest.raises(UsageError, match="1 integers for each"):
+    with pytest.raises(ConfigError, match="1 integers for each"):
         task_points(three, (1.5,))
-    with pytest.raises(UsageError, match="4 numbers for each"):
+    with pytest.raises(ConfigError, match="4 numbers for each"):
         task_points(box, (1,))
-    with pytest.raises(UsageError, match="no point of the task space Discrete"):
+    with pytest.raises(ConfigError, match="no point of the task space Discrete"):
         task_points(three, (3,))
 
 

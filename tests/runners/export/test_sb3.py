@@ -12,10 +12,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 import rlmaml
 from rlmaml import models, tree
+from rlmaml.errors import ConfigError
 from rlmaml.learner import AdaptedPolicy
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.rollouts import RolloutSampler
-from runners.errors import UsageError
 from runners.evaluation import evaluate
 from runners.export.export import to_sb3
 from runners.export.sb3 import BatchedVecEnv
@@ -85,7 +85,7 @@ def test_tasks_are_set_and_read(make):
     assert venv.get_attr("task_space")[0] == venv.env.task_space
     assert venv.env_is_wrapped(Monitor) == [False] * 3
     assert venv.render_mode is None
-    with pytest.raises(UsageError, match=r"shape \(2,\)"):
+    with pytest.raises(ConfigError, match=r"shape \(2,\)"):
         venv.set_attr("task", [1.0])
 
 
@@ -96,7 +96,7 @@ def test_what_single_copies_have_is_reached():
     assert venv.get_attr("goal") == [0.5, 0.25]
     assert venv.env_is_wrapped(Monitor) == [True, True]
     assert venv.env_method("get_episode_rewards", indices=[0]) == [[]]
-    with pytest.raises(UsageError, match="does not say what task"):
+    with pytest.raises(ConfigError, match="does not say what task"):
         venv.set_attr("task", [1.0], indices=[0])
     one = BatchedVecEnv(batched("Navigation2D-v0", 2, 5))
     with pytest.raises(AttributeError, match="run as one"):
@@ -112,15 +112,15 @@ def test_seeds():
     assert not np.array_equal(venv.reset(), first)  # they are used once
     venv.seed([8, 7])
     np.testing.assert_array_equal(venv.reset(), first[::-1])
-    with pytest.raises(UsageError, match="3 seeds for 2"):
+    with pytest.raises(ConfigError, match="3 seeds for 2"):
         venv.seed([1, 2, 3])
 
 
 def test_other_autoreset_modes_are_refused():
-    with pytest.raises(UsageError, match="autoreset_mode='SameStep'"):
+    with pytest.raises(ConfigError, match="autoreset_mode='SameStep'"):
         BatchedVecEnv(batched("Navigation2D-v0", 2, 5, "Disabled"))
     makers = [lambda: single("Navigation2D-v0", 5)] * 2
-    with pytest.raises(UsageError, match="NEXT_STEP"):
+    with pytest.raises(ConfigError, match="NEXT_STEP"):
         BatchedVecEnv(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP))
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from envs.navigation import rendering
+from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from runners import cli, environments
-from runners.errors import UsageError
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
 from runners.run_dir import RunDir
@@ -233,7 +233,7 @@ def test_who_ends_first_is_still_seen():
 
 def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     def refused(folder, match, **options):
-        with pytest.raises(UsageError, match=match):
+        with pytest.raises(ConfigError, match=match):
             video.render(folder, **options)
 
     refused(users(tmp_path / "undrawn", "Undrawn"), r"render_modes are \['ansi'\]")

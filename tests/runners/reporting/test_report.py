@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from runners import formatting, presets
-from runners.errors import UsageError
 from runners.evaluation import compare_runs, evaluate
 from runners.rendering import video as render_module
 from runners.reporting import figures
@@ -273,7 +273,7 @@ def test_a_comparison_of_other_runs_is_not_taken_for_theirs(runs, undrawn):
     settings = {"tasks": 3, "episodes": 2, "steps": 1, "quiet": True}
     (runs / "navigation" / "comparison.json").unlink()
     compare_runs.compare(others, out=runs / "navigation", **settings)
-    with pytest.raises(UsageError, match="is of other runs"):
+    with pytest.raises(ConfigError, match="is of other runs"):
         report(ours, quiet=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlmaml import checkpoint
-from runners.errors import UsageError
+from rlmaml.errors import ConfigError
 from runners.evaluation.evaluate import evaluate
 from runners.presets import PRESETS, maml_paper
 from runners.reporting import provenance
@@ -108,11 +108,11 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be(tmp_path):
-    with pytest.raises(UsageError, match="no row of the paper"):
+    with pytest.raises(ConfigError, match="no row of the paper"):
         reproduce.reproduce("half-cheetah-dir", out=tmp_path)
-    with pytest.raises(UsageError, match="has no run"):
+    with pytest.raises(ConfigError, match="has no run"):
         reproduce.reproduce(ROW, out=tmp_path, measure_only=True)
-    with pytest.raises(UsageError, match="--seeds must be"):
+    with pytest.raises(ConfigError, match="--seeds must be"):
         reproduce.reproduce(ROW, seeds=0, out=tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
     assert (result["tasks"], result["tasks_given"]) == (2, True)
     command = provenance.evaluate_command(folder.read_config(), result, ["runs/x"])
     assert command == f"rlmaml reproduce {ROW} --measure-only"
-    with pytest.raises(UsageError, match="not both"):
+    with pytest.raises(ConfigError, match="not both"):
         evaluate(folder, later_step_size=0.1, halve_later_steps=True)
 
 

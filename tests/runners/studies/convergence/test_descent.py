@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from runners.build import build
 from runners.cli import main
-from runners.errors import UsageError
 from runners.presets import PRESETS
 from runners.studies.convergence import bounds, iterations, practice, stalling
 from runners.studies.convergence.descent import exactly, exponent, update, when
@@ -192,7 +192,7 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_bad_parts(tmp_path):
-    with pytest.raises(UsageError, match="no part 'all': use moments, iterations"):
+    with pytest.raises(ConfigError, match="no part 'all': use moments, iterations"):
         theory(tmp_path, only=("all",))
-    with pytest.raises(UsageError, match="--steps must be at least 100, got 5"):
+    with pytest.raises(ConfigError, match="--steps must be at least 100, got 5"):
         theory(tmp_path, steps=5)
