@@ -82,7 +82,7 @@ class AlphaMAML(Algorithm):
         self.outer = HypergradientStep(self.outer, self.settings)
 
     def init_meta(self, params: Params) -> Meta:
-        size = next(iter(params.values())).new_tensor(self.config.step_size)
+        size = next(iter(params.values())).new_tensor(self.inner_config.step_size)
         return {"params": params, "rates": {"alpha": size}}
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:

@@ -162,18 +162,18 @@ class Algorithm:
         chunk_size: int | None = None,
     ) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
-        self.config = inner or InnerConfig()
+        self.inner_config = inner or InnerConfig()
         self.outer: Any = outer or self.default_outer(self.settings)
         self.from_rewards = inner_loss is None
-        self.check(Setup(self.settings, self.config, self.outer, self.from_rewards))
-        if inner_loss is not None and self.config.chooses_loss:
+        self.check(Setup(self.settings, self.inner_config, self.outer, self.from_rewards))
+        if inner_loss is not None and self.inner_config.chooses_loss:
             raise ValueError(
                 "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "
                 "is another: leave one of them out."
             )
         if inner_loss is None:
-            surrogate = losses.SURROGATES[self.config.surrogate]
-            inner_loss = partial(surrogate, reduction=self.config.reduction)
+            surrogate = losses.SURROGATES[self.inner_config.surrogate]
+            inner_loss = partial(surrogate, reduction=self.inner_config.reduction)
         if outer_loss is None:
             outer_loss = partial(losses.likelihood_ratio, reduction=outer_reduction)
         self.outer_reduction: Reduction = outer_reduction
@@ -282,7 +282,9 @@ class Algorithm:
     @property
     def data_spec(self) -> DataSpec:
         """What is to be collected."""
-        return DataSpec(self.config.steps, separate_hessian=self.config.hessian == "separate")
+        return DataSpec(
+            self.inner_config.steps, separate_hessian=self.inner_config.hessian == "separate"
+        )
 
     def start(self, meta: Meta) -> Params:
         """φ_0."""
@@ -295,7 +297,10 @@ class Algorithm:
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
         """φ_{k+1} from φ_k = params, on one task's data."""
         descent = gradient_descent(
-            self.inner_loss, self.config.step_size, self.config.later_step_size, self.adapts
+            self.inner_loss,
+            self.inner_config.step_size,
+            self.inner_config.later_step_size,
+            self.adapts,
         )
         return descent.step(meta, params, data, k)
 

@@ -194,7 +194,7 @@ class BayesianMAML(Algorithm):
         gradient = torch.func.grad(energy)
         own = 0 if self.from_rewards else None
         down = torch.func.vmap(gradient, in_dims=(0, own))(params, sets)
-        size = self.config.size(k)
+        size = self.inner_config.size(k)
         direction = svgd(params, down, self.settings.repulsion)
         return tree.map(lambda p, d: p - size * d, params, direction)
 

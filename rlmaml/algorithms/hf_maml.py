@@ -52,8 +52,8 @@ class HFMAML(Algorithm):
         super().__init__(*arguments, **options)
         self.adjoint = hessian_free(
             self.inner_loss,
-            self.config.step_size,
-            self.config.later_step_size,
+            self.inner_config.step_size,
+            self.inner_config.later_step_size,
             shift=self.settings.shift,
             hessian_lipschitz=self.settings.hessian_lipschitz,
         )

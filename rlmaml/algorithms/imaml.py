@@ -99,7 +99,11 @@ class IMAML(Algorithm):
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
         """φ - α [∇L(φ) + λ (φ - θ)], as often as the solver is to."""
-        theta, size, strength = self.start(meta), self.config.step_size, self.settings.strength
+        theta, size, strength = (
+            self.start(meta),
+            self.inner_config.step_size,
+            self.settings.strength,
+        )
         for _ in range(self.settings.solver_steps):
             gradient: Any = torch.func.grad(self.inner_loss)(params, data)
             params = tree.map(

@@ -142,13 +142,13 @@ class MAMLPlusPlus(Algorithm):
                 "parameters are named "
                 "norm.weight, bn1.bias or the like, and this one has none: switch it off."
             )
-        steps = max(self.config.steps, 1)  # those taken without training take a first one's
+        steps = max(self.inner_config.steps, 1)  # those taken without training take a first one's
         adapted = {name: value for name, value in params.items() if name not in norms}
         meta = {"params": adapted}
         if norms:
             meta["norms"] = {name: params[name].repeat(steps, 1) for name in norms}
         if self.settings.learn_step_sizes:
-            size = self.config.step_size
+            size = self.inner_config.step_size
             meta["rates"] = tree.map(lambda value: value.new_full((steps,), size), adapted)
         return meta
 
@@ -169,7 +169,7 @@ class MAMLPlusPlus(Algorithm):
         params = params | norms
         at = tree.map(lambda p: p.detach(), params) if first_order else params
         gradient: Any = torch.func.grad(self.inner_loss)(at, data)
-        size = self.config.size(k)
+        size = self.inner_config.size(k)
         return {
             name: p if name in norms else p - rates.get(name, size) * gradient[name]
             for name, p in params.items()
@@ -178,7 +178,7 @@ class MAMLPlusPlus(Algorithm):
     def objective(self, state: State) -> Objective:
         found, settings, done = super().objective(state), self.settings, state.iteration
         if done < settings.multi_step_iterations:
-            weights = step_weights(self.config.steps, done / settings.multi_step_iterations)
+            weights = step_weights(self.inner_config.steps, done / settings.multi_step_iterations)
             found = found._replace(outer_loss=partial(self.multi_step_loss, weights))
         if done < settings.first_order_iterations:
             inner = InnerLoop(self.start, partial(self.step, first_order=True))

@@ -48,7 +48,7 @@ class MetaSGD(Algorithm):
 
         def rates(value: torch.Tensor) -> torch.Tensor:
             factor = low + width * torch.rand(value.shape, generator=rng, dtype=torch.float64)
-            return (self.config.step_size * factor).to(value)
+            return (self.inner_config.step_size * factor).to(value)
 
         return {"params": params, "rates": tree.map(rates, params)}
 

@@ -88,7 +88,7 @@ class ProMP(Algorithm):
         self.loss = losses.clipped_ratio(
             self.policy, clip=self.settings.clip, reduction=self.outer_reduction
         )
-        self.outer = ProximalStep(self.outer, self.settings, self.config.steps)
+        self.outer = ProximalStep(self.outer, self.settings, self.inner_config.steps)
 
 
 def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:

@@ -155,7 +155,7 @@ def test_fisher_product_on_a_fraction_is_that_of_the_fraction_at_the_full_path()
     product = fisher_product(objective, meta, batch, ref, fraction=0.25)
     expected, v = torch.zeros_like(theta), torch.randn_like(theta)
     for i in range(2):
-        data, params = one((batch, ref.path[-1]), i)
+        data, params = one((batch, ref.iterates[-1]), i)
         first = tree.map(lambda leaf: leaf[:1], data)
         flat, shape = tree.ravel(params)
         hessian = torch.func.hessian(

@@ -224,7 +224,7 @@ def test_losses_of_ones_own_go_with_the_plain_surrogate_only():
 def test_bad_settings_are_named(wrong):
     ((name, value),) = wrong.items()
     kind = EMAML if name == "task_copies" else ProMP
-    with pytest.raises(ValueError, match=re.escape(f"method.{name} must be")):
+    with pytest.raises(ValueError, match=re.escape(f"algorithm_settings.{name} must be")):
         kind.Settings(**{name: value})
 
 

@@ -113,7 +113,7 @@ def test_curvature_with_separate_hessian_data(fraction):
     product = fisher_product(objective, meta, batch, ref, fraction=fraction)
     expected, v = torch.zeros_like(theta), torch.randn_like(theta)
     for i in range(3):
-        data, path = one((batch, ref.path), i)
+        data, path = one((batch, ref.iterates), i)
         if fraction < 1:
             data = tree.map(lambda leaf: leaf[:2], data)
         jacobian = torch.eye(len(theta), dtype=theta.dtype)

@@ -41,11 +41,11 @@ def test_what_a_method_brings_is_made_for_the_options_given():
         return _with_method(config, list(words), "train sinusoid")
 
     alpha = chosen("--algorithm", "alpha-maml", "--inner.step-size", "0.5")
-    assert alpha.method.alpha_rate == pytest.approx(0.1 * 0.5**2)
+    assert alpha.algorithm_settings.alpha_rate == pytest.approx(0.1 * 0.5**2)
     many = chosen("--algorithm", "bayesian-maml", "--algorithm-settings.particles", "8")
     assert many.inner.step_size == pytest.approx(config.inner.step_size * 4)
     short = chosen("--algorithm", "maml++", "--iterations", "1000")
-    assert short.method.cosine_iterations == 1000
+    assert short.algorithm_settings.cosine_iterations == 1000
     assert chosen("--inner.step-size", "0.5") is config
 
 

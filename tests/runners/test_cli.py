@@ -360,7 +360,7 @@ def test_a_users_environment_by_its_id(tmp_path):
     for mode in ("sync", "async"):
         run(
             *("train", "navigation", "--out", tmp_path / mode, *TINY),
-            *("--env.id", "tests.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
+            *("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
         )
     assert_same_run(RunDir(tmp_path / "sync"), RunDir(tmp_path / "async"))
     result = evaluate.evaluate(RunDir(tmp_path / "sync"), tasks=2, episodes=2, steps=1)

@@ -182,7 +182,7 @@ def test_an_environment_without_a_readable_task_is_copied_with_it(tmp_path):
     from tests.helpers.pendulum import GoalPendulum
 
     out = tmp_path / "run"
-    words = ("--env.id", "tests.pendulum:GoalPendulum-v0", "--env.kwargs", "{}")
+    words = ("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.kwargs", "{}")
     cli.main(["train", "navigation", "--out", str(out), *TINY, *words])
     learner = rlmaml.load(out)
     returns = []

@@ -89,7 +89,7 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
     folder = tiny(tmp_path / "run", *PAPER, "--iterations", "2", preset="navigation")
     path = folder.path / "config.json"
     stored = json.loads(path.read_text())
-    for name in ("algorithm", "method", "outer_reduction"):
+    for name in ("algorithm", "algorithm_settings", "outer_reduction"):
         del stored["config"][name]
     stored["config"]["inner"]["adjoint"] = "unrolled"
     for name in ("surrogate", "reduction", "hessian"):
@@ -125,7 +125,7 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
             f"{' '.join(E_MAML)} --algorithm-settings.task-copies 3",
             "multiple of algorithm_settings.task_copies, got 20 and",
         ),
-        ("navigation", "--algorithm-settings.task-copies 2", "method.task-copies"),
+        ("navigation", "--algorithm-settings.task-copies 2", "algorithm_settings.task-copies"),
         ("navigation", "--algorithm promp --outer trust-region", "Take outer optimizer"),
         (
             "navigation",
@@ -153,7 +153,7 @@ def test_what_does_not_go_together_is_one_line_and_code_2(
 
 def test_settings_survive_json():
     config = PRESETS["navigation"][1].with_algorithm("promp")
-    config = replace(config, method=replace(config.algorithm_settings, clip=0.2))
+    config = replace(config, algorithm_settings=replace(config.algorithm_settings, clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.outer == "optimizer"
     with pytest.raises(ValueError, match="settings of another method"):

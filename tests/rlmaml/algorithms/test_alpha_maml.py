@@ -188,13 +188,17 @@ def test_refusals():
     with pytest.raises(ValueError, match="Rprop is not: take Adam or SGD"):
         on_quadratics(AlphaMAML, outer=Optimizer("Rprop"))
     for wrong in ("alpha_rate", "beta_rate"):
-        with pytest.raises(ValueError, match=f"method.{wrong} must be zero or positive, got -1"):
+        with pytest.raises(
+            ValueError, match=f"algorithm_settings.{wrong} must be zero or positive, got -1"
+        ):
             AlphaMAML.Settings(**{wrong: -1})
 
 
 def test_every_preset_can_be_trained_with_it():
     for _, config in PRESETS.values():
-        assert isinstance(config.with_algorithm("alpha-maml").method, AlphaMAML.Settings)
+        assert isinstance(
+            config.with_algorithm("alpha-maml").algorithm_settings, AlphaMAML.Settings
+        )
     config = PRESETS["half-cheetah-dir"][1].with_algorithm("alpha-maml")
     assert config.outer == "optimizer"
     assert dataclasses.astuple(config.algorithm_settings) == pytest.approx((1e-3, 1e-6))

@@ -50,8 +50,8 @@ class Problem:
         self.module = module.double()
         how = {"inner_loss": losses.mse, "outer_loss": losses.mse} if examples else {}
         policy = models.functional(self.module)
-        self.algorithm_settings = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
-        plan = self.algorithm_settings.plan
+        self.algorithm = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
+        plan = self.algorithm.data_spec
         if examples:
             family = SinusoidTasks()
             fresh = plan.steps if plan.fresh_support else 0
@@ -64,19 +64,19 @@ class Problem:
             self.module.float()
             self.sampler = RolloutSampler(
                 env,
-                self.algorithm_settings.policy,
+                self.algorithm.policy,
                 episodes=10,
                 horizon=2,
                 advantages=AdvantageConfig(normalize=False),
             )
             self.points = env.sample_tasks(tasks, np.random.default_rng(0))
-        self.state = self.algorithm_settings.init(models.parameters(self.module))
+        self.state = self.algorithm.init(models.parameters(self.module))
 
     def batch(self, state, iteration=0, steps=None):
-        steps = self.algorithm_settings.plan.steps if steps is None else steps
+        steps = self.algorithm.data_spec.steps if steps is None else steps
         return collect(
             self.sampler,
-            self.algorithm_settings.inner,
+            self.algorithm.inner,
             state.meta,
             self.points,
             steps=steps,
@@ -99,7 +99,7 @@ EVERY = [
 @pytest.mark.parametrize(("name", "data", "outer"), EVERY)
 def test_it_updates_and_goes_on_from_what_it_saved_to_the_bit(name, data, outer):
     problem = Problem(name, data, outer)
-    method, state = problem.method, problem.state
+    algorithm, state = problem.algorithm, problem.state
     for i in range(2):
         before = state.meta
         state, metrics = method.update(state, problem.batch(state, i))
@@ -118,7 +118,7 @@ def test_it_updates_and_goes_on_from_what_it_saved_to_the_bit(name, data, outer)
 def test_it_adapts_further_than_it_was_trained_to_and_becomes_a_network(name, data, outer):
     problem = Problem(name, data, outer)
     batch = problem.batch(problem.state, steps=4)
-    meta, method = problem.state.meta, problem.method
+    meta, method = problem.state.meta, problem.algorithm
     path = over_tasks(lambda d: adapt(method.inner, meta, d.support))(batch)
     assert len(path) == 5
     one = tree.map(lambda leaf: leaf[0], (path, batch.query))
@@ -141,7 +141,7 @@ def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
     for chunk_size in (None, 1):
         problem = Problem(name, data, OUTER["optimizer"], chunk_size=chunk_size)
         batch = problem.batch(problem.state)
-        states.append(problem.method.update(problem.state, batch)[0].meta)
+        states.append(problem.algorithm.update(problem.state, batch)[0].meta)
     tolerance = {"atol": 1e-9, "rtol": 1e-9} if data == "examples" else {"atol": 1e-4, "rtol": 1e-3}
     torch.testing.assert_close(*(tree.ravel(meta)[0] for meta in states), **tolerance)
 
@@ -149,9 +149,9 @@ def test_it_updates_one_task_at_a_time_as_all_at_once(name, data):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_updates_on_a_single_task(name):
     problem = Problem(name, "episodes", OUTER["optimizer"], tasks=1)
-    if problem.method.data_spec.task_copies > 1:
+    if problem.algorithm.data_spec.task_copies > 1:
         pytest.skip("takes copies of tasks, which one task is not")
-    state, metrics = problem.method.update(problem.state, problem.batch(problem.state))
+    state, metrics = problem.algorithm.update(problem.state, problem.batch(problem.state))
     assert metrics["outcome"] == "accepted"
     assert all(leaf.isfinite().all() for leaf in tree.leaves(state.meta))
 
@@ -160,8 +160,8 @@ def test_it_updates_on_a_single_task(name):
 @pytest.mark.parametrize("data", ["examples", "episodes"])
 def test_tasks_are_computed_alone_however_they_are_stacked(name, data):
     problem = Problem(name, data, OUTER["optimizer"])
-    batch = problem.method.prepare(problem.batch(problem.state))
-    objective = problem.method.objective(problem.state)
+    batch = problem.algorithm.prepare(problem.batch(problem.state))
+    objective = problem.algorithm.objective(problem.state)
     whole = meta_gradient(objective, problem.state.meta, batch)
     for size in (1, 3):
         parts = meta_gradient(objective._replace(chunk_size=size), problem.state.meta, batch)

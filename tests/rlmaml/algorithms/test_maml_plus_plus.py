@@ -285,7 +285,7 @@ def test_on_episodes_with_either_outer_step(outer, first):
 
 def test_refusals():
     for name in ("multi_step_iterations", "first_order_iterations", "cosine_iterations"):
-        with pytest.raises(ValueError, match=f"method.{name} must be zero"):
+        with pytest.raises(ValueError, match=f"algorithm_settings.{name} must be zero"):
             Settings(**{name: -1})
     with pytest.raises(ValueError, match="minimum_learning_rate must be zero or positive, got -1"):
         Settings(minimum_learning_rate=-1)
@@ -307,7 +307,7 @@ def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tm
     config = PRESETS["sinusoid"][1].with_algorithm("maml++")
     config = dataclasses.replace(config, iterations=2, tasks=2, inner=InnerConfig(2, 0.05))
     settings = dataclasses.replace(config.algorithm_settings, cosine_iterations=2)
-    train(dataclasses.replace(config, method=settings), tmp_path / "run", quiet=True)
+    train(dataclasses.replace(config, algorithm_settings=settings), tmp_path / "run", quiet=True)
     learner = load(tmp_path / "run")
     assert learner.meta["rates"]["mean.0.bias"].shape == (2,)
     x = np.linspace(-5, 5, 10)[:, None]
@@ -321,8 +321,11 @@ def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tm
 
 def test_every_preset_can_be_trained_with_it():
     for _, config in PRESETS.values():
-        assert isinstance(config.with_algorithm("maml++").method, MAMLPlusPlus.Settings)
-    settings = PRESETS["sinusoid"][1].with_algorithm("maml++").method
+        assert isinstance(config.with_algorithm("maml++").algorithm_settings, MAMLPlusPlus.Settings)
+    settings = PRESETS["sinusoid"][1].with_algorithm("maml++").algorithm_settings
     assert settings == Settings(True, 10_500, 7_000, 70_000)
-    assert PRESETS["half-cheetah-dir"][1].with_algorithm("maml++").method.cosine_iterations == 0
-    assert PRESETS["digits"][1].with_algorithm("maml++").method.per_step_norm
+    assert (
+        PRESETS["half-cheetah-dir"][1].with_algorithm("maml++").algorithm_settings.cosine_iterations
+        == 0
+    )
+    assert PRESETS["digits"][1].with_algorithm("maml++").algorithm_settings.per_step_norm

@@ -107,4 +107,4 @@ def test_refusals():
 
 def test_every_preset_can_be_trained_with_it():
     for _, config in PRESETS.values():
-        assert isinstance(config.with_algorithm("meta-sgd").method, MetaSGD.Settings)
+        assert isinstance(config.with_algorithm("meta-sgd").algorithm_settings, MetaSGD.Settings)

@@ -144,7 +144,9 @@ def digits(classes):
         conv=ConvConfig(2, 8, "stride"),
         optimizer=Optimizer(learning_rate=0.02),
     )
-    return replace(config.with_algorithm("pretraining"), method=Pretraining.Settings(classes))
+    return replace(
+        config.with_algorithm("pretraining"), algorithm_settings=Pretraining.Settings(classes)
+    )
 
 
 @pytest.mark.parametrize("classes", [True, False])
@@ -192,8 +194,8 @@ def test_digits_from_the_command_line(tmp_path, capsys):
 
 
 def test_what_usually_goes_with_it():
-    assert PRESETS["digits"][1].with_algorithm("pretraining").method == CLASSES
-    assert not PRESETS["sinusoid"][1].with_algorithm("pretraining").method.classes
+    assert PRESETS["digits"][1].with_algorithm("pretraining").algorithm_settings == CLASSES
+    assert not PRESETS["sinusoid"][1].with_algorithm("pretraining").algorithm_settings.classes
 
 
 def test_refusals():
@@ -206,7 +208,7 @@ def test_refusals():
         with pytest.raises(
             ConfigError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
         ):
-            build(replace(config, method=CLASSES))
+            build(replace(config, algorithm_settings=CLASSES))
     assert not hasattr(LinearClassificationTasks(), "class_count")
 
 

@@ -51,7 +51,7 @@ def test_later_epochs_by_finite_differences(steps):
     algorithm, meta, batch = promp_problem(steps)
     objective = algorithm.objective(algorithm.restore(meta))
     ref = reference(objective, meta, batch)
-    batch = batch._replace(path=ref.path)
+    batch = batch._replace(iterates=ref.iterates)
     objective = penalized(objective, (0.2, 0.7)[:steps])
     theta, unravel = tree.ravel(meta)
     theta = theta + 0.3 * torch.randn_like(theta)

@@ -293,7 +293,9 @@ def test_runs_by_several_algorithms_are_named_by_them():
     """And by what differs among those of one, not by what an algorithm has of its own."""
     plain = presets.PRESETS["sinusoid"][1]
     cavia = plain.with_algorithm("cavia")
-    wide = dataclasses.replace(cavia, method=dataclasses.replace(cavia.method, contexts=9))
+    wide = dataclasses.replace(
+        cavia, algorithm_settings=dataclasses.replace(cavia.algorithm_settings, contexts=9)
+    )
     configs = [plain, cavia, dataclasses.replace(cavia, seed=1), wide]
     folders = [RunDir(Path(name)) for name in "abcd"]
     found = by_method(folders, configs)

@@ -36,7 +36,7 @@ class Drawn(GoalPendulum):
         self.steps += 1
         return super().step(u)
 
-    def video(self):
+    def render(self):
         return np.full((30, 60, 3), 10 * self.steps, np.uint8)
 
 
