@@ -102,14 +102,14 @@ def test_it_updates_and_goes_on_from_what_it_saved_to_the_bit(name, data, outer)
     algorithm, state = problem.algorithm, problem.state
     for i in range(2):
         before = state.meta
-        state, metrics = method.update(state, problem.batch(state, i))
+        state, metrics = algorithm.update(state, problem.batch(state, i))
         assert metrics["outcome"] == "accepted"
     assert state.iteration == 2
     assert not torch.equal(*(tree.ravel(meta)[0] for meta in (before, state.meta)))
     assert all(leaf.isfinite().all() for leaf in tree.leaves(state.meta))
-    again = method.restore(tree.map(torch.clone, state.meta), method.saved(state))
+    again = algorithm.restore(tree.map(torch.clone, state.meta), algorithm.saved(state))
     batch = problem.batch(state, 2)
-    (a, x), (b, y) = (method.update(s, batch) for s in (again, state))
+    (a, x), (b, y) = (algorithm.update(s, batch) for s in (again, state))
     assert torch.equal(tree.ravel(a.meta)[0], tree.ravel(b.meta)[0])
     assert x == y
 

@@ -198,7 +198,7 @@ def test_observation_statistics_are_undone(tmp_path):
 
 
 def users(out, name):
-    words = ("--env.id", f"tests.runners.test_render:{name}-v0", "--env.kwargs", "{}")
+    words = ("--env.id", f"tests.runners.rendering.test_video:{name}-v0", "--env.kwargs", "{}")
     cli.main(["train", "navigation", "--out", str(out), *TINY, "--iterations", "1", *words])
     return RunDir(out)
 
