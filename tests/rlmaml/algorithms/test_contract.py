@@ -212,5 +212,5 @@ def test_nothing_but_its_file_and_the_table_knows_it(name):
 
 def test_a_method_of_ones_own_is_found_by_its_place():
     assert algorithms.get_algorithm("rlmaml.algorithms.base:Algorithm") is Algorithm
-    with pytest.raises(ValueError, match="Cannot import the method 'nowhere:Method'"):
+    with pytest.raises(ValueError, match="Cannot import the method 'nowhere:Algorithm'"):
         algorithms.get_algorithm("nowhere:Algorithm")
