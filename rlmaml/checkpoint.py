@@ -20,7 +20,8 @@ import safetensors.torch
 import torch
 
 from rlmaml import tree
-from rlmaml.migration import migrate_state
+from rlmaml.errors import ConfigError
+from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
@@ -28,15 +29,19 @@ FORMAT = 1
 _ADVICE = "Remove its folder to go on from the checkpoint before it."
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ConfigError):
     """A checkpoint is missing, incomplete or altered."""
 
 
 class Checkpoint(NamedTuple):
+    """What `load` read."""
+
     iteration: int  # iterations done
     meta: Meta  # on the CPU
     state: dict[str, Any]
     config: dict[str, Any]
+    best: int | None = None  # the iteration of the run's best checkpoint so far
+    digest: str = ""  # SHA-256 of the file of the meta-parameters
 
 
 def save(
@@ -47,7 +52,7 @@ def save(
     config: dict[str, Any],
     *,
     keep: int = 2,
-    keep_also: tuple[int, ...] = (),
+    best: int | None = None,
 ) -> Path:
     """Write `folder/{iteration:06d}` and remove the oldest beyond the last `keep`.
 
@@ -58,12 +63,12 @@ def save(
         state: tensors, numbers, strings and containers of them.
         config: what describes the run; JSON-serialisable.
         keep: how many of the latest to keep.
-        keep_also: iterations never to remove (the best one).
+        best: the iteration of the best checkpoint so far, which is never removed.
 
     Returns:
         The checkpoint's folder.
     """
-    place = folder / f"{iteration:06d}"
+    path = folder / f"{iteration:06d}"
     staging = folder / f".{iteration:06d}.{os.getpid()}"
     for left_over in folder.glob(".??????.*"):  # of a process that was killed while writing
         shutil.rmtree(left_over)
@@ -76,54 +81,56 @@ def save(
     with open(staging / STATE, "wb") as file:
         torch.save(state, file)
         _sync(file)
-    about = {"format": FORMAT, "iteration": iteration, "config": config}
+    about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
     manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
     _write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
     _sync_folder(staging)
-    if place.exists():  # rename cannot replace a folder; the same iteration is the same content
-        shutil.rmtree(place)
-    staging.rename(place)
+    if path.exists():  # rename cannot replace a folder; the same iteration is the same content
+        shutil.rmtree(path)
+    staging.rename(path)
     _sync_folder(folder)
     for old in available(folder)[:-keep]:
-        if old not in keep_also:
+        if old != best:
             shutil.rmtree(folder / f"{old:06d}")
-    return place
+    return path
 
 
-def load(place: Path) -> Checkpoint:
+def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint.
 
     Raises:
-        CheckpointError: a file is missing, or its SHA-256 is not the manifest's.
+        CheckpointError: a file that is missing, or whose SHA-256 is not the manifest's.
     """
-    if not place.exists():
-        raise CheckpointError(f"There is no checkpoint {place}.")
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint {path}.")
     try:
-        manifest = json.loads((place / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text())
         hashes = manifest.pop("sha256")
-        found = {name: _digest(place / name) for name in (META, STATE)}
-        found["about"] = _digest_json(manifest)
-        for name, digest in found.items():
+        digests = {name: _digest(path / name) for name in (META, STATE)}
+        digests["about"] = _digest_json(manifest)
+        for name, digest in digests.items():
             if digest != hashes[name]:
                 raise CheckpointError(
-                    f"{place / (MANIFEST if name == 'about' else name)} does not match its "
+                    f"{path / (MANIFEST if name == 'about' else name)} does not match its "
                     f"checksum: it was cut or altered. {_ADVICE}"
                 )
-        tensors = safetensors.torch.load_file(place / META)
-        state = torch.load(place / STATE, weights_only=True, map_location="cpu")
+        tensors = safetensors.torch.load_file(path / META)
+        state = torch.load(path / STATE, weights_only=True, map_location="cpu")
         iteration, config = manifest["iteration"], manifest["config"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UnpicklingError) as problem:
         if isinstance(problem, CheckpointError):
             raise
         raise CheckpointError(
-            f"{place} is not a complete checkpoint ({type(problem).__name__}: {problem}). {_ADVICE}"
+            f"{path} is not a complete checkpoint ({type(problem).__name__}: {problem}). {_ADVICE}"
         ) from problem
     meta: Meta = {}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         meta.setdefault(group, {})[rest] = value
-    return Checkpoint(iteration, meta, migrate_state(state), config)
+    state = migrate_state(state)
+    best = manifest.get("best", best_iteration(state))
+    return Checkpoint(iteration, meta, state, config, best, hashes[META])
 
 
 def fitted(loaded: Meta, built: Meta) -> Meta:
@@ -170,7 +177,7 @@ def locate(path: Path, which: Path | None = None) -> Path:
     newest = latest(path / "checkpoints")
     if which != Path("best"):
         return newest
-    best = load(newest).state["totals"]["best_iteration"]
+    best = load(newest).best
     if not best:
         raise CheckpointError(f"{path} has no best checkpoint yet: use its newest, or train on.")
     return path / "checkpoints" / f"{best:06d}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from rlmaml.models.spec import PredictorSpec
+from rlmaml.types import Meta
 
 _FIELDS = {
     "optimiser": "optimizer",
@@ -52,3 +56,31 @@ def migrate_state(state: dict[str, Any]) -> dict[str, Any]:
 def _renamed(data: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """A copy with keys of new names, in the same order."""
     return {names.get(name, name): value for name, value in data.items()}
+
+
+def best_iteration(state: dict[str, Any]) -> int | None:
+    """The iteration of the best checkpoint, which earlier versions kept among a run's totals."""
+    return state.get("totals", {}).get("best_iteration")
+
+
+def predictor_spec(stored: dict[str, Any] | None, meta: Meta) -> PredictorSpec:
+    """What a run's network for labeled examples takes and gives.
+
+    Args:
+        stored: the checkpoint's own word; None in those of earlier versions, which had none.
+        meta: the meta-parameters. Of an earlier version the last layer of `mean` (a regression) or
+            `logits` (a classification) says how many outputs there are, and `words` how many token
+            ids. An algorithm may stack several networks along the first axis.
+    """
+    if stored is not None:
+        return PredictorSpec(**stored)._replace(input_shape=tuple(stored["input_shape"]))
+    params = meta["params"]
+    layers = [name for name in params if re.fullmatch(r"(mean|logits)\b.*bias", name)]
+    last = max(layers, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    words = params.get("words.weight")
+    return PredictorSpec(
+        input_shape=(),
+        num_tokens=None if words is None else words.shape[-2],
+        output_size=params[last].shape[-1],
+        classifies=last.startswith("logits"),
+    )

@@ -16,7 +16,7 @@ Key = tuple[int, ...]
 class Phase(IntEnum):
     """What a draw is for; rollouts add the inner step's number."""
 
-    INITIALIzE = 0
+    INITIALIZE = 0
     TASKS = 1
     EVALUATION_TASKS = 2
     VALIDATION_TASKS = 3

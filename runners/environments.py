@@ -1,4 +1,4 @@
-"""From a configuration to the world it names: Gymnasium environments, ours or yours."""
+"""From a configuration to the environments it names: Gymnasium's, ours or yours."""
 
 from __future__ import annotations
 
@@ -16,16 +16,39 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import rlmaml
+from rlmaml.build import Experiment, build
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.examples import TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation, vectorize
-from runners.config import TrainConfig
+
+
+def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
+    """Make the environments that a run names, and everything else that it needs with them.
+
+    Args:
+        config: the run.
+        tasks: N, to measure it on so many tasks; None to train.
+
+    Raises:
+        ConfigError: an unknown environment, wrong arguments of its constructor, a model that does
+            not fit, or a device that is not there.
+    """
+    if config.data == "examples":
+        return build(config, make_family(config), tasks=tasks)
+    copies = (tasks or config.tasks) * config.episodes
+    return build(config, make_env(config, copies, available_threads(config)), tasks=tasks)
+
+
+def available_threads(config: TrainConfig) -> int:
+    """The threads that a run may use: its own number, or as many as there are CPUs for it."""
+    return config.threads or import_envs().available_cpus()
 
 
 def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
     """A vector environment with `task_space`, `sample_tasks` and `set_tasks`."""
-    import_worlds()
-    with _told_plainly(config):
+    import_envs()
+    with _errors_explained(config):
         made = _make_env(config, copies, threads)
         return TaskObservation(made) if config.env.observe_task else made
 
@@ -69,9 +92,9 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
     Raises:
         ConfigError: it cannot be made, or does not draw like that.
     """
-    import_worlds()
+    import_envs()
     env = config.env
-    with _told_plainly(config):
+    with _errors_explained(config):
         spec = _spec(env.id)
         arguments = {
             "max_episode_steps": config.horizon,
@@ -167,9 +190,9 @@ def _headless() -> Any:
 
 def make_family(config: TrainConfig) -> Any:
     """A family of labeled examples: what the environment of that id draws from."""
-    import_worlds()
+    import_envs()
     env = config.env
-    with _told_plainly(config):
+    with _errors_explained(config):
         _spec(env.id)
         made = gymnasium.make(env.id, disable_env_checker=True, **env.kwargs).unwrapped
         if not hasattr(made, "examples"):
@@ -192,13 +215,13 @@ def make_family(config: TrainConfig) -> Any:
         return TaskInputs(made.examples) if env.observe_task else made.examples
 
 
-def image_error() -> type[ValueError]:
-    """What is raised in the middle of a run where an image of a folder cannot be read."""
+def data_error() -> type[ValueError]:
+    """The error that is raised in the middle of a run by a file of images that cannot be read."""
     return importlib.import_module("envs.few_shot.image_folder").ImageFolderError
 
 
 @contextlib.contextmanager
-def _told_plainly(config: TrainConfig) -> Iterator[None]:
+def _errors_explained(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     except ConfigError:
@@ -209,7 +232,7 @@ def _told_plainly(config: TrainConfig) -> Iterator[None]:
         ) from problem
 
 
-def import_worlds() -> Any:
+def import_envs() -> Any:
     """Import our `envs`, and make sure that it is ours: people have folders of that name."""
     worlds = importlib.import_module("envs")
     ours = Path(rlmaml.__file__).resolve().parent.parent / "envs"

@@ -1,225 +1,99 @@
-"""What the commands can be told: a dataclass each, a sentence per option, read by tyro."""
+"""A configuration's fields as options of the command line, and what was said of them there."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+import dataclasses
+import json
+import typing
+from typing import Annotated, Any, TypedDict
 
+import docstring_parser
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
-from rlmaml.errors import ConfigError
-from runners.config import REGISTRY, TrainConfig
+from rlmaml.config import Options
 
-# A run's settings are all `--name value`; what else is true or false is `--name` alone.
-CONFIGURE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Meta-train a model over a family of tasks."""
-
-    config: Annotated[TrainConfig, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
-    out: Path | None = None
-    """Run folder to make; runs/PRESET if not given."""
-    resume: Path | None = None
-    """Run folder to go on with, from its newest checkpoint."""
-    init: Path | None = None
-    """Checkpoint or run folder whose meta-parameters to start from."""
-    seeds: tuple[int, ...] = ()
-    """Train one run per seed, in DIR/seed-S, one after the other."""
-    quiet: bool = False
-    """Show no progress."""
+# An option is `--name value` for every field, and `--name` alone for what is true or false of a
+# command.
+STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
+HIDDEN = frozenset({"preset", "algorithm"})
+"""Fields that are no options here: the words before them choose the configuration."""
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Adapt what was meta-trained to held-out tasks, and report how it does after each step."""
+def options_type(config: Any) -> Any:
+    """The type that tyro reads the options of a configuration into.
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders. Several are put in one table: those that differ by their seed alone as runs of
-    one method."""
-    against: tuple[str, ...] = ()
-    """Baselines to compare with: random (untrained), pretrained (one policy for all tasks),
-    oracle (it is shown the task). They are trained in DIR/baselines once."""
-    out: Path | None = None
-    """Folder for the comparison of several runs; the one they lie in together if not given."""
-    tasks: int | None = None
-    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
-    steps: int | None = None
-    """Inner steps, the most; 3, or 10 where a run learns from examples, if not given."""
-    episodes: int = 20
-    """Episodes per task and step (runs on episodes)."""
-    queries: int | None = None
-    """Query examples per task, in classification per class (runs on examples); as in training if
-    not given."""
-    step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
-    """Size of the inner steps; as in training if not given."""
-    halve_later_steps: bool = False
-    """Make the steps after the first half as long as it, as the MAML paper does."""
-    deterministic: bool = False
-    """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
-    seed: int = 0
-    """Draws the tasks and all randomness of the evaluation."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
-    device: str | None = None
-    """Where adaptation runs; as in training if not given."""
-    quiet: bool = False
-    """Show no progress."""
+    It is a dictionary with the keys that were given and no others, so that what was said on the
+    command line is known from what was left as it is. Defaults in the help are the configuration's.
+
+    Args:
+        config: a dataclass, nested ones included, with a sentence under every field.
+    """
+    return Annotated[_typed_dict(config), tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """Train every method on one problem, on as much data each, and put them in one table."""
-
-    algorithms: tuple[str, ...] = ()
-    """Methods, by name or MODULE:CLASS; all that apply if not given."""
-    iterations: int | None = None
-    """Meta-iterations of the preset's own method, which set the budget; as in the preset if not
-    given."""
-    seeds: tuple[int, ...] = (0,)
-    """Train each method once per seed."""
-    tasks: int | None = None
-    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
-    out: Path | None = None
-    """Folder of all runs; runs/compare-PRESET if not given. What is trained there is kept, and an
-    interrupted comparison goes on."""
-    device: str | None = None
-    """Where learning runs; as in the preset if not given."""
-    quiet: bool = False
-    """Show no progress."""
+def flatten(given: dict[str, Any]) -> Options:
+    """What was given, by the options' names: {"inner": {"steps": 5}} is {"inner.steps": 5}."""
+    options: Options = {}
+    for name, value in given.items():
+        if isinstance(value, dict) and not name.endswith("kwargs"):
+            options |= {f"{name}.{key}": part for key, part in flatten(value).items()}
+        else:
+            options[name] = value
+    return options
 
 
-@dataclass(frozen=True)
-class ReproduceOptions:
-    """Train a ROW of the MAML paper's table and measure it as its authors did: paper-point,
-    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, with its
-    authors' settings; cheetahs and ants with -ours at the end have ours. Called again, it goes on
-    where it was."""
-
-    seeds: int = 3
-    """Meta-train with seeds 0, 1 ... so many."""
-    baseline_seeds: int = 1
-    """Train the baselines (pre-trained, oracle; random is untrained) of the first so many."""
-    out: Path = Path("runs/paper")
-    """Folder of all rows; table.md in it has those that there are."""
-    measure_only: bool = False
-    """Train nothing: measure the checkpoints that there are."""
-    device: str | None = None
-    """Where learning runs; as in the preset if not given."""
-    quiet: bool = False
-    """Show no progress."""
+def _typed_dict(config: Any) -> Any:
+    hints, sentences = typing.get_type_hints(type(config)), field_sentences(type(config))
+    members: dict[str, Any] = {}
+    for each in dataclasses.fields(config):
+        if each.name in HIDDEN:
+            continue
+        value, sentence = getattr(config, each.name), sentences.get(each.name, "")
+        if dataclasses.is_dataclass(value):
+            members[each.name] = Annotated[_typed_dict(value), tyro.conf.arg(help=sentence)]
+            continue
+        hint = f"(default: {_shown(value)})"
+        argument = tyro.conf.arg(help=sentence, help_behavior_hint=hint)
+        if isinstance(value, dict):
+            members[each.name] = Annotated[dict, _JSON, argument]
+        else:
+            members[each.name] = Annotated[hints[each.name], argument]
+    return TypedDict(type(config).__name__, members, total=False)  # pyright: ignore
 
 
-@dataclass(frozen=True)
-class TheoryOptions:
-    """Measure the convergence analysis of MAML on problems of which every constant is known: the
-    estimator's moments, iterations against precision, who stalls, and the rule in practice."""
-
-    out: Path = Path("runs/theory")
-    """Folder for theory.json and the pictures."""
-    only: tuple[Literal["moments", "iterations", "stalls", "practice"], ...] = ()
-    """Parts; all of them if not given."""
-    steps: int = 12_000
-    """Gradient steps of `iterations`."""
-    practice_iterations: int = 500
-    """Meta-iterations of `practice`."""
-    seed: int = 0
-    """Of samples in `iterations`, and of training in `practice`."""
+def field_sentences(cls: type) -> dict[str, str]:
+    """The sentence under each field of a dataclass, those of its bases included."""
+    sentences: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            described = docstring_parser.parse_from_object(base).params
+            sentences |= {
+                each.arg_name: " ".join((each.description or "").split()) for each in described
+            }
+    return sentences
 
 
-@dataclass(frozen=True)
-class RenderOptions:
-    """Make a video of a task before adaptation and after it, side by side."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    task: tuple[float, ...] = ()
-    """The task: a goal velocity, 0 or 1 for forward or backward, two numbers for a goal on the
-    plane; several tasks are shown one after another. If not given, both directions, else a
-    held-out task drawn by the seed."""
-    steps: int | None = None
-    """Inner steps of the adaptation; as in training if not given."""
-    out: Path | None = None
-    """An .mp4 or .gif; DIR/videos/task-TASK-steps-K.mp4 if not given."""
-    size: int = 480
-    """Width and height of either picture, in pixels."""
-    seed: int = 0
-    """Draws the task, the episodes adapted to, the first state and the actions."""
-    episodes: int = 20
-    """Episodes for each inner step."""
-    deterministic: bool = False
-    """Take the likeliest actions instead of drawing them."""
-    pretty: bool = False
-    """Draw shadows, reflections and smooth edges, which is slow without a GPU."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
-    viewer: bool = False
-    """Watch the adapted policy in MuJoCo's own window instead; needs a screen, writes nothing."""
-    quiet: bool = False
-    """Show no progress."""
+def _parse_object(texts: list[str]) -> dict[str, Any]:
+    value = json.loads(texts[0])
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object like '{{\"frame_skip\": 1}}', got {texts[0]}")
+    return value
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """Write a page, in one file, that shows what runs have learned."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders. Those that differ by their seed alone are runs of one method."""
-    out: Path | None = None
-    """The page; report.html in the run's folder, or in the one the runs lie in together, if not
-    given."""
-    videos: bool = True
-    """Show the runs' videos, and draw one if there is none."""
-    device: str | None = None
-    """Where evaluations that are missing are made; as in training if not given."""
-    quiet: bool = False
-    """Show no progress."""
+_JSON = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=_parse_object,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """Adapt what was meta-trained to one task, and write the policy for use elsewhere."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder (of a run on episodes)."""
-    out: tyro.conf.Positional[Path | None] = None
-    """File to write; in DIR/exports, named after the task, if not given."""
-    to: Literal["sb3", "torch"] = "sb3"
-    """A PPO model of stable-baselines3 (.zip), or a torch.export program (.pt2)."""
-    task: tuple[float, ...] = ()
-    """The task's numbers, such as a goal velocity; the policy before adaptation if not given."""
-    steps: int | None = None
-    """Inner steps; as in training if not given."""
-    episodes: int | None = None
-    """Episodes to play before each inner step; as in training if not given."""
-    seed: int = 0
-    """Draws the episodes, and the value network of a PPO model."""
-    checkpoint: Path | None = None
-    """Checkpoint folder, or `best`; the run's newest if not given."""
-
-
-def parse(kind: type, default, words: list[str], command: str):
-    """tyro, with what it and our dataclasses refuse turned into one-line errors."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                kind,
-                default=default,
-                args=words,
-                prog=f"rlmaml {command}".strip(),
-                config=CONFIGURE,
-                registry=REGISTRY,
-            )
-    except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-        lines = [line.strip(" │╭╮╰╯─-") for line in said.getvalue().splitlines()]
-        lines = [line for line in lines if line and "--help" not in line]  # the first is a title
-        raise ConfigError(f"{' '.join(lines[1:])} (rlmaml {command} --help)") from None
-    except ValueError as problem:
-        raise ConfigError(str(problem)) from problem
+def _shown(value: Any) -> str:
+    """A default as it would be given."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return " ".join(map(_shown, value)) or "none"
+    return str(value)

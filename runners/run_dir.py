@@ -9,11 +9,21 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from runners.config import TrainConfig
-from runners.io import _finite, versions, write_json
+from rlmaml.types import Metrics
+from runners.io import _finite, command, versions, write_json
+
+
+class Origin(NamedTuple):
+    """What config.json holds beside the configuration."""
+
+    init: str | None = None  # the run or checkpoint whose parameters it started from
+    command: str | None = None  # what made it, where that was a command
+    started_with: dict[str, str] | None = None  # versions, where they were noted
+    versions: dict[str, str] | None = None  # those it was last gone on with
 
 
 class RunDir:
@@ -33,10 +43,10 @@ class RunDir:
         self._metrics = path / "metrics.jsonl"
 
     def check_free(self) -> None:
-        """Whether a new run can start here.
+        """Check that a new run can start here.
 
         Raises:
-            ConfigError: there is something already.
+            ConfigError: a folder that holds something already.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ConfigError(
@@ -45,51 +55,42 @@ class RunDir:
             )
 
     def create(self, config: TrainConfig, *, init: Path | None = None) -> None:
-        """Start a new run here, noting what it started from.
+        """Start a new run here, noting what it started from and what made it.
 
         Raises:
-            ConfigError: there is something already, or the folder cannot be made.
+            ConfigError: a folder that holds something already, or that cannot be made.
         """
         self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise ConfigError(f"Cannot make {self.path}: {problem.strerror}.") from problem
-        self.write_config(config, init=init)
+        started_from = None if init is None else str(init)
+        self._write(config, Origin(started_from, command(), versions(), versions()))
 
-    def write_config(self, config: TrainConfig, *, init: Path | None = None) -> None:
-        """Write config.json, keeping on a resume what started the run."""
-        started: dict[str, Any] = {"init": None if init is None else str(init)}
-        started["started_with"] = versions()
-        if self._config.exists():
-            started = json.loads(self._config.read_text())
-        write_json(self._config, {**started, "config": config.to_dict(), "versions": versions()})
+    def write_config(self, config: TrainConfig) -> None:
+        """Write config.json for a run that goes on, keeping what started it."""
+        self._write(config, self.read_origin()._replace(versions=versions()))
+
+    def _write(self, config: TrainConfig, origin: Origin) -> None:
+        write_json(self._config, {**origin._asdict(), "config": config.to_dict()})
 
     def read_config(self) -> TrainConfig:
         """The run's configuration.
 
         Raises:
-            ConfigError: not a run folder, or its config.json cannot be read.
+            ConfigError: a folder that holds no run, or whose config.json cannot be read.
         """
-        try:
-            return TrainConfig.from_dict(json.loads(self._config.read_text())["config"])
-        except OSError as problem:
-            raise ConfigError(
-                f"{self.path} is not a run folder: it has no config.json."
-            ) from problem
-        except (ValueError, KeyError, TypeError) as problem:
-            raise ConfigError(f"{self._config} cannot be read: {problem}") from problem
+        if not self._config.is_file():
+            raise ConfigError(f"{self.path} is not a run folder: it has no config.json.")
+        return read_config(self._config)
 
-    def read_origin(self) -> dict[str, Any]:
-        """What config.json holds beside the configuration.
-
-        `init`: what the run started from, or None; `started_with` and `versions`: the versions it
-        was started and last gone on with, where they were noted.
-        """
+    def read_origin(self) -> Origin:
+        """What config.json holds beside the configuration."""
         stored = json.loads(self._config.read_text())
-        return {name: stored.get(name) for name in ("init", "started_with", "versions")}
+        return Origin(**{name: stored.get(name) for name in Origin._fields})
 
-    def append_metrics(self, line: dict[str, Any]) -> None:
+    def append_metrics(self, line: Metrics) -> None:
         """Add a line; numbers that are not finite become null, since JSON has none."""
         line = _finite(line)
         with open(self._metrics, "a+b") as file:
@@ -99,9 +100,9 @@ class RunDir:
                     file.write(b"\n")
             file.write(json.dumps(line).encode() + b"\n")
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[Metrics]:
         """One object per iteration, in order: the last attempt at each."""
-        last: dict[int, dict[str, Any]] = {}
+        last: dict[int, Metrics] = {}
         for line in self._lines():
             last[line["iteration"]] = line
         return [last[iteration] for iteration in sorted(last)]
@@ -110,7 +111,7 @@ class RunDir:
         """How often the run has been started and got as far as writing a metric."""
         return max((line["attempt"] for line in self._lines()), default=0)
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> list[Metrics]:
         if not self._metrics.exists():
             return []
         lines = []
@@ -120,3 +121,16 @@ class RunDir:
             except json.JSONDecodeError:
                 continue  # cut short by a kill; the iteration was done again
         return lines
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The configuration in a run's config.json, or in a file of a configuration alone.
+
+    Raises:
+        ConfigError: a file that cannot be read, or a configuration of another version.
+    """
+    try:
+        stored = json.loads(path.read_text())
+        return TrainConfig.from_dict(stored.get("config", stored))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as problem:
+        raise ConfigError(f"{path} cannot be read: {problem}") from problem

@@ -21,6 +21,11 @@ Labeled = tuple[np.ndarray, np.ndarray]
 class Family(Protocol):
     """A family of supervised tasks, as `envs.examples.ExampleTasks` is one."""
 
+    inputs: Box
+    """The space of one input."""
+    outputs: Box | Discrete
+    """The space of one target; Discrete where targets are classes."""
+
     def sample(self, n: int, rng: np.random.Generator, split: Any = "train") -> np.ndarray:
         """n tasks [n, ...]; `split` is train, validation or test."""
         ...
@@ -39,9 +44,15 @@ class Family(Protocol):
 class _Wrapped:
     """A family that is another one but for what is said."""
 
+    inputs: Box
+    outputs: Box | Discrete
+
     def __init__(self, family: Any) -> None:
         self._family = family
-        self.sample = family.sample
+
+    def sample(self, n: int, rng: np.random.Generator, split: Any = "train") -> np.ndarray:
+        """As of the family that it wraps."""
+        return self._family.sample(n, rng, split=split)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._family, name)

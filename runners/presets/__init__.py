@@ -2,243 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from rlmaml import algorithms
+from rlmaml.config import TrainConfig
+from rlmaml.errors import ConfigError
+from runners.presets import control, few_shot, maml_paper
+from runners.presets.base import Preset
+from runners.presets.overrides import with_algorithm
 
-from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
-from rlmaml.models.conv import ConvConfig
-from rlmaml.models.mlp import PolicyConfig
-from rlmaml.models.text import TextConfig
-from rlmaml.outer.optimizer import Optimizer
-from rlmaml.outer.trust_region import TrustRegion
-from runners.config import EnvConfig, ExamplesConfig, TrainConfig
-from runners.presets import maml_paper
+__all__ = ["PRESETS", "Preset", "get_preset", "list_presets", "with_algorithm"]
 
-# A run on two CPU cores takes minutes with these: curvature on a tenth of the episodes, and inner
-# steps that learn from short-horizon advantages (a tenth of a second). Their 20 episodes are too
-# few for longer ones, which the outer step, with all tasks' episodes, can afford.
-_TRUST_REGION = TrustRegion(max_kl=0.02, fisher_fraction=0.1)
-_INNER = AdvantageConfig(discount=0.9, gae_lambda=0.9)
-_OUTER = AdvantageConfig(discount=0.99, gae_lambda=0.95)
+PRESETS: dict[str, Preset] = control.PRESETS | maml_paper.PRESETS | few_shot.PRESETS
 
-HALF_CHEETAH_DIR = TrainConfig(
-    preset="half-cheetah-dir",
-    env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1}),
-    iterations=180,
-    policy=PolicyConfig(activation="tanh"),  # twice the return of ReLU after one step
-    trust_region=_TRUST_REGION,
-    inner_advantages=_INNER,
-    outer_advantages=_OUTER,
-)
 
-# Gymnasium's own time step, five times as long: the same horizons in seconds are shorter in steps.
-HALF_CHEETAH_DIR_V5 = replace(
-    HALF_CHEETAH_DIR,
-    preset="half-cheetah-dir-v5",
-    env=EnvConfig("rlmaml/HalfCheetahDir-v0"),
-    horizon=100,
-    policy=PolicyConfig(),  # ReLU, with which it was measured; so were those made from it
-    inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
-    outer_advantages=AdvantageConfig(discount=0.97, gae_lambda=0.9),
-)
+def get_preset(name: str | None) -> TrainConfig:
+    """The configuration of a preset.
 
-ANT_DIR = replace(
-    HALF_CHEETAH_DIR_V5,
-    preset="ant-dir",
-    env=EnvConfig("rlmaml/AntDir-v0"),
-    horizon=200,
-    iterations=300,
-)
+    Raises:
+        ConfigError: an unknown name, or none.
+    """
+    names = ", ".join(PRESETS)
+    if name is None:
+        raise ConfigError(f"Name a preset ({names}), a run to --resume, or a --config to repeat.")
+    if name not in PRESETS:
+        raise ConfigError(f"Unknown preset {name!r}: use one of {names}.")
+    return PRESETS[name].config
 
-# Outer advantages are in units of the reward: adapted policies become sure, and what is left to
-# gain would be noise if it were scaled to 1. (With the log-likelihood surrogate long runs get worse
-# again.)
-BANDIT = TrainConfig(
-    preset="bandit",
-    env=EnvConfig("rlmaml/BernoulliBandit-v0"),
-    iterations=100,
-    tasks=100,
-    horizon=1,
-    policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
-    inner=InnerConfig(step_size=0.5),
-    trust_region=TrustRegion(max_kl=0.005),
-    outer_advantages=AdvantageConfig(normalize=False),
-    chunk_size=None,
-    threads=1,  # its matrices are too small for two
-)
 
-# The MAML paper's settings, but for the queries: as many as shots.
-SINUSOID = TrainConfig(
-    preset="sinusoid",
-    env=EnvConfig("rlmaml/Sinusoid-v0"),
-    data="examples",
-    examples=ExamplesConfig(shots=10, queries=10),
-    iterations=70_000,
-    tasks=25,
-    policy=PolicyConfig(hidden=(40, 40)),
-    inner=InnerConfig(step_size=0.01),
-    outer="optimizer",
-    optimizer=Optimizer("Adam", learning_rate=1e-3),
-    chunk_size=None,
-    threads=1,  # its matrices are too small for two
-    checkpoint_every=1000,
-    log_every=100,
-)
-
-# Four digits are few to learn from (docs/results): the preset shows the machinery.
-DIGITS = replace(
-    SINUSOID,
-    preset="digits",
-    env=EnvConfig("rlmaml/Digits-v0"),
-    examples=ExamplesConfig(shots=1, queries=10),
-    iterations=300,
-    tasks=32,
-    conv=ConvConfig(blocks=3, downsample="stride"),
-    inner=InnerConfig(steps=5, step_size=0.4),
-    threads=0,
-    checkpoint_every=25,
-    log_every=5,
-    validation_tasks=200,
-)
-
-DOCSTRINGS = replace(
-    SINUSOID,
-    preset="docstrings",
-    env=EnvConfig("rlmaml/Docstrings-v0"),
-    examples=ExamplesConfig(shots=5, queries=10),
-    iterations=400,
-    tasks=16,
-    text=TextConfig(),
-    inner=InnerConfig(steps=5, step_size=2.0),
-    optimizer=Optimizer("Adam", learning_rate=1e-2),
-    chunk_size=8,
-    threads=0,
-    checkpoint_every=50,
-    log_every=10,
-    validation_tasks=200,
-)
-
-PRESETS: dict[str, tuple[str, TrainConfig]] = {
-    "half-cheetah-dir": ("HalfCheetah, run forward or backward, dt .01 s", HALF_CHEETAH_DIR),
-    "half-cheetah-dir-v5": (
-        "HalfCheetah, run forward or backward, gymnasium's time step, dt .05 s",
-        HALF_CHEETAH_DIR_V5,
-    ),
-    "half-cheetah-vel": (
-        "HalfCheetah, run at a goal velocity of 0 to 2 m/s, dt .01 s",
-        replace(
-            HALF_CHEETAH_DIR,
-            preset="half-cheetah-vel",
-            env=EnvConfig("rlmaml/HalfCheetahVel-v0", {"frame_skip": 1}),
-            iterations=100,
-            tasks=40,
-            policy=PolicyConfig(),
-        ),
-    ),
-    "ant-dir": ("Ant, walk forward or backward, dt .05 s", ANT_DIR),
-    "ant-vel": (
-        "Ant, walk at a goal velocity of 0 to 3 m/s, dt .05 s",
-        replace(ANT_DIR, preset="ant-vel", env=EnvConfig("rlmaml/AntVel-v0"), tasks=40),
-    ),
-    "navigation": (
-        "A point that walks to a goal it cannot see, in the plane",
-        TrainConfig(
-            preset="navigation",
-            env=EnvConfig("rlmaml/Navigation2D-v0"),
-            iterations=90,
-            horizon=100,
-            # Noise of the size of a step, .1, and actions that begin near zero: with more, a
-            # policy only diffuses, and α is small because the gradient grows as 1/σ.
-            policy=PolicyConfig(
-                hidden=(64, 64),
-                activation="tanh",
-                output_gain=0.1,
-                init_log_std=-2.0,
-                min_log_std=-3.0,
-            ),
-            inner=InnerConfig(steps=3, step_size=0.01),
-            trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
-            inner_advantages=_INNER,
-            outer_advantages=_OUTER,
-        ),
-    ),
-    **maml_paper.PRESETS,
-    "bandit": (
-        "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",
-        BANDIT,
-    ),
-    "tabular": (
-        "Random finite MDPs of 10 states and 5 actions",
-        replace(
-            BANDIT,
-            preset="tabular",
-            env=EnvConfig("rlmaml/TabularMDP-v0"),
-            iterations=120,
-            tasks=40,
-            horizon=10,
-            inner=InnerConfig(step_size=2.0),
-            trust_region=TrustRegion(max_kl=0.01),
-            inner_advantages=AdvantageConfig(discount=0.7),
-        ),
-    ),
-    "sinusoid": ("Regression: sinusoids of unknown amplitude and phase, 10-shot", SINUSOID),
-    "sinusoid-frequency": (
-        "Regression: sinusoids of unknown amplitude, phase and frequency, with noise",
-        replace(
-            SINUSOID, preset="sinusoid-frequency", env=EnvConfig("rlmaml/SinusoidFrequency-v0")
-        ),
-    ),
-    "sinusoid-episodes": (
-        "Sinusoids of unknown amplitude and phase as episodes of one step, by rewards",
-        TrainConfig(
-            preset="sinusoid-episodes",
-            env=EnvConfig("rlmaml/Sinusoid-v0"),
-            iterations=300,
-            tasks=25,
-            episodes=40,
-            horizon=1,
-            policy=PolicyConfig(hidden=(40, 40)),
-            inner=InnerConfig(step_size=0.1),
-            trust_region=TrustRegion(max_kl=0.02),
-        ),
-    ),
-    "linear-classification": (
-        "Classification: half-planes of unknown direction, 5-shot",
-        replace(
-            SINUSOID,
-            preset="linear-classification",
-            env=EnvConfig("rlmaml/LinearClassification-v0"),
-            examples=ExamplesConfig(shots=5, queries=10),
-            iterations=5000,
-            inner=InnerConfig(step_size=0.4),
-        ),
-    ),
-    "digits": ("Classification: handwritten digits never seen, 3-way 1-shot", DIGITS),
-    "images": (
-        "Classification: a folder of images of yours, 5-way 1-shot (env.kwargs: root)",
-        replace(
-            DIGITS,
-            preset="images",
-            env=EnvConfig("rlmaml/ImageFolder-v0"),
-            examples=ExamplesConfig(shots=1, queries=5),
-            iterations=5000,
-            conv=ConvConfig(),
-            chunk_size=8,  # a task costs a tenth of a gigabyte at 28 x 28 pixels
-            checkpoint_every=100,
-            log_every=10,
-        ),
-    ),
-    "docstrings": (
-        "Classification: Python's docstrings by module, modules never seen, 5-way 5-shot",
-        DOCSTRINGS,
-    ),
-    "text": (
-        "Classification: texts of yours, in files, 5-way 5-shot (env.kwargs: root)",
-        replace(
-            DOCSTRINGS,
-            preset="text",
-            env=EnvConfig("rlmaml/Text-v0"),
-            checkpoint_every=100,
-        ),
-    ),
-}
+def list_presets() -> str:
+    """List the presets and the algorithms."""
+    width = max(map(len, PRESETS))
+    lines = []
+    for name, (description, config) in PRESETS.items():
+        data = f"{config.episodes} x {config.horizon}"
+        if config.data == "examples":
+            data = f"({config.examples.shots} + {config.examples.queries})"
+        size = f"{config.tasks} x {data}, {config.iterations} iterations"
+        lines.append(f"{name:<{width}}  {description} ({size})")
+    return "\n".join([*lines, "", f"Algorithms (--algorithm): {', '.join(algorithms.TABLE)}"])

@@ -14,8 +14,9 @@ import numpy as np
 
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import InnerConfig
+from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.outer.trust_region import TrustRegion
-from runners.config import EnvConfig, TrainConfig
+from runners.presets.base import Preset
 
 _AUTHORS = TrainConfig(
     tasks=40,
@@ -107,9 +108,9 @@ def _ours(config: TrainConfig, **more: object) -> TrainConfig:
     return config.changed({"preset": config.preset + OURS, **_OURS, **more})
 
 
-PRESETS: dict[str, tuple[str, TrainConfig]] = {
-    config.preset: (what + how, config)
-    for what, *both in (
+PRESETS: dict[str, Preset] = {
+    config.preset: Preset(description + how, config)
+    for description, *both in (
         ("Navigation, as in the MAML paper", POINT),  # where theirs need no change
         (
             "HalfCheetah, run at a goal velocity, as in the MAML paper",

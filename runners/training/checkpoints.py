@@ -6,70 +6,54 @@ from pathlib import Path
 
 import rlmaml
 from rlmaml import Learner, checkpoint
-from rlmaml.algorithms.base import Algorithm
-from rlmaml.checkpoint import Checkpoint, CheckpointError
+from rlmaml.build import Experiment
+from rlmaml.checkpoint import Checkpoint
 from rlmaml.errors import ConfigError
 from rlmaml.types import Meta, State
-from runners.build import Experiment
 from runners.run_dir import RunDir
 
 
 def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
-    """A run's checkpoint; the arguments are those of `rlmaml.checkpoint.locate`.
+    """Read a run's checkpoint; the arguments are those of `rlmaml.checkpoint.locate`.
 
     Raises:
-        ConfigError: there is none, or it is cut or altered.
+        CheckpointError: a checkpoint that is missing, cut or altered.
     """
-    try:
-        return checkpoint.load(checkpoint.locate(path, which))
-    except CheckpointError as problem:
-        raise ConfigError(str(problem)) from problem
+    return checkpoint.load(checkpoint.locate(path, which))
 
 
-def load(folder: RunDir, which: Path | None = None) -> Learner:
+def load_learner(folder: RunDir, which: Path | None = None) -> Learner:
     """`rlmaml.load` of a run that adapts.
 
     Raises:
-        ConfigError: there is no such checkpoint, it is cut or altered, or the run is an oracle.
+        CheckpointError: a checkpoint that is missing, cut or altered.
+        ConfigError: the run of an oracle.
     """
     if folder.read_config().env.observe_task:
         raise ConfigError("The run's policy is shown its task and does not adapt to it.")
-    try:
-        return rlmaml.load(folder.path, checkpoint=which)
-    except CheckpointError as problem:
-        raise ConfigError(str(problem)) from problem
+    return rlmaml.load(folder.path, checkpoint=which)
 
 
-def matching(loaded: Meta, built: Meta, path: Path) -> Meta:
+def fitted_meta(loaded: Meta, built: Meta, path: Path) -> Meta:
     """Loaded meta-parameters on the device of the built ones, if their shapes agree.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: shapes that do not agree.
     """
     try:
         return checkpoint.fitted(loaded, built)
     except ValueError as problem:
         raise ConfigError(
             f"The parameters in {path} {problem}: use the same network settings and environment "
-            "spaces, and a method that learns the same."
+            "spaces, and an algorithm that learns the same."
         ) from problem
 
 
-def warm_started(method: Algorithm, loaded: Meta, built: Meta, path: Path) -> Meta:
-    """The meta-parameters to begin with, what a run of this or another method has of them taken
-    over (`--init`).
-
-    Raises:
-        ConfigError: shapes do not agree.
-    """
-    return matching(method.warm_start(loaded, built), built, path)
-
-
 def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
-    """Whether the data are those that the run was trained on.
+    """Check that the data are those that the run was trained on.
 
     Raises:
-        ConfigError: they are not, so that what was held out may not be what is held out now.
+        ConfigError: other data, so that what was held out may not be what is held out now.
     """
     stored = start.state.get("data")
     if stored is not None and stored != experiment.fingerprint:
@@ -84,7 +68,7 @@ def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: P
     """Meta-parameters with the outer step's state of a checkpoint.
 
     Raises:
-        ConfigError: that state is another outer step's.
+        ConfigError: the state of another outer step.
     """
     try:
         return experiment.algorithm.restore(meta, start.state.get("outer"))
@@ -98,7 +82,7 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
     """Take over the observation statistics of a checkpoint.
 
     Raises:
-        ConfigError: only one of the two normalizes observations.
+        ConfigError: statistics that only one of the two has.
     """
     normalizer, stored = experiment.normalizer, start.state.get("normalizer")
     if (normalizer is None) != (stored is None):
@@ -108,3 +92,7 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
         )
     if normalizer is not None and stored is not None:
         normalizer.load_state_dict(stored)
+
+
+matching = fitted_meta
+load = load_learner

@@ -11,11 +11,10 @@ from rlmaml import algorithms, tree
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import generator
 from runners.build import build
-from runners.cli import _with_method
 from runners.evaluation.baselines import baseline_config
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
-from runners.training import train
+from runners.training import command, train
 from tests.helpers.runs import learned, run
 
 QUICK = ("--iterations", "2", "--tasks", "2", "--validation-tasks", "0", "--quiet")
@@ -38,7 +37,7 @@ def test_what_a_method_brings_is_made_for_the_options_given():
     config = PRESETS["sinusoid"][1]
 
     def chosen(*words):
-        return _with_method(config, list(words), "train sinusoid")
+        return command.parse(["sinusoid", *words])[2]
 
     alpha = chosen("--algorithm", "alpha-maml", "--inner.step-size", "0.5")
     assert alpha.algorithm_settings.alpha_rate == pytest.approx(0.1 * 0.5**2)
@@ -46,7 +45,7 @@ def test_what_a_method_brings_is_made_for_the_options_given():
     assert many.inner.step_size == pytest.approx(config.inner.step_size * 4)
     short = chosen("--algorithm", "maml++", "--iterations", "1000")
     assert short.algorithm_settings.cosine_iterations == 1000
-    assert chosen("--inner.step-size", "0.5") is config
+    assert chosen("--inner.step-size", "0.5") == config.changed({"inner.step_size": 0.5})
 
 
 def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():

@@ -26,7 +26,7 @@ from tests.helpers.step_sizes import (
 )
 
 RATES = AlphaMAML.Settings(alpha_rate=1e-3, beta_rate=1e-4)
-OPTIMIzERS = [
+OPTIMIZERS = [
     Optimizer("SGD", 0.1),
     Optimizer("SGD", 0.1, {"momentum": 0.9, "weight_decay": 0.1}),
     Optimizer("Adam", 0.01),
@@ -86,7 +86,7 @@ def test_alphas_hypergradient_by_finite_differences(make, steps):
     assert_slopes(method.objective(state), state.meta, batch)
 
 
-@pytest.mark.parametrize("outer", OPTIMIzERS, ids=str)
+@pytest.mark.parametrize("outer", OPTIMIZERS, ids=str)
 def test_betas_hypergradient_by_finite_differences(outer):
     """Of F after the second step, by that step's own β, for optimizers with and without memory."""
     losses, slope, step = [], None, 1e-6
@@ -150,7 +150,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
     assert torch.equal(state.outer.direction, direction)
 
 
-@pytest.mark.parametrize("outer", OPTIMIzERS, ids=str)
+@pytest.mark.parametrize("outer", OPTIMIZERS, ids=str)
 def test_saved_and_restored(outer):
     method, state, batch = on_quadratics(AlphaMAML, RATES, outer=outer)
     assert_resumes(method, state, batch)

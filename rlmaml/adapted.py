@@ -1,0 +1,171 @@
+"""What adaptation gives: a policy, or a predictor, for one task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from rlmaml import models
+from rlmaml.distributions import Distribution
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.spaces import action_filter, encoder
+from rlmaml.types import Episodes, InputsWithStatistics, Params, Policy
+
+
+class AdaptedPolicy:
+    """A policy for one task, with the interfaces that Gymnasium loops and stable-baselines3 expect.
+
+    Attributes:
+        module: the network, on the CPU, from (standardized) observations to a distribution.
+        normalizer: standardizes observations; None if the run did not.
+        episodes: what each inner step learned from: a tuple of K `Episodes`, leaves [B, T, ...].
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space,
+        normalizer: Normalizer | None = None,
+        episodes: tuple[Episodes, ...] = (),
+        seed: int = 0,
+    ) -> None:
+        self.module = module.requires_grad_(False)
+        self.observation_space, self.action_space = observation_space, action_space
+        self.normalizer, self.episodes = normalizer, episodes
+        self._encode = encoder(observation_space)[0]
+        self._to_env = action_filter(action_space)
+        self._rng = generator(seed, 0, Phase.ACTING)
+
+    @property
+    def params(self) -> Params:
+        """The adapted parameters φ_K."""
+        return models.parameters(self.module)
+
+    @torch.no_grad()
+    def distribution(self, observations: NDArray[Any]) -> Distribution:
+        """Over the actions, given observations [M, *obs]."""
+        seen = torch.from_numpy(self._encode(observations))
+        return self.module(seen if self.normalizer is None else self.normalizer(seen))
+
+    def act(self, observation: ArrayLike, deterministic: bool = False) -> Any:
+        """An action, drawn or the likeliest one, clipped to the action space.
+
+        Args:
+            observation: one, [*obs], or several, [M, *obs].
+            deterministic: take the likeliest.
+
+        Returns:
+            [*act] or [M, *act]; of a Discrete space integers.
+
+        Raises:
+            ValueError: an observation of another shape.
+        """
+        given, shape = np.asarray(observation), self.observation_space.shape or ()
+        several = given.ndim == len(shape) + 1
+        if given.shape[several:] != shape:
+            raise ValueError(
+                f"The policy observes {shape} or [M, {', '.join(map(str, shape))}], got an "
+                f"observation of shape {given.shape}."
+            )
+        policy = self.distribution(given if several else given[None])
+        if deterministic:
+            actions = policy.mode()
+        else:
+            noise = policy.noise(self._rng, policy[0].shape[:-1])
+            actions = policy.sample(torch.from_numpy(noise))
+        taken = self._to_env(actions.numpy())
+        return taken if several else taken[0]
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """`act`, as stable-baselines3's `evaluate_policy` and `VecVideoRecorder` loops call it.
+
+        Returns:
+            The actions, and `state` as it came: the policy has none.
+        """
+        return self.act(observation, deterministic), state
+
+
+class Predictor:
+    """A regression or a classification for one task.
+
+    Attributes:
+        module: the network, on the CPU.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        reference: Tensor | None = None,
+        num_tokens: int | None = None,
+    ) -> None:
+        self.module = module.requires_grad_(False)
+        self._reference, self._num_tokens = reference, num_tokens
+
+    @torch.no_grad()
+    def distribution(self, inputs: ArrayLike) -> Distribution:
+        """Over the targets, given inputs [M, *x]: a Gaussian around them, or a Categorical.
+
+        A network with transductive batch norm sees the inputs of one call together.
+
+        Raises:
+            ValueError: the network is one of texts, and the inputs are no token ids.
+        """
+        x = as_inputs(np.asarray(inputs), self._num_tokens)
+        return self.module(
+            x if self._reference is None else InputsWithStatistics(x, self._reference)
+        )
+
+    def predict(self, inputs: ArrayLike) -> NDArray[Any]:
+        """Targets [M, *y], or the likeliest classes [M], of inputs [M, *x]."""
+        return self.distribution(inputs).mode().numpy()
+
+    __call__ = predict
+
+
+class StackedNetworks(nn.Module):
+    """The policy of adapted parameters that no single network acts like.
+
+    Attributes:
+        adapted: φ_K.
+    """
+
+    def __init__(self, policy: Policy, adapted: Params) -> None:
+        super().__init__()
+        self._policy = policy
+        names = {name: name.replace(".", "/") for name in adapted}
+        self.adapted = nn.ParameterDict({names[name]: value for name, value in adapted.items()})
+        self._names = names
+
+    def forward(self, inputs: Any) -> Distribution:
+        return self._policy({name: self.adapted[key] for name, key in self._names.items()}, inputs)
+
+
+def as_inputs(array: NDArray[Any], num_tokens: int | None) -> Tensor:
+    """What a network takes: floats, or token ids below `num_tokens`."""
+    if num_tokens is None:
+        return _floats(array)
+    known = array.dtype.kind in "iu" and (not array.size or array.min() >= 0)
+    if not known or (array.size and array.max() >= num_tokens):
+        raise ValueError(
+            f"The network reads texts as token ids, integers from 0 to {num_tokens - 1}; got "
+            f"{array.dtype} of shape {array.shape}, {array.ravel()[:5].tolist()} ... The family it "
+            "learned from makes them of texts: encode(texts)."
+        )
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+
+
+def _floats(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

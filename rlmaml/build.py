@@ -1,0 +1,259 @@
+"""From a configuration and what its tasks are played in to a run's parts: the only factory.
+
+Training, evaluation and `rlmaml.load` build models, algorithms and samplers here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import nn
+
+from rlmaml import losses, models, tree
+from rlmaml.algorithms.base import Algorithm, DataSpec
+from rlmaml.config import TrainConfig
+from rlmaml.errors import ConfigError
+from rlmaml.metrics import Measure, Predictions, Returns
+from rlmaml.models.spec import PredictorSpec
+from rlmaml.rng import Phase, generator
+from rlmaml.sampling.examples import ClassLabels, ExampleSampler, Family
+from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.spaces import encoder
+from rlmaml.types import Examples, Params
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration brought to life."""
+
+    sample_tasks: Callable[..., np.ndarray]  # (n, rng, split=) -> [n, ...]
+    sampler: RolloutSampler | ExampleSampler
+    model: nn.Module
+    algorithm: Algorithm
+    device: torch.device
+    measure: Measure
+    predictor_spec: PredictorSpec | None = None  # of labeled examples
+    fingerprint: str | None = None  # of the data, where a run depends on files
+
+    @property
+    def params(self) -> Params:
+        """The network's initial parameters, on `device`."""
+        return tree.to(models.parameters(self.model), self.device)
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What standardizes observations; None if nothing does."""
+        return self.sampler.normalizer if isinstance(self.sampler, RolloutSampler) else None
+
+    @property
+    def tasks_source(self) -> Any:
+        """The environments, or the family of labeled examples."""
+        sampler = self.sampler
+        return sampler.env if isinstance(sampler, RolloutSampler) else sampler.family
+
+    def close(self) -> None:
+        """Close the environments."""
+        if isinstance(self.sampler, RolloutSampler):
+            self.sampler.env.close()
+
+
+def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Experiment:
+    """Make everything that a run needs, or everything to measure it on so many tasks.
+
+    Args:
+        config: the run.
+        source: what tasks are played in: a vector environment with `task_space`, `sample_tasks` and
+            `set_tasks`, as many copies for each task as it is to play episodes; or a family of
+            labeled examples.
+        tasks: N of an evaluation; None to train on `config.tasks`.
+
+    Raises:
+        ConfigError: spaces that no network here takes, data that the network does not take, or a
+            device that is not there.
+    """
+    training = tasks is None
+    if not training:
+        config = config.for_evaluation()
+    device = resolve_device(config.device)
+    if config.data == "examples":
+        return _from_examples(config, source, device, training)
+    return _from_episodes(config, source, device, config.tasks if tasks is None else tasks)
+
+
+def build_policy(
+    config: TrainConfig, observations: gymnasium.Space, actions: gymnasium.Space
+) -> nn.Module:
+    """The policy network for an environment's spaces, initialized from the run's seed."""
+    shape = encoder(observations)[1]
+    return _seeded(config, lambda: models.policy_for(shape, actions, config.policy))
+
+
+def build_predictor(config: TrainConfig, spec: PredictorSpec) -> nn.Module:
+    """The network for labeled examples, initialized from the run's seed."""
+    networks = config.policy, config.conv, config.text
+    return _seeded(
+        config,
+        lambda: models.predictor_for(spec.input_shape, spec.outputs, *networks, spec.num_tokens),
+    )
+
+
+def build_algorithm(
+    config: TrainConfig, model: nn.Module | None, spec: PredictorSpec | None = None
+) -> Algorithm:
+    """The algorithm for a network.
+
+    Args:
+        config: the run.
+        model: the network; None where the algorithm is only asked what it collects.
+        spec: of a predictor, which decides its loss; None for a policy.
+    """
+    policy: Any = None if model is None else models.functional(model)
+    loss = None if spec is None else supervised_loss(spec)
+    return config.algorithm_class(
+        policy,
+        config.inner,
+        config.outer_step,
+        config.algorithm_settings,
+        inner_loss=loss,
+        outer_loss=loss,
+        outer_reduction=config.outer_reduction,
+        chunk_size=config.tasks_per_chunk,
+    )
+
+
+def supervised_loss(spec: PredictorSpec) -> Callable[..., losses.Loss]:
+    """The loss that labeled examples are learned by."""
+    return losses.cross_entropy if spec.classifies else losses.mse
+
+
+def data_spec(config: TrainConfig) -> DataSpec:
+    """What the run's algorithm collects for a meta-update."""
+    any_spec = PredictorSpec((1,), None, 1, False) if config.data == "examples" else None
+    return build_algorithm(config, None, any_spec).data_spec
+
+
+def data_per_task(config: TrainConfig) -> int:
+    """Examples (per class, of a classification) or episodes of one task in a meta-iteration."""
+    spec = data_spec(config)
+    if config.data == "episodes":
+        return config.episodes * (spec.steps * (1 + spec.separate_hessian) + 1)
+    sets = spec.steps if spec.fresh_support else min(spec.steps, 1)
+    return config.examples.shots * (sets + spec.separate_hessian) + config.examples.queries
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        ConfigError: an unknown device, or one that is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as problem:
+        raise ConfigError(f"Unknown device {name!r}: use cpu, cuda or cuda:INDEX.") from problem
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"Device {name!r} is not supported: use cpu, cuda or cuda:INDEX.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"No such CUDA device here: {name}. Use --device cpu.")
+    return device
+
+
+def _from_episodes(config: TrainConfig, env: Any, device: torch.device, tasks: int) -> Experiment:
+    observations = env.single_observation_space
+    model = build_policy(config, observations, env.single_action_space)
+    algorithm = build_algorithm(config, model)
+    normalizer = None
+    if config.normalize_observations:
+        normalizer = Normalizer(encoder(observations)[1])
+    sampler = RolloutSampler(
+        env,
+        algorithm.policy,
+        episodes=env.num_envs // tasks,
+        horizon=config.horizon,
+        advantages=config.outer_advantages,
+        support_advantages=config.inner_advantages,
+        normalizer=normalizer,
+        device=resolve_device(config.sampling_device),
+        whole=config.batch_by == "steps",
+    )
+    return Experiment(
+        getattr(env, "sample_tasks", _no_tasks), sampler, model, algorithm, device, Returns()
+    )
+
+
+def _no_tasks(*_: Any, **__: Any) -> np.ndarray:
+    raise ConfigError("The environment has the one task that it was given.")
+
+
+def _from_examples(
+    config: TrainConfig, family: Family, device: torch.device, training: bool
+) -> Experiment:
+    spec = PredictorSpec.of_spaces(family.inputs, family.outputs)
+    model = build_predictor(config, spec)
+    algorithm = build_algorithm(config, model, spec)
+    if algorithm.data_spec.class_labels:
+        family = ClassLabels(family, relabel=training)
+        spec = PredictorSpec.of_spaces(family.inputs, family.outputs)
+        model = build_predictor(config, spec)
+        algorithm = build_algorithm(config, model, spec)
+    data = algorithm.data_spec
+    convolutional = isinstance(model, models.ConvClassifier)
+    fresh = training and data.fresh_support  # a new task has one set of shots
+    sampler = ExampleSampler(
+        family,
+        shots=config.examples.shots,
+        queries=config.examples.queries,
+        separate_hessian=data.separate_hessian,
+        fresh_support=data.steps if fresh else 0,
+        reference=convolutional and config.conv.batch_norm == "support",
+        device=device,
+    )
+    loss = supervised_loss(spec)
+    scores = {"mse": loss(algorithm.policy)}
+    if spec.classifies:
+        policy = algorithm.policy
+        scores = {"accuracy": losses.accuracy(policy), "cross_entropy": loss(policy)}
+    measure = Predictions(
+        algorithm.inner,
+        scores,
+        chunk_size=config.tasks_per_chunk,
+        fresh_support=fresh,
+        note=f"{config.conv.batch_norm} batch norm" if convolutional else "",
+    )
+    _check_fit(family, partial(loss(models.functional(model)), models.parameters(model)))
+    fingerprint = getattr(family, "fingerprint", None)
+    return Experiment(family.sample, sampler, model, algorithm, device, measure, spec, fingerprint)
+
+
+def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None:
+    """Check that the model takes what the family gives, before anything is written.
+
+    Raises:
+        ConfigError: examples that it does not take.
+    """
+    try:
+        tasks = family.sample(1, generator(0), split="train")
+        (inputs, targets), _ = family.episode(tasks, 1, 1, generator(0))
+        data = Examples(torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy()))
+        loss(tree.map(lambda x: x.float() if x.is_floating_point() else x, data))
+    except (TypeError, ValueError, RuntimeError, IndexError) as problem:
+        if type(problem) is getattr(family, "error", None) and type(problem) is not ValueError:
+            raise ConfigError(str(problem)) from problem  # a file that cannot be read
+        raise ConfigError(
+            f"The examples of {type(family).__name__} do not fit its `inputs` {family.inputs} and "
+            f"`outputs` {family.outputs}: {problem}"
+        ) from problem
+
+
+def _seeded(config: TrainConfig, make: Callable[[], nn.Module]) -> nn.Module:
+    seed = int(generator(config.seed, 0, Phase.INITIALIZE).integers(2**62))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()

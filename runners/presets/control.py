@@ -1,0 +1,143 @@
+"""Presets of control: robots, navigation, bandits, tables, and sinusoids played for rewards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rlmaml.advantages import AdvantageConfig
+from rlmaml.algorithms.base import InnerConfig
+from rlmaml.config import EnvConfig, TrainConfig
+from rlmaml.models.mlp import PolicyConfig
+from rlmaml.outer.trust_region import TrustRegion
+from runners.presets.base import Preset
+
+# A run on two CPU cores takes minutes with these: curvature on a tenth of the episodes, and inner
+# steps that learn from short-horizon advantages (a tenth of a second). Their 20 episodes are too
+# few for longer ones, which the outer step, with all tasks' episodes, can afford.
+_TRUST_REGION = TrustRegion(max_kl=0.02, fisher_fraction=0.1)
+_INNER = AdvantageConfig(discount=0.9, gae_lambda=0.9)
+_OUTER = AdvantageConfig(discount=0.99, gae_lambda=0.95)
+
+HALF_CHEETAH_DIR = TrainConfig(
+    preset="half-cheetah-dir",
+    env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1}),
+    iterations=180,
+    policy=PolicyConfig(activation="tanh"),  # twice the return of ReLU after one step
+    trust_region=_TRUST_REGION,
+    inner_advantages=_INNER,
+    outer_advantages=_OUTER,
+)
+
+# Gymnasium's own time step, five times as long: the same horizons in seconds are shorter in steps.
+HALF_CHEETAH_DIR_V5 = replace(
+    HALF_CHEETAH_DIR,
+    preset="half-cheetah-dir-v5",
+    env=EnvConfig("rlmaml/HalfCheetahDir-v0"),
+    horizon=100,
+    policy=PolicyConfig(),  # ReLU, with which it was measured; so were those made from it
+    inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
+    outer_advantages=AdvantageConfig(discount=0.97, gae_lambda=0.9),
+)
+
+ANT_DIR = replace(
+    HALF_CHEETAH_DIR_V5,
+    preset="ant-dir",
+    env=EnvConfig("rlmaml/AntDir-v0"),
+    horizon=200,
+    iterations=300,
+)
+
+# Outer advantages are in units of the reward: adapted policies become sure, and what is left to
+# gain would be noise if it were scaled to 1. (With the log-likelihood surrogate long runs get worse
+# again.)
+BANDIT = TrainConfig(
+    preset="bandit",
+    env=EnvConfig("rlmaml/BernoulliBandit-v0"),
+    iterations=100,
+    tasks=100,
+    horizon=1,
+    policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
+    inner=InnerConfig(step_size=0.5),
+    trust_region=TrustRegion(max_kl=0.005),
+    outer_advantages=AdvantageConfig(normalize=False),
+    chunk_size=None,
+    threads=1,  # its matrices are too small for two
+)
+
+PRESETS: dict[str, Preset] = {
+    "half-cheetah-dir": Preset("HalfCheetah, run forward or backward, dt .01 s", HALF_CHEETAH_DIR),
+    "half-cheetah-dir-v5": Preset(
+        "HalfCheetah, run forward or backward, gymnasium's time step, dt .05 s",
+        HALF_CHEETAH_DIR_V5,
+    ),
+    "half-cheetah-vel": Preset(
+        "HalfCheetah, run at a goal velocity of 0 to 2 m/s, dt .01 s",
+        replace(
+            HALF_CHEETAH_DIR,
+            preset="half-cheetah-vel",
+            env=EnvConfig("rlmaml/HalfCheetahVel-v0", {"frame_skip": 1}),
+            iterations=100,
+            tasks=40,
+            policy=PolicyConfig(),
+        ),
+    ),
+    "ant-dir": Preset("Ant, walk forward or backward, dt .05 s", ANT_DIR),
+    "ant-vel": Preset(
+        "Ant, walk at a goal velocity of 0 to 3 m/s, dt .05 s",
+        replace(ANT_DIR, preset="ant-vel", env=EnvConfig("rlmaml/AntVel-v0"), tasks=40),
+    ),
+    "navigation": Preset(
+        "A point that walks to a goal it cannot see, in the plane",
+        TrainConfig(
+            preset="navigation",
+            env=EnvConfig("rlmaml/Navigation2D-v0"),
+            iterations=90,
+            horizon=100,
+            # Noise of the size of a step, .1, and actions that begin near zero: with more, a
+            # policy only diffuses, and α is small because the gradient grows as 1/σ.
+            policy=PolicyConfig(
+                hidden=(64, 64),
+                activation="tanh",
+                output_gain=0.1,
+                init_log_std=-2.0,
+                min_log_std=-3.0,
+            ),
+            inner=InnerConfig(steps=3, step_size=0.01),
+            trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
+            inner_advantages=_INNER,
+            outer_advantages=_OUTER,
+        ),
+    ),
+    "bandit": Preset(
+        "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",
+        BANDIT,
+    ),
+    "tabular": Preset(
+        "Random finite MDPs of 10 states and 5 actions",
+        replace(
+            BANDIT,
+            preset="tabular",
+            env=EnvConfig("rlmaml/TabularMDP-v0"),
+            iterations=120,
+            tasks=40,
+            horizon=10,
+            inner=InnerConfig(step_size=2.0),
+            trust_region=TrustRegion(max_kl=0.01),
+            inner_advantages=AdvantageConfig(discount=0.7),
+        ),
+    ),
+    "sinusoid-episodes": Preset(
+        "Sinusoids of unknown amplitude and phase as episodes of one step, by rewards",
+        TrainConfig(
+            preset="sinusoid-episodes",
+            env=EnvConfig("rlmaml/Sinusoid-v0"),
+            iterations=300,
+            tasks=25,
+            episodes=40,
+            horizon=1,
+            policy=PolicyConfig(hidden=(40, 40)),
+            inner=InnerConfig(step_size=0.1),
+            trust_region=TrustRegion(max_kl=0.02),
+        ),
+    ),
+}

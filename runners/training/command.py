@@ -1,0 +1,154 @@
+"""`rlmaml train`: from the words of a command line to runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from rlmaml.algorithms import get_algorithm
+from rlmaml.config import Options, TrainConfig
+from rlmaml.errors import ConfigError
+from runners.options import STYLE, flatten, options_type
+from runners.presets import get_preset, with_algorithm
+from runners.run_dir import RunDir, read_config
+from runners.training.train import resume, train
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What decides which options there are."""
+
+    algorithm: str | None = None
+    """The algorithm: a name of `rlmaml list`, or MODULE:CLASS of your own; the preset's if not
+    given."""
+    resume: Path | None = None
+    """Run folder to go on with, from its newest checkpoint."""
+    config: Path | None = None
+    """A run's config.json to repeat, in place of a preset."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What becomes of the runs."""
+
+    out: Path | None = None
+    """Run folder to make; runs/PRESET if not given."""
+    init: Path | None = None
+    """Checkpoint or run folder whose meta-parameters to start from."""
+    seeds: tuple[int, ...] = ()
+    """Train one run per seed, in DIR/seed-S, one after the other."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+def train_command(words: Sequence[str]) -> None:
+    """Meta-train a model over a family of tasks.
+
+    Args:
+        words: [PRESET] [--algorithm NAME] [--resume DIR | --config FILE] [options].
+
+    Raises:
+        ConfigError: bad input.
+        SystemExit: stopped by a signal, after saving; or `--help`.
+    """
+    choice, run, config = parse(words)
+    if choice.resume is not None:
+        for name in ("out", "init", "seeds"):
+            if getattr(run, name):
+                raise ConfigError(f"--resume goes on with a run where it is: leave out --{name}.")
+        resume(RunDir(choice.resume), config, quiet=run.quiet)
+        return
+    out = run.out or Path("runs") / config.preset
+    runs = {out: config}
+    if run.seeds:
+        runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
+    for path in runs:  # all of them before hours are spent on the first
+        RunDir(path).check_free()
+    for path, each in runs.items():
+        train(each, path, init=run.init, quiet=run.quiet)
+
+
+def parse(words: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
+    """What `rlmaml train` was asked for.
+
+    Raises:
+        ConfigError: bad input.
+        SystemExit: options that there are not; or `--help`.
+    """
+    preset = words[0] if words and not words[0].startswith("-") else None
+    # What decides which options there are is taken first, and does not come back.
+    choice, rest = tyro.cli(
+        Choice,
+        args=list(words[1:] if preset else words),
+        prog="rlmaml train",
+        config=STYLE,
+        add_help=False,
+        return_unknown_args=True,
+    )
+    base = _base(preset, choice)
+    run, given = _parse_options(base, choice, rest, preset)
+    return choice, run, _with_options(base, choice, given)
+
+
+def _base(preset: str | None, choice: Choice) -> TrainConfig:
+    """The configuration that the options change, its algorithm apart."""
+    if choice.resume is not None and choice.config is not None:
+        raise ConfigError("--resume goes on with a run, --config repeats one: give one of them.")
+    if choice.resume is not None:
+        base = RunDir(choice.resume).read_config()
+        named = str(choice.resume)
+    elif choice.config is not None:
+        base, named = read_config(choice.config), str(choice.config)
+    else:
+        return get_preset(preset)
+    if preset is not None and preset != base.preset:
+        raise ConfigError(f"{named} is of the preset {base.preset}, not {preset}.")
+    return base
+
+
+def _parse_options(
+    base: TrainConfig, choice: Choice, words: list[str], preset: str | None
+) -> tuple[RunOptions, Options]:
+    """What becomes of the runs, and the configuration's options that were given."""
+    shown = base
+    if choice.algorithm is not None and choice.resume is None:
+        shown = with_algorithm(base, choice.algorithm)
+    options = dataclasses.make_dataclass(
+        "TrainOptions",
+        [
+            ("choice", Annotated[Choice, tyro.conf.arg(name="")], field(default=choice)),
+            ("run", Annotated[RunOptions, tyro.conf.arg(name="")], field(default=RunOptions())),
+            ("config_options", options_type(shown), field(default_factory=dict)),
+        ],
+    )
+    parsed: Any = tyro.cli(
+        options,
+        args=words,
+        prog=f"rlmaml train {preset or ''}".strip(),
+        description="Meta-train a model over a family of tasks.",
+        config=STYLE,
+    )
+    return parsed.run, flatten(parsed.config_options)
+
+
+def _with_options(base: TrainConfig, choice: Choice, given: Options) -> TrainConfig:
+    """The configuration with the algorithm chosen, and what was said about it.
+
+    An algorithm's default overrides are made for the rest of the run, its length and step sizes for
+    example, so they come after those options; and before what was said about the same.
+    """
+    name = choice.algorithm
+    if name is None or name == base.algorithm:
+        return base.changed(given)
+    if choice.resume is not None:
+        raise ConfigError(f"{choice.resume} is a run of {base.algorithm}, not of {name}.")
+    own, rest = "algorithm_settings.", dict(given)
+    settings = get_algorithm(name).Settings(
+        **{key.removeprefix(own): rest.pop(key) for key in given if key.startswith(own)}
+    )
+    return with_algorithm(base.changed(rest), name, settings).changed(given)
