@@ -124,7 +124,7 @@ def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarra
     for i in tqdm(range(batches)):
         batch = meta_batch(experiment, config, meta, i)
         # ProMP's first epoch: ratios of 1 and a KL of 0 leave the plain gradient.
-        objective = algorithm.objective(algorithm.restore(meta))
+        objective = algorithm.objective(algorithm.initial_state(meta))
         found.append(meta_gradient(objective, meta, algorithm.prepare(batch))[1])
     experiment.close()
     return torch.stack(found).numpy()

@@ -19,6 +19,7 @@ from runners.config import ExamplesConfig, TrainConfig
 from runners.evaluation.profile import in_own_process
 from runners.io import versions
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 
 SPEED = ("maml", "fo-maml", "hf-maml", "imaml", "reptile")
 MEMORY = ("maml", "fo-maml", "hf-maml", "imaml")
@@ -26,7 +27,7 @@ STEPS = (1, 5, 20)
 
 
 def with_steps(config: TrainConfig, name: str, steps: int) -> TrainConfig:
-    config = config.with_algorithm(name)
+    config = with_algorithm(config, name)
     # The same network for all: what a method usually has different is not what is measured.
     policy = replace(config.policy, activation="tanh")
     return replace(config, inner=replace(config.inner, steps=steps), policy=policy)

@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeVar
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, InnerConfig, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmContext, AlgorithmSettings, InnerConfig
 from rlmaml.errors import ConfigError
 from rlmaml.migration import migrate_config
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.models.text import TextConfig
+from rlmaml.outer.base import OuterStep, get_outer_step
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
@@ -27,6 +28,8 @@ T = TypeVar("T")
 Options = dict[str, Any]
 """Values by the name of their option: {"inner.steps": 5, "outer": "optimizer"}."""
 
+_NAMED_OUTER_STEPS = {"trust-region": "trust_region", "optimizer": "optimizer"}
+"""Outer steps that have fields of their own, since presets set both; others share one."""
 DEFAULT_ALGORITHM = next(iter(algorithms.TABLE))
 """The algorithm that a run has unless told otherwise."""
 
@@ -95,8 +98,11 @@ class TrainConfig:
     """The network of a classification of texts."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """The inner loop."""
-    outer: Literal["trust-region", "optimizer"] = "trust-region"
-    """The outer step: TRPO, or an optimizer of torch.optim on the meta-gradient."""
+    outer: str = "trust-region"
+    """The outer step: trust-region (TRPO), optimizer (of torch.optim, on the meta-gradient), or
+    MODULE:CLASS of your own."""
+    outer_settings: OuterStep[Any] | None = None
+    """The outer step, if it is another than the next two."""
     trust_region: TrustRegion = field(default_factory=TrustRegion)
     """The outer step, if it is a trust region's."""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -154,6 +160,12 @@ class TrainConfig:
         self._check_algorithm()
 
     def _check_algorithm(self) -> None:
+        outer = get_outer_step(self.outer)
+        if type(self.outer_step) is not outer:
+            raise ConfigError(
+                f"outer_settings holds the settings of another outer step than {self.outer}: "
+                "choose one with `with_outer`."
+            )
         algorithm = self.algorithm_class
         if type(self.algorithm_settings) is not algorithm.Settings:
             raise ConfigError(
@@ -161,15 +173,15 @@ class TrainConfig:
                 f"{self.algorithm}: choose one with `with_algorithm`."
             )
         algorithm.check(
-            Setup(
+            AlgorithmContext(
                 settings=self.algorithm_settings,
                 inner=self.inner,
                 outer=self.outer_step,
                 from_rewards=self.data == "episodes",
                 tasks=self.tasks,
-                normalized=self.outer_advantages.normalize,
-                per_task=self.episodes,
+                episodes=self.episodes,
                 ragged=self.batch_by == "steps",
+                normalized_advantages=self.outer_advantages.normalize,
             )
         )
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
@@ -185,9 +197,20 @@ class TrainConfig:
         return algorithms.get_algorithm(self.algorithm)
 
     @property
-    def outer_step(self) -> TrustRegion | Optimizer:
+    def outer_step(self) -> OuterStep[Any]:
         """The outer step that `outer` names, with its settings."""
-        return self.trust_region if self.outer == "trust-region" else self.optimizer
+        field_name = _NAMED_OUTER_STEPS.get(self.outer, "outer_settings")
+        return getattr(self, field_name)
+
+    def with_outer(self, name: str) -> TrainConfig:
+        """The same run with another outer step, of default settings if it is one of your own.
+
+        Raises:
+            ConfigError: an unknown outer step, or one that does not go with the rest.
+        """
+        outer = get_outer_step(name)
+        own = None if name in _NAMED_OUTER_STEPS else outer()
+        return dataclasses.replace(self, outer=name, outer_settings=own)
 
     @property
     def tasks_per_chunk(self) -> int | None:
@@ -271,8 +294,14 @@ class TrainConfig:
         """
         data = migrate_config(data)
         algorithm = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
-        settings = from_dict(algorithm.Settings, data.get("algorithm_settings", {}))
-        return from_dict(cls, data | {"algorithm_settings": settings})
+        data["algorithm_settings"] = from_dict(
+            algorithm.Settings, data.get("algorithm_settings", {})
+        )
+        if data.get("outer_settings") is not None:
+            data["outer_settings"] = from_dict(
+                get_outer_step(data["outer"]), data["outer_settings"]
+            )
+        return from_dict(cls, data)
 
 
 RUN_FIELDS = (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from rlmaml.types import Data, InnerLoop, Iterates, Meta, Params
 
 
@@ -26,19 +25,25 @@ def gradient_descent(
         later_step_size: α of the steps after the first; None is the same.
         adapts: which parameters are stepped on, by name; the gradient is taken for those alone, the
             others stay. All of them if not given.
+
+    Raises:
+        ConfigError: a size that is not positive.
     """
     sizes = step_size, step_size if later_step_size is None else later_step_size
     if not min(sizes) > 0:
-        raise ValueError(f"The inner step size must be positive, got {min(sizes)}.")
+        raise ConfigError(f"The inner step size must be positive, got {min(sizes)}.")
 
     def start(meta: Meta) -> Params:
         return meta["params"]
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
+        def of_part(part: Params) -> Tensor:
+            return loss({**params, **part}, data)
+
         part = {name: params[name] for name in adapts(params)}
-        gradient: Any = torch.func.grad(lambda part: loss({**params, **part}, data))(part)
         size = sizes[min(k, 1)]
-        return {**params, **tree.map(lambda p, g: p - size * g, part, gradient)}
+        moved = tree.map(lambda p, g: p - size * g, part, tree.grad(of_part)(part))
+        return {**params, **moved}
 
     return InnerLoop(start, step)
 

@@ -8,26 +8,41 @@ network took about a tenth longer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+Tree = TypeVar("Tree")
+"""A tree of tensors; results have the type, and the structure, of the argument."""
 
-def map(function: Callable, tree: Any, *others: Any) -> Any:
-    """Apply a function to every leaf, and to the leaves of `others` in the same places."""
+Rest = ParamSpec("Rest")
+
+
+def map(function: Callable[..., Tensor], tree: Tree, *others: object) -> Tree:
+    """Apply a function to every leaf.
+
+    Args:
+        function: (leaf, *leaves in the same positions of `others`) -> leaf.
+        tree: the tree.
+        others: trees of the same structure.
+    """
+    return _map(function, tree, *others)
+
+
+def _map(function: Callable[..., Tensor], tree: Any, *others: Any) -> Any:
     if isinstance(tree, dict):
         return {
-            name: map(function, value, *[other[name] for other in others])
+            name: _map(function, value, *[other[name] for other in others])
             for name, value in tree.items()
         }
     if isinstance(tree, tuple):
-        values = [map(function, *row) for row in zip(tree, *others, strict=True)]
+        values = [_map(function, *row) for row in zip(tree, *others, strict=True)]
         return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
     return function(tree, *others)
 
 
-def leaves(tree: Any) -> list[Any]:
+def leaves(tree: Any) -> list[Tensor]:
     """The leaves, in order."""
     if isinstance(tree, dict):
         tree = tree.values()
@@ -36,10 +51,15 @@ def leaves(tree: Any) -> list[Any]:
     return [leaf for branch in tree for leaf in leaves(branch)]
 
 
-def ravel(tree: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
-    """Lay a tree of tensors out as one vector [P], and return the way back.
+def ravel(tree: Tree) -> tuple[Tensor, Callable[[Tensor], Tree]]:
+    """Lay a tree of tensors out as one vector.
 
-    The way back keeps shapes and order; it is differentiable and works under `vmap`.
+    Returns:
+        The vector [P], and the way back from such a vector to a tree, which keeps shapes and
+        order; it is differentiable and works under `vmap`.
+
+    Raises:
+        ValueError: a tree without a tensor.
     """
     values = leaves(tree)
     if not values:
@@ -47,15 +67,15 @@ def ravel(tree: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     shapes = [value.shape for value in values]
     sizes = [value.numel() for value in values]
 
-    def unravel(vector: Tensor) -> Any:
+    def unravel(vector: Tensor) -> Tree:
         pieces = iter(vector.split(sizes))
-        places = iter(shapes)
-        return map(lambda _: next(pieces).view(next(places)), tree)
+        remaining = iter(shapes)
+        return map(lambda _: next(pieces).view(next(remaining)), tree)
 
     return torch.cat([value.reshape(-1) for value in values]), unravel
 
 
-def chunks(stacked: Any, size: int | None) -> Iterator[Any]:
+def chunks(stacked: Tree, size: int | None) -> Iterator[Tree]:
     """Split a tree whose leaves are [N, ...] into trees of at most `size` tasks."""
     total = leaves(stacked)[0].shape[0]
     if size is None or size >= total:
@@ -65,11 +85,26 @@ def chunks(stacked: Any, size: int | None) -> Iterator[Any]:
         yield map(lambda leaf, first=first: leaf[first : first + size], stacked)
 
 
-def repeat(tree: Any, count: int) -> Any:
+def repeat(tree: Tree, count: int) -> Tree:
     """The same tree for `count` tasks: leaves [...] become views [count, ...]."""
     return map(lambda leaf: leaf.expand(count, *leaf.shape), tree)
 
 
-def to(tree: Any, device: torch.device | str) -> Any:
+def to(tree: Tree, device: torch.device | str) -> Tree:
     """Move every tensor of a tree."""
     return map(lambda leaf: leaf.to(device), tree)
+
+
+def detached(tree: Tree) -> Tree:
+    """The same values without a graph."""
+    return map(Tensor.detach, tree)
+
+
+def grad(
+    function: Callable[Concatenate[Tree, Rest], Tensor],
+) -> Callable[Concatenate[Tree, Rest], Tree]:
+    """The gradient of a scalar function with respect to its first argument, a tree.
+
+    It is `torch.func.grad`, with the type of what it returns.
+    """
+    return cast(Callable[Concatenate[Tree, Rest], Tree], torch.func.grad(function))

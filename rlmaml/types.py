@@ -8,7 +8,7 @@ every leaf gains a leading [N].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -138,9 +138,12 @@ Metrics = dict[str, Any]
 """Numbers, strings and lists of numbers by name: one line of metrics.jsonl."""
 
 
-class State(NamedTuple):
+Carried = TypeVar("Carried")
+
+
+class State(NamedTuple, Generic[Carried]):
     """What an algorithm carries from one meta-update to the next."""
 
     meta: Meta
-    outer: Any  # the outer step's own: momenta and the like, or None
+    outer: Carried  # the outer step's own: momenta and the like, or None
     iteration: int = 0  # updates done

@@ -16,8 +16,8 @@ from rlmaml.config import Options
 # An option is `--name value` for every field, and `--name` alone for what is true or false of a
 # command.
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
-HIDDEN = frozenset({"preset", "algorithm"})
-"""Fields that are no options here: the words before them choose the configuration."""
+HIDDEN = frozenset({"preset", "algorithm", "outer"})
+"""Fields that are no options here: they choose which options there are."""
 
 
 def options_type(config: Any) -> Any:
@@ -50,6 +50,8 @@ def _typed_dict(config: Any) -> Any:
         if each.name in HIDDEN:
             continue
         value, sentence = getattr(config, each.name), sentences.get(each.name, "")
+        if each.name == "outer_settings" and value is None:
+            continue
         if dataclasses.is_dataclass(value):
             members[each.name] = Annotated[_typed_dict(value), tyro.conf.arg(help=sentence)]
             continue

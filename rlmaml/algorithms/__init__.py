@@ -1,10 +1,10 @@
-"""Methods: one a file, the same order in each. A file says only what is different."""
+"""Algorithms: one a file, the same order in each. A file says only what is different."""
 
 from __future__ import annotations
 
-import importlib
-
 from rlmaml.algorithms.base import Algorithm
+from rlmaml.errors import ConfigError
+from rlmaml.lookup import find_class
 
 TABLE: dict[str, str] = {
     "maml": "rlmaml.algorithms.maml:MAML",
@@ -23,31 +23,22 @@ TABLE: dict[str, str] = {
     "meta-transfer": "rlmaml.algorithms.meta_transfer:MetaTransfer",
     "bayesian-maml": "rlmaml.algorithms.bayesian_maml:BayesianMAML",
 }
-"""Where each method is; the first is the usual one. Files are read when they are asked for."""
+"""Where each algorithm is; the first is the default one. Files are read when they are asked for."""
 
 
 def get_algorithm(name: str) -> type[Algorithm]:
-    """The class of a method.
+    """The class of an algorithm.
 
     Args:
-        name: one of `TABLE`, or `module:Class` of a method of your own.
+        name: one of `TABLE`, or `module:Class` of an algorithm of your own.
 
     Raises:
-        ValueError: there is none.
+        ConfigError: an unknown name, or a class that is no `Algorithm`.
     """
-    place = TABLE.get(name, name)
-    module, _, member = place.partition(":")
-    if not member:
-        raise ValueError(
-            f"There is no method {name!r}: use one of {', '.join(TABLE)}, or MODULE:CLASS of your "
-            "own."
-        )
-    try:
-        found = getattr(importlib.import_module(module), member)
-    except (ImportError, AttributeError) as problem:
-        raise ValueError(f"Cannot import the method {place!r}: {problem}.") from problem
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise ValueError(
-            f"{place} is not a method: make it a subclass of rlmaml.algorithms.base.Algorithm."
+    found = find_class(TABLE, name, "algorithm")
+    if not issubclass(found, Algorithm):
+        raise ConfigError(
+            f"{found.__module__}:{found.__qualname__} is no algorithm: make it a subclass of "
+            "rlmaml.algorithms.base.Algorithm."
         )
     return found

@@ -14,15 +14,26 @@ more than a factor of 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import (
+    STEP_SIZE_NEEDS_SUPPORT,
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    Overrides,
+    Requires,
+    RunConfig,
+)
+from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.outer.base import OuterCapability
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
 
@@ -41,35 +52,38 @@ class AlphaMAML(Algorithm):
         def __post_init__(self) -> None:
             for name in ("alpha_rate", "beta_rate"):
                 if not getattr(self, name) >= 0:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be zero or positive, got "
                         f"{getattr(self, name)}."
                     )
 
-    needs_optimizer = "it has no learning rate to tune."
-    no_separate_hessian = NO_SEPARATE_HESSIAN
+    requires: ClassVar[Requires] = {
+        "optimizer": "it has no learning rate to tune.",
+        "support-hessian": STEP_SIZE_NEEDS_SUPPORT,
+    }
+    settings: Settings
 
     @classmethod
-    def learns_step_sizes(cls, settings: Any) -> bool:
+    def learns_step_sizes(cls, settings: AlgorithmSettings) -> bool:
         return True
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        outer: Any = setup.outer
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        outer = cast(Optimizer, context.outer)
         if outer.schedule is not None:
-            raise ValueError(
+            raise ConfigError(
                 f"optimizer.schedule {outer.schedule} would set the learning rate that "
                 "AlphaMAML tunes: leave it out."
             )
         if outer.name in NOT_PROPORTIONAL:
-            raise ValueError(
+            raise ConfigError(
                 "AlphaMAML needs an optimizer whose step is proportional to its learning rate, "
                 f"and that of {outer.name} is not: take Adam or SGD, for example."
             )
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         """What moves α and β by about a hundredth in an update at the start: a rate has the units
         of α² (or β²) over those of a loss, and losses are of the order of 1."""
         return super().default_overrides(config, settings) | {
@@ -77,16 +91,15 @@ class AlphaMAML(Algorithm):
             "algorithm_settings.beta_rate": config.optimizer.learning_rate**2,
         }
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.outer = HypergradientStep(self.outer, self.settings)
+    def complete(self) -> None:
+        self.outer = HypergradientStep(cast(Optimizer, self.outer), self.settings)
 
     def init_meta(self, params: Params) -> Meta:
         size = next(iter(params.values())).new_tensor(self.inner_config.step_size)
         return {"params": params, "rates": {"alpha": size}}
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
-        gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+        gradient = tree.grad(self.inner_loss)(params, data)
         return tree.map(lambda p, g: p - meta["rates"]["alpha"] * g, params, gradient)
 
 
@@ -113,19 +126,29 @@ class HypergradientStep:
     def __init__(self, optimizer: Optimizer, config: AlphaMAML.Settings) -> None:
         self.optimizer, self.config = optimizer, config
 
-    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Tuned:
-        live = self.optimizer.init({"params": meta["params"]}, saved)
-        if saved is not None:
-            device = live.params[0].device
-            return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
+    capabilities: ClassVar[frozenset[OuterCapability]] = Optimizer.capabilities
+
+    def init(self, meta: Meta) -> Tuned:
+        live = self.optimizer.init({"params": meta["params"]})
         theta, _ = tree.ravel(meta["params"])
         return Tuned(live, self.optimizer.learning_rate, torch.zeros_like(theta))
 
-    def saved(self, state: Tuned) -> dict[str, Any]:
-        kept = self.optimizer.saved(state.live)
+    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> Tuned:
+        live = self.optimizer.load_state_dict({"params": meta["params"]}, saved)
+        device = live.params[0].device
+        return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
+
+    def state_dict(self, state: Tuned) -> dict[str, Any]:
+        """Those of the optimizer, "beta" and "direction" [P]."""
+        kept = self.optimizer.state_dict(state.live)
         return {**kept, "beta": state.beta, "direction": state.direction.clone()}
 
-    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+    def validate_schedule(self, iterations: int) -> None:
+        self.optimizer.validate_schedule(iterations)
+
+    def update(
+        self, objective: Objective, state: State[Tuned], batch: MetaBatch
+    ) -> tuple[State[Tuned], Metrics]:
         """Move α, β, and θ by the new β.
 
         A gradient that is not finite changes nothing, and `outcome` says so. The state is used

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from rlmaml import models
 from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
@@ -26,11 +25,7 @@ class ANIL(Algorithm):
         """Names of the parameters that adapt, whole or up to a dot (`mean.4`); empty is the last
         layer, and of a Gaussian policy its log_std too."""
 
-    @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
-        if config.preset == "sinusoid":  # a head alone takes longer steps, and more of them
-            return {"inner.steps": 5, "inner.step_size": 0.05}
-        return {}
+    settings: Settings
 
     def init_meta(self, params: Params) -> Meta:
         self.adapts(params)  # names that are none are refused now

@@ -1,4 +1,4 @@
-"""What all methods have in common; a file of `algorithms/` says what is different about one.
+"""What all algorithms have in common; a file of `algorithms/` says what is different about one.
 
 An algorithm is MAML with something replaced: what is meta-learned (`init_meta`), where adaptation
 starts (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the
@@ -8,17 +8,25 @@ outer step minimizes (`outer_loss`), or the outer step itself (`update`). Everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
 from rlmaml import losses
 from rlmaml.adjoints import unrolled
+from rlmaml.errors import ConfigError
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective
+from rlmaml.outer.base import (
+    OUTER_CAPABILITIES,
+    OuterCapability,
+    OuterStep,
+    capabilities,
+    outer_name,
+)
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
@@ -59,11 +67,11 @@ class InnerConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise ValueError(f"inner.steps must be zero or more, got {self.steps}.")
+            raise ConfigError(f"inner.steps must be zero or more, got {self.steps}.")
         for name in ("step_size", "later_step_size"):
             size = getattr(self, name)
             if size is not None and not size > 0:
-                raise ValueError(f"inner.{name} must be positive, got {size}.")
+                raise ConfigError(f"inner.{name} must be positive, got {size}.")
 
     def size(self, k: int) -> float:
         """α of step k."""
@@ -71,33 +79,80 @@ class InnerConfig:
 
     @property
     def chooses_loss(self) -> bool:
-        """Whether a policy-gradient loss is asked for other than the usual one."""
+        """Whether a policy-gradient loss other than the default is asked for."""
         return (self.surrogate, self.reduction) != (InnerConfig.surrogate, InnerConfig.reduction)
 
 
 @dataclass(frozen=True)
 class AlgorithmSettings:
-    """What a method can be told beside the inner loop and the outer step: nothing, here."""
+    """What an algorithm can be told beside the inner loop and the outer step: nothing, here."""
 
 
-NO_SEPARATE_HESSIAN = (
+Requirement = Literal[
+    "episodes", "optimizer", "gradient-only", "support-hessian", "default-outer-loss"
+]
+"""What an algorithm may require, a key of `Algorithm.requires`.
+
+episodes: data are episodes, not labeled examples. optimizer, gradient-only: the outer step has
+that capability (`rlmaml.outer.base.OuterCapability`). support-hessian: `inner.hessian support`.
+default-outer-loss: `outer_loss` is not given.
+"""
+
+Requires = Mapping[Requirement, str]
+"""Requirements with the reason that a refusal gives: a clause that ends in a full stop."""
+
+STEP_SIZE_NEEDS_SUPPORT = (
     "the derivative of a step by its learned size is the gradient that it went down, and data of "
     "their own would put another in its place."
 )
-"""Why methods that learn step sizes take no `inner.hessian separate`."""
+"""Why algorithms that learn step sizes require "support-hessian"."""
 
 
-class Setup(NamedTuple):
-    """What a method is to be used with, for `Algorithm.check` to refuse."""
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmContext:
+    """What an algorithm is to be used with, for `Algorithm.check` to refuse."""
 
-    settings: Any  # the method's own `Settings`
+    settings: Any
+    """The algorithm's own, an instance of its `Settings`."""
     inner: InnerConfig
-    outer: TrustRegion | Optimizer
-    from_rewards: bool = True  # learn from rewards, or else from labeled examples
-    tasks: int | None = None  # N, where it is known
-    normalized: bool | None = None  # whether outer advantages are
-    per_task: int | None = None  # B episodes of a task, where it is known
-    ragged: bool = False  # a task may have more of them, where they end early
+    """The inner loop."""
+    outer: OuterStep[Any]
+    """The outer step."""
+    from_rewards: bool = True
+    """Learn from the rewards of episodes, or else from labeled examples."""
+    tasks: int | None = None
+    """Tasks N per meta-iteration; None where they are not known."""
+    episodes: int | None = None
+    """Episodes B per task; None where they are not known."""
+    ragged: bool = False
+    """A task may have more than B episodes, where they end early."""
+    normalized_advantages: bool | None = None
+    """Whether outer advantages are normalized; None where that is not known."""
+
+
+class RunConfig(Protocol):
+    """What `Algorithm.default_overrides` may look at: these fields of a run's configuration."""
+
+    @property
+    def data(self) -> Literal["episodes", "examples"]: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def episodes(self) -> int: ...
+    @property
+    def chunk_size(self) -> int | str | None: ...
+    @property
+    def inner(self) -> InnerConfig: ...
+    @property
+    def outer(self) -> str: ...
+    @property
+    def trust_region(self) -> TrustRegion: ...
+    @property
+    def optimizer(self) -> Optimizer: ...
+
+
+Overrides = dict[str, Any]
+"""Values of options by name, e.g. {"inner.steps": 5, "outer": "optimizer"}."""
 
 
 class DataSpec(NamedTuple):
@@ -111,13 +166,13 @@ class DataSpec(NamedTuple):
 
 
 class Algorithm:
-    """A method: what is meta-learned, what to collect for it, and the update.
+    """An algorithm: what is meta-learned, what to collect for it, and the update.
 
     Args:
         policy: (parameters of the network, inputs) -> distribution.
         inner: the inner loop's settings.
-        outer: the outer step, a `TrustRegion` or an `Optimizer`; the method's usual one if None.
-        settings: of the method's own, an instance of its `Settings`.
+        outer: the outer step; `default_outer` if None.
+        settings: the algorithm's own, an instance of its `Settings`.
         inner_loss: makes the inner loss of a policy, in place of `inner.surrogate`: `losses.mse`
             or `losses.cross_entropy` for labeled examples.
         outer_loss: makes the outer loss of a policy, in place of the likelihood ratio; as above.
@@ -128,33 +183,31 @@ class Algorithm:
     Attributes:
         policy: (adapted parameters φ, inputs) -> distribution.
         inner: the inner loop.
-        episodes: whether it learns from rewards, or else from labeled examples.
+        inner_config: its settings.
+        outer: the outer step that `update` takes.
+        from_rewards: whether it learns from rewards, or else from labeled examples.
 
     Raises:
-        ValueError: settings that do not go together.
+        ConfigError: settings that do not go together.
     """
 
     Settings: ClassVar[type[AlgorithmSettings]] = AlgorithmSettings
     """A frozen dataclass, a sentence per field: options `--algorithm-settings.NAME` of the
     command line."""
-    needs_optimizer: ClassVar[str] = ""
-    """Why the outer step cannot be a trust region; empty if it can."""
-    needs_episodes: ClassVar[str] = ""
-    """Why the method cannot learn from labeled examples; empty if it can."""
+    requires: ClassVar[Requires] = {}
+    """What the algorithm cannot do without, with the reason that a refusal gives."""
     off_policy_inner: ClassVar[bool] = False
     """Whether it goes on from the parameters that sampled, for which `inner.surrogate`
-    log-likelihood does not correct: presets with it are usually changed to lvc."""
-    no_separate_hessian: ClassVar[str] = ""
-    """Why `inner.hessian separate` makes no sense; empty if it does."""
+    log-likelihood does not correct: by default a run with it is changed to lvc."""
     starts_from: ClassVar[str] = ""
-    """The method whose run this one is to start from (`--init`); empty if from scratch."""
+    """The algorithm whose run this one is to start from (`--init`); empty if from scratch."""
 
     def __init__(
         self,
         policy: Policy,
         inner: InnerConfig | None = None,
-        outer: TrustRegion | Optimizer | None = None,
-        settings: Any = None,
+        outer: OuterStep[Any] | None = None,
+        settings: AlgorithmSettings | None = None,
         *,
         inner_loss: Callable[[Policy], losses.Loss] | None = None,
         outer_loss: Callable[[Policy], losses.Loss] | None = None,
@@ -163,11 +216,21 @@ class Algorithm:
     ) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
         self.inner_config = inner or InnerConfig()
-        self.outer: Any = outer or self.default_outer(self.settings)
+        self.outer: OuterStep[Any] = outer or self.default_outer(self.settings)
         self.from_rewards = inner_loss is None
-        self.check(Setup(self.settings, self.inner_config, self.outer, self.from_rewards))
+        self.check(
+            AlgorithmContext(
+                settings=self.settings,
+                inner=self.inner_config,
+                outer=self.outer,
+                from_rewards=self.from_rewards,
+            )
+        )
+        name, own_loss = type(self).__name__, self.requires.get("default-outer-loss")
+        if outer_loss is not None and own_loss is not None:
+            raise ConfigError(f"{name} takes no outer_loss: {own_loss} Leave out outer_loss.")
         if inner_loss is not None and self.inner_config.chooses_loss:
-            raise ValueError(
+            raise ConfigError(
                 "inner.surrogate and inner.reduction choose a policy-gradient loss, and inner_loss "
                 "is another: leave one of them out."
             )
@@ -181,62 +244,73 @@ class Algorithm:
         self.policy = self.wrap(policy)
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
         self.inner = InnerLoop(self.start, self.step)
+        self.complete()
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        """Whether settings go together. A method with more to refuse extends this.
+    def check(cls, context: AlgorithmContext) -> None:
+        """Refuse settings that do not go together. An algorithm with more to refuse extends this.
 
         Raises:
-            ValueError: they do not; with the reason and what to take.
+            ConfigError: a requirement that is not met; with the reason and what to take.
         """
-        name = cls.__name__
-        if not setup.from_rewards and cls.needs_episodes:
-            raise ValueError(f"{name} is for episodes: {cls.needs_episodes}")
-        if isinstance(setup.outer, TrustRegion) and cls.needs_optimizer:
-            raise ValueError(
-                f"{name} takes no trust region: {cls.needs_optimizer} Take outer optimizer (in "
-                "Python, outer=Optimizer())."
+        name, inner, requires = cls.__name__, context.inner, cls.requires
+        if "episodes" in requires and not context.from_rewards:
+            raise ConfigError(
+                f"{name} is for episodes: {requires['episodes']} Take data episodes, or another "
+                "algorithm."
             )
-        if setup.inner.later_step_size is not None and cls.learns_step_sizes(setup.settings):
-            raise ValueError(
-                f"inner.later_step_size {setup.inner.later_step_size} does not go with {name}, "
+        for capability in OUTER_CAPABILITIES:
+            if capability in requires:
+                require_outer(context.outer, capability, name, requires[capability])
+        if inner.later_step_size is not None and cls.learns_step_sizes(context.settings):
+            raise ConfigError(
+                f"inner.later_step_size {inner.later_step_size} does not go with {name}, "
                 "which learns its step sizes from inner.step_size on: leave it out."
             )
-        if setup.inner.hessian == "separate" and cls.no_separate_hessian:
-            raise ValueError(
-                f"inner.hessian separate does not go with {name}: {cls.no_separate_hessian} Take "
-                "inner.hessian support."
+        if "support-hessian" in requires and inner.hessian != "support":
+            raise ConfigError(
+                f"inner.hessian {inner.hessian} does not go with {name}: "
+                f"{requires['support-hessian']} Take inner.hessian support."
             )
 
     @classmethod
-    def learns_step_sizes(cls, settings: Any) -> bool:
+    def learns_step_sizes(cls, settings: AlgorithmSettings) -> bool:
         """Whether `inner.step_size` is only where the step sizes begin."""
         return False
 
     @classmethod
-    def default_outer(cls, settings: Any) -> TrustRegion | Optimizer:
+    def default_outer(cls, settings: AlgorithmSettings) -> OuterStep[Any]:
         """The outer step where none is given, in Python."""
-        return Optimizer() if cls.needs_optimizer else TrustRegion()
+        return Optimizer() if cls._requires_of_outer() else TrustRegion()
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
-        """How a run's settings are usually changed when it is trained with this method.
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
+        """Changes that this algorithm makes to a run's settings unless told otherwise.
 
         Args:
-            config: the settings, `runners.config.TrainConfig`, with `preset`, `iterations` and so
-                on.
-            settings: the method's own.
+            config: the settings without it.
+            settings: the algorithm's own.
 
         Returns:
-            Values by the name of the option, e.g. {"inner.steps": 5, "outer": "optimizer"}.
+            Values by the name of the option.
         """
-        overrides = {"outer": "optimizer"} if cls.needs_optimizer else {}
-        corrected = not cls.off_policy_inner or config.data != "episodes"
-        if not corrected and config.inner.surrogate == "log-likelihood":
+        overrides: Overrides = {"outer": "optimizer"} if cls._requires_of_outer() else {}
+        off_policy = cls.off_policy_inner and config.data == "episodes"
+        if off_policy and config.inner.surrogate == "log-likelihood":
             overrides["inner.surrogate"] = "lvc"
         return overrides
 
-    # What a method may replace.
+    @classmethod
+    def _requires_of_outer(cls) -> bool:
+        return any(capability in cls.requires for capability in OUTER_CAPABILITIES)
+
+    # What an algorithm may replace.
+
+    def complete(self) -> None:
+        """Make what needs the losses: an adjoint or an outer step of the algorithm's own.
+
+        Called once, at the end of `__init__`.
+        """
 
     adjoint: Adjoint = staticmethod(unrolled)
     """How derivatives come back through the adaptation."""
@@ -270,8 +344,8 @@ class Algorithm:
         """
 
         def taken(group: str, name: str, value: Tensor) -> Tensor:
-            found = loaded.get(group, {}).get(name, value)
-            return found if found.shape == value.shape else value
+            candidate = loaded.get(group, {}).get(name, value)
+            return candidate if candidate.shape == value.shape else value
 
         same = {
             group: {name: taken(group, name, value) for name, value in part.items()}
@@ -305,7 +379,12 @@ class Algorithm:
         return descent.step(meta, params, data, k)
 
     def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
-        """What is minimized, of one task; path is φ_0 .. φ_K."""
+        """What is minimized, of one task.
+
+        Args:
+            iterates: φ_0 .. φ_K.
+            data: one task's.
+        """
         return self.loss(iterates[-1], data.query)
 
     def objective(self, state: State) -> Objective:
@@ -320,17 +399,55 @@ class Algorithm:
 
     def init(self, params: Params) -> State:
         """The state to begin with: initial parameters, and an outer step that has seen nothing."""
-        return self.restore(self.init_meta(params))
+        return self.initial_state(self.init_meta(params))
 
-    def restore(self, meta: Meta, saved: dict[str, Any] | None = None) -> State:
-        """A state from meta-parameters and what `saved` gave, if anything."""
-        return State(meta, self.outer.init(meta, saved), (saved or {}).get("iteration", 0))
+    def initial_state(self, meta: Meta) -> State:
+        """The state to begin with from given meta-parameters.
 
-    def saved(self, state: State) -> dict[str, Any]:
-        """What of a state is not in its meta-parameters: tensors, numbers, containers of them."""
-        return {"iteration": state.iteration, **self.outer.saved(state.outer)}
+        Raises:
+            ConfigError: parameters that the outer step does not take.
+        """
+        return State(meta, self.outer.init(meta))
+
+    def state_dict(self, state: State) -> dict[str, Any]:
+        """What of a state is not in its meta-parameters: tensors, numbers, containers of them.
+
+        Returns:
+            {"iteration": updates done, and what the outer step's `state_dict` has}.
+        """
+        return {"iteration": state.iteration, **self.outer.state_dict(state.outer)}
+
+    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> State:
+        """The state of meta-parameters and what `state_dict` gave.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the state of another outer step.
+        """
+        return State(meta, self.outer.load_state_dict(meta, saved), saved.get("iteration", 0))
 
     def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
         """One outer step. `batch` was collected with `state.meta`; its leaves are [N, ...]."""
         new, metrics = self.outer.update(self.objective(state), state, self.prepare(batch))
         return new._replace(iteration=state.iteration + 1), metrics
+
+
+def require_outer(
+    outer: object, capability: OuterCapability, name: str, reason: str, also: str = ""
+) -> None:
+    """Refuse an outer step without a capability.
+
+    Args:
+        outer: the outer step.
+        capability: what it must have.
+        name: whose requirement it is, at the head of the message.
+        reason: why; a clause that ends in a full stop.
+        also: what else could be taken than an optimizer.
+
+    Raises:
+        ConfigError: the outer step does not have it.
+    """
+    if capability not in capabilities(outer):
+        raise ConfigError(
+            f"{name} does not go with outer {outer_name(outer)}: {reason} Take outer optimizer (in "
+            f"Python, outer=Optimizer()){also and ' or '}{also}."
+        )

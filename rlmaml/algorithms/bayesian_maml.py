@@ -23,10 +23,18 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import (
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    Overrides,
+    RunConfig,
+    require_outer,
+)
 from rlmaml.distributions import Categorical, Distribution, Gaussian
+from rlmaml.errors import ConfigError
+from rlmaml.outer.base import OuterStep
 from rlmaml.outer.optimizer import Optimizer
-from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import generator
 from rlmaml.types import Data, Iterates, Meta, MetaBatch, Params, Policy
 
@@ -66,44 +74,50 @@ class BayesianMAML(Algorithm):
                 ("repulsion", self.repulsion >= 0, "zero or positive"),
             ):
                 if not ok:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be {want}, got {getattr(self, name)}."
                     )
 
+    settings: Settings
+
     @classmethod
-    def default_outer(cls, settings: Any) -> TrustRegion | Optimizer:
+    def default_outer(cls, settings: Settings) -> OuterStep[Any]:
         return Optimizer() if settings.loss == "chaser" else super().default_outer(settings)
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        chaser = setup.settings.loss == "chaser"
-        if chaser and isinstance(setup.outer, TrustRegion):
-            raise ValueError(
-                "The chaser loss takes no trust region: it is a distance between parameters, no "
-                "surrogate of the return that a step in the policies' KL could improve. Take outer "
-                "optimizer (in Python, outer=Optimizer()) or algorithm_settings.loss query."
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        chaser = context.settings.loss == "chaser"
+        if chaser:
+            require_outer(
+                context.outer,
+                "gradient-only",
+                "The chaser loss",
+                "it is a distance between parameters, no surrogate of the return that a step in "
+                "the policies' KL could improve.",
+                also="algorithm_settings.loss query",
             )
-        if chaser and setup.from_rewards and setup.inner.surrogate == "log-likelihood":
-            raise ValueError(
+        if chaser and context.from_rewards and context.inner.surrogate == "log-likelihood":
+            raise ConfigError(
                 "The leader goes on from the parameters that sampled, which inner.surrogate "
                 "log-likelihood does not correct for. Take inner.surrogate lvc or dice."
             )
-        if setup.ragged:
-            raise ValueError(
+        if context.ragged:
+            raise ConfigError(
                 "batch_by steps gives tasks any number of episodes, and M particles learn from "
                 "as many each. Take batch_by episodes."
             )
-        if setup.from_rewards and setup.per_task is not None:
-            count = setup.settings.particles
-            _check_rows(count, setup.per_task, "episodes")
-            if isinstance(setup.outer, TrustRegion):
-                used = max(1, round(setup.outer.fisher_fraction * setup.per_task))
-                what = "the episodes of trust_region.fisher_fraction (1 is all of them)"
-                _check_rows(count, used, what)
+        if context.from_rewards and context.episodes is not None:
+            count = context.settings.particles
+            _check_rows(count, context.episodes, "episodes")
+            # Where curvature is estimated on a share of the episodes.
+            fraction: float = getattr(context.outer, "fisher_fraction", 1.0)
+            used = max(1, round(fraction * context.episodes))
+            what = "the episodes of trust_region.fisher_fraction (1 is all of them)"
+            _check_rows(count, used, what)
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: Settings) -> Overrides:
         # M/2 times the rate of one network: a particle and all its neighbors weigh about 2.
         count, overrides = settings.particles, super().default_overrides(config, settings)
         overrides["inner.step_size"] = config.inner.step_size * count / 2
@@ -113,8 +127,6 @@ class BayesianMAML(Algorithm):
             overrides["trust_region.fisher_fraction"] = min(1.0, used / config.episodes)
         elif isinstance(config.chunk_size, int):  # as many networks at once
             overrides["chunk_size"] = max(1, config.chunk_size // count)
-        if config.preset in ("sinusoid", "sinusoid-frequency"):  # keeps improving after K steps
-            overrides |= {"algorithm_settings.loss": "chaser", "outer": "optimizer"}
         return overrides
 
     def wrap(self, policy: Policy) -> Policy:
@@ -126,7 +138,7 @@ class BayesianMAML(Algorithm):
                 return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
             # Any number of rows can be acted on: what is missing from a multiple of M is made up.
             padded = torch.arange(-(-len(inputs) // count) * count, device=inputs.device)
-            own = dealt(inputs[padded % len(inputs)], count)
+            own = by_particle(inputs[padded % len(inputs)], count)
             acted: Any = torch.func.vmap(policy)(params, own)
             return type(acted)(
                 *(field.transpose(0, 1).flatten(0, 1)[: len(inputs)] for field in acted)
@@ -140,8 +152,8 @@ class BayesianMAML(Algorithm):
         return [{name: leaf[m] for name, leaf in params.items()} for m in range(count)]
 
     def network(self, params: Params) -> Params | None:
-        found = self.particles(params)
-        return found[0] if len(found) == 1 else None
+        networks = self.particles(params)
+        return networks[0] if len(networks) == 1 else None
 
     def init_meta(self, params: Params) -> Meta:
         """The first particle is the network as initialized, the others have the entries of each
@@ -177,7 +189,7 @@ class BayesianMAML(Algorithm):
         if self.from_rewards:
             for data in sets:
                 _check_rows(self.count, len(data.mask), "the episodes of an inner step")
-            sets = tree.map(lambda leaf: dealt(leaf, self.count), sets)
+            sets = tree.map(lambda leaf: by_particle(leaf, self.count), sets)
 
         def energy(particle: Params, sets: tuple[Data, ...]) -> Tensor:
             """-log p of one particle."""
@@ -252,7 +264,7 @@ def bandwidth(distances: Tensor) -> Tensor:
     return (median / math.log(count)).clamp(min=torch.finfo(median.dtype).eps)
 
 
-def dealt(rows: Tensor, count: int) -> Tensor:
+def by_particle(rows: Tensor, count: int) -> Tensor:
     """Rows [G M, ...] as [M, G, ...]: row i is the next of i mod M."""
     return rows.view(-1, count, *rows.shape[1:]).transpose(0, 1)
 
@@ -268,7 +280,7 @@ def pooled(particles: Any) -> Distribution:
 
 def _check_rows(particles: int, count: int, what: str) -> None:
     if count % particles:
-        raise ValueError(
+        raise ConfigError(
             f"Each particle of BayesianMAML learns from episodes of its own, so {what} must be a "
             f"multiple of algorithm_settings.particles, {particles}; got {count}."
         )

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.distributions import Distribution
+from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.types import Meta, Params, Policy
 
@@ -43,17 +44,15 @@ class CAVIA(Algorithm):
 
         def __post_init__(self) -> None:
             if self.contexts < 1:
-                raise ValueError(
+                raise ConfigError(
                     f"algorithm_settings.contexts must be at least 1, got {self.contexts}."
                 )
 
+    settings: Settings
+
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
-        # As in the paper, but for images: its steps of .1 learn nothing in as few iterations.
-        size = 5.0 if config.preset == "digits" else 1.0
-        if config.preset in ("digits", "images"):
-            return {"algorithm_settings.contexts": 100, "inner.steps": 2, "inner.step_size": size}
-        return {"inner.step_size": size}
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
+        return {"inner.step_size": 1.0}  # as in the paper
 
     def init_meta(self, params: Params) -> Meta:
         """{"params": ..., "context": V of each parameter that c shifts, [*shape, C]}.
@@ -62,7 +61,9 @@ class CAVIA(Algorithm):
         parameters, so that a run's seed decides it.
         """
         if CONTEXT in params:
-            raise ValueError(f"The network has a parameter {CONTEXT}, CAVIA's own name: rename it.")
+            raise ConfigError(
+                f"The network has a parameter {CONTEXT}, CAVIA's own name: rename it."
+            )
         names = self.settings.shifts or entry(params)
         count = self.settings.contexts
         drawn = b"".join(value.detach().cpu().numpy().tobytes() for value in params.values())
@@ -70,7 +71,7 @@ class CAVIA(Algorithm):
         context = {}
         for name in names:
             if name not in params:
-                raise ValueError(
+                raise ConfigError(
                     f"algorithm_settings.shifts names {name!r}, which is no parameter: use "
                     f"{', '.join(params)}."
                 )
@@ -114,12 +115,12 @@ def entry(params: Iterable[str]) -> tuple[str, ...]:
     """The names of what the context shifts: a batch norm's two, or the first layer's bias.
 
     Raises:
-        ValueError: the names do not tell.
+        ConfigError: names that do not tell.
     """
     norms = sorted(
-        (int(found[2]), found[1])
+        (int(match[2]), match[1])
         for name in params
-        if (found := re.fullmatch(r"(.*?(\d+)\.norm)\.weight", name))
+        if (match := re.fullmatch(r"(.*?(\d+)\.norm)\.weight", name))
     )
     if norms:
         norm = norms[max(len(norms) - 2, 0)][1]

@@ -12,12 +12,21 @@ is the gradient of what: docs/meta_gradients.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, DataSpec, Setup
+from rlmaml.algorithms.base import (
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    DataSpec,
+    Overrides,
+    Requires,
+    RunConfig,
+)
+from rlmaml.errors import ConfigError
 from rlmaml.objective import OuterLoss, over_tasks
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Episodes, Iterates, MetaBatch, Policy
@@ -38,39 +47,45 @@ class EMAML(Algorithm):
 
         def __post_init__(self) -> None:
             if self.task_copies < 1:
-                raise ValueError(
+                raise ConfigError(
                     f"algorithm_settings.task_copies must be at least 1, got {self.task_copies}."
                 )
 
-    needs_episodes = "labeled examples do not depend on the parameters, so there is no score term."
-    no_separate_hessian = (
-        "it is the gradient of an adaptation that is differentiated on the data of the step itself."
-    )
+    requires: ClassVar[Requires] = {
+        "episodes": (
+            "labeled examples do not depend on the parameters, so there is no score term."
+        ),
+        "support-hessian": (
+            "it is the gradient of an adaptation that is differentiated on the data of the step "
+            "itself."
+        ),
+    }
+    settings: Settings
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        copies = setup.settings.task_copies
-        if setup.inner.surrogate != "log-likelihood":
-            raise ValueError(
-                f"inner.surrogate {setup.inner.surrogate} has in its Hessian how the inner data "
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        copies = context.settings.task_copies
+        if context.inner.surrogate != "log-likelihood":
+            raise ConfigError(
+                f"inner.surrogate {context.inner.surrogate} has in its Hessian how the inner data "
                 "depend on the parameters, and the score term of EMAML would count that a second "
                 "time. Take inner.surrogate log-likelihood, or another method."
             )
-        if setup.normalized:
-            raise ValueError(
+        if context.normalized_advantages:
+            raise ConfigError(
                 "EMAML adds a multiple of the return to a surrogate of advantages, so both must be "
                 "in the reward's units: take outer_advantages.normalize False."
             )
-        if setup.tasks is not None and (setup.tasks < 2 or setup.tasks % copies):
-            raise ValueError(
+        if context.tasks is not None and (context.tasks < 2 or context.tasks % copies):
+            raise ConfigError(
                 "EMAML takes its baseline from other tasks or copies of a task: tasks must be at "
-                f"least 2 and a multiple of algorithm_settings.task_copies, got {setup.tasks} "
+                f"least 2 and a multiple of algorithm_settings.task_copies, got {context.tasks} "
                 f"and {copies}."
             )
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         return {"inner.surrogate": "log-likelihood", "outer_advantages.normalize": False}
 
     @property
@@ -121,7 +136,7 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
         reduction: as of the outer loss, so that both are in the same units.
 
     Raises:
-        ValueError: there is nothing to take a baseline from, or N is not a multiple of copies.
+        ConfigError: nothing to take a baseline from, or N that is no multiple of copies.
 
     Returns:
         [N].
@@ -129,7 +144,7 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
     returns = over_tasks(lambda r, m: reduce(r, m, reduction))(query.rewards, query.mask)
     group = len(returns) if copies == 1 else copies
     if group < 2 or len(returns) % group:
-        raise ValueError(
+        raise ConfigError(
             "The score term of EMAML needs a baseline from other tasks or copies of a task, but "
             f"got {len(returns)} tasks in copies of {copies}: draw at least 2, or a multiple of "
             "algorithm_settings.task_copies."

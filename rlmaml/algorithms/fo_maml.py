@@ -8,12 +8,16 @@ derivatives, and none of what they would correct. With a trust region the curvat
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rlmaml.adjoints import first_order
-from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.base import Algorithm, Requires
 
 
 class FOMAML(Algorithm):
     """First-order MAML. Arguments as of `Algorithm`."""
 
     adjoint = staticmethod(first_order)
-    no_separate_hessian = "its update leaves out the derivative of the inner step."
+    requires: ClassVar[Requires] = {
+        "support-hessian": "its update leaves out the derivative of the inner step."
+    }

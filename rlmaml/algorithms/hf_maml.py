@@ -12,10 +12,10 @@ jumps, and the product is noisy. A trust region's curvature takes the exact Jaco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from rlmaml.adjoints import hessian_free, unrolled
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Overrides, RunConfig
+from rlmaml.errors import ConfigError
 
 
 class HFMAML(Algorithm):
@@ -33,23 +33,23 @@ class HFMAML(Algorithm):
             for name in ("shift", "hessian_lipschitz"):
                 value = getattr(self, name)
                 if value is not None and not value > 0:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be positive or None, got {value}."
                     )
             if self.shift is not None and self.hessian_lipschitz is not None:
-                raise ValueError(
+                raise ConfigError(
                     "algorithm_settings.shift and algorithm_settings.hessian_lipschitz each "
                     "determine h: give one of them."
                 )
 
     curvature = staticmethod(unrolled)
+    settings: Settings
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         return {"policy.activation": "tanh"}
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def complete(self) -> None:
         self.adjoint = hessian_free(
             self.inner_loss,
             self.inner_config.step_size,

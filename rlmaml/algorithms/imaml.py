@@ -11,13 +11,19 @@ the way there, so memory does not grow with its steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import ClassVar
 
 from rlmaml import tree
 from rlmaml.adjoints import implicit
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import (
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    Overrides,
+    Requires,
+    RunConfig,
+)
+from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 
 
@@ -42,57 +48,57 @@ class IMAML(Algorithm):
         def __post_init__(self) -> None:
             for name in ("strength", "cg_iterations", "solver_steps"):
                 if not getattr(self, name) > 0:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be positive, got {getattr(self, name)}."
                     )
 
-    needs_optimizer = (
-        "its Jacobian is known by a few iterations of a solver, which is not a linear map, and the "
-        "region's curvature needs one and its transpose."
-    )
+    requires: ClassVar[Requires] = {
+        "gradient-only": (
+            "its Jacobian is known by a few iterations of a solver, which is not a linear map, and "
+            "a trust region's curvature needs one and its transpose."
+        ),
+        "support-hessian": (
+            "the minimizer moves by the Hessian of the data that it is the minimizer of."
+        ),
+    }
     off_policy_inner = True
-    no_separate_hessian = (
-        "the minimizer moves by the Hessian of the data that it is the minimizer of."
-    )
+    settings: Settings
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        if setup.inner.later_step_size is not None:
-            raise ValueError(
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        if context.inner.later_step_size is not None:
+            raise ConfigError(
                 "inner.later_step_size is not used by IMAML, whose steps solve one problem: leave "
                 "it out."
             )
-        if setup.inner.step_size * setup.settings.strength >= 2:
-            raise ValueError(
-                f"inner.step_size {setup.inner.step_size} times algorithm_settings.strength "
-                f"{setup.settings.strength} must be below 2: steps down the proximal term alone "
+        if context.inner.step_size * context.settings.strength >= 2:
+            raise ConfigError(
+                f"inner.step_size {context.inner.step_size} times algorithm_settings.strength "
+                f"{context.settings.strength} must be below 2: steps down the proximal term alone "
                 "would already run away."
             )
-        if setup.from_rewards and setup.inner.surrogate == "log-likelihood":
-            raise ValueError(
+        if context.from_rewards and context.inner.surrogate == "log-likelihood":
+            raise ConfigError(
                 "The solver leaves the parameters that sampled, and its Hessian is taken where it "
                 "arrives, which inner.surrogate log-likelihood does not correct for. Take "
                 "inner.surrogate lvc or dice."
             )
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         overrides = super().default_overrides(config, settings)
         strength, size = cls.Settings.strength, config.inner.step_size
         if config.data == "episodes":
             strength = 5.0
         else:
             overrides["inner.steps"] = max(config.inner.steps, 10)
-            if config.preset.startswith("sinusoid"):  # the least bad of what was tried
-                strength, size = 0.3, size / 2
         return overrides | {
             "algorithm_settings.strength": strength,
             "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
         }
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def complete(self) -> None:
         self.adjoint = implicit(
             self.inner_loss, self.settings.strength, iterations=self.settings.cg_iterations
         )
@@ -105,7 +111,7 @@ class IMAML(Algorithm):
             self.settings.strength,
         )
         for _ in range(self.settings.solver_steps):
-            gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+            gradient = tree.grad(self.inner_loss)(params, data)
             params = tree.map(
                 lambda p, g, t: p - size * (g + strength * (p - t)), params, gradient, theta
             )

@@ -5,7 +5,7 @@
 - A learned step size for every layer l (each tensor of parameters) and step k.
 - The loss after every step and not the last alone. Its weights w_k begin equal and move to the
   last, as in the authors' code: with s the share done of the iterations that this lasts,
-  w_k = max(1 - s, .03) / K for k < K, the rest for k = K, and then the last alone.
+  w_k = max(1 - s, 0.03) / K for k < K, the rest for k = K, and then the last alone.
 - First-order derivatives at the beginning: ∇L_i(φ_k, D_k) counts as a constant, so that the step
   sizes have a gradient all the same.
 - A meta learning rate that falls along a cosine.
@@ -23,16 +23,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import (
+    STEP_SIZE_NEEDS_SUPPORT,
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    Overrides,
+    Requires,
+    RunConfig,
+    require_outer,
+)
+from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
-from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import (
     Data,
     Episodes,
@@ -47,7 +55,7 @@ from rlmaml.types import (
 
 
 class MAMLPlusPlus(Algorithm):
-    """MAML with five remedies. Arguments as of `Algorithm`; the usual outer step is an
+    """MAML with five remedies. Arguments as of `Algorithm`; the default outer step is an
     `Optimizer`."""
 
     @dataclass(frozen=True)
@@ -71,60 +79,60 @@ class MAMLPlusPlus(Algorithm):
         def __post_init__(self) -> None:
             for name in ("multi_step_iterations", "first_order_iterations", "cosine_iterations"):
                 if getattr(self, name) < 0:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be zero (off) or more, got "
                         f"{getattr(self, name)}."
                     )
             if not self.minimum_learning_rate >= 0:
-                raise ValueError(
+                raise ConfigError(
                     "algorithm_settings.minimum_learning_rate must be zero or positive, got "
                     f"{self.minimum_learning_rate}."
                 )
 
-    no_separate_hessian = NO_SEPARATE_HESSIAN
+    requires: ClassVar[Requires] = {"support-hessian": STEP_SIZE_NEEDS_SUPPORT}
+    settings: Settings
 
     @classmethod
-    def learns_step_sizes(cls, settings: Any) -> bool:
+    def learns_step_sizes(cls, settings: Settings) -> bool:
         return settings.learn_step_sizes
 
     @classmethod
-    def default_outer(cls, settings: Any) -> Optimizer:
+    def default_outer(cls, settings: AlgorithmSettings) -> Optimizer:
         return Optimizer()
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        settings: MAMLPlusPlus.Settings = setup.settings
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        settings: MAMLPlusPlus.Settings = context.settings
         if not settings.cosine_iterations:
             return
-        if isinstance(setup.outer, TrustRegion):
-            raise ValueError(
-                "algorithm_settings.cosine_iterations is of a learning rate, which a trust "
-                "region has not: "
-                "take 0, or outer optimizer."
-            )
-        if setup.outer.schedule is not None:
-            raise ValueError(
+        require_outer(
+            context.outer,
+            "optimizer",
+            f"algorithm_settings.cosine_iterations {settings.cosine_iterations}",
+            "it schedules a learning rate, which only an optimizer has.",
+            also="algorithm_settings.cosine_iterations 0",
+        )
+        outer = cast(Optimizer, context.outer)
+        if outer.schedule is not None:
+            raise ConfigError(
                 "algorithm_settings.cosine_iterations and optimizer.schedule would both set the "
-                "learning "
-                "rate: take 0, or no schedule."
+                "learning rate: take 0, or no schedule."
             )
-        if settings.minimum_learning_rate > setup.outer.learning_rate:
-            raise ValueError(
+        if settings.minimum_learning_rate > outer.learning_rate:
+            raise ConfigError(
                 f"algorithm_settings.minimum_learning_rate {settings.minimum_learning_rate} is "
-                "above "
-                f"optimizer.learning_rate {setup.outer.learning_rate}, from which it is to fall."
+                f"above optimizer.learning_rate {outer.learning_rate}, from which it is to fall."
             )
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
         settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
         sinusoids more than they gave. An optimizer's gradients are clipped: step sizes that are
         too long make single ones tens of times the usual length."""
-        overrides: dict[str, Any] = {
+        overrides: Overrides = {
             "algorithm_settings.first_order_iterations": config.iterations // 10,
-            "algorithm_settings.per_step_norm": config.preset in ("digits", "images"),
         }
         if config.data == "examples":
             overrides["inner.steps"] = 5
@@ -137,10 +145,10 @@ class MAMLPlusPlus(Algorithm):
     def init_meta(self, params: Params) -> Meta:
         norms = models.norm_parameters(params) if self.settings.per_step_norm else []
         if self.settings.per_step_norm and not norms:
-            raise ValueError(
+            raise ConfigError(
                 "algorithm_settings.per_step_norm needs a model with batch norm, whose "
-                "parameters are named "
-                "norm.weight, bn1.bias or the like, and this one has none: switch it off."
+                "parameters are named norm.weight, bn1.bias or the like, and this one has none: "
+                "switch it off."
             )
         steps = max(self.inner_config.steps, 1)  # those taken without training take a first one's
         adapted = {name: value for name, value in params.items() if name not in norms}
@@ -168,7 +176,7 @@ class MAMLPlusPlus(Algorithm):
         rates = of_step(meta.get("rates", {}), k)
         params = params | norms
         at = tree.map(lambda p: p.detach(), params) if first_order else params
-        gradient: Any = torch.func.grad(self.inner_loss)(at, data)
+        gradient = tree.grad(self.inner_loss)(at, data)
         size = self.inner_config.size(k)
         return {
             name: p if name in norms else p - rates.get(name, size) * gradient[name]
@@ -176,14 +184,14 @@ class MAMLPlusPlus(Algorithm):
         }
 
     def objective(self, state: State) -> Objective:
-        found, settings, done = super().objective(state), self.settings, state.iteration
+        objective, settings, done = super().objective(state), self.settings, state.iteration
         if done < settings.multi_step_iterations:
             weights = step_weights(self.inner_config.steps, done / settings.multi_step_iterations)
-            found = found._replace(outer_loss=partial(self.multi_step_loss, weights))
+            objective = objective._replace(outer_loss=partial(self.multi_step_loss, weights))
         if done < settings.first_order_iterations:
             inner = InnerLoop(self.start, partial(self.step, first_order=True))
-            found = found._replace(inner=inner)
-        return found
+            objective = objective._replace(inner=inner)
+        return objective
 
     def multi_step_loss(
         self, weights: Sequence[float], iterates: Iterates, data: MetaBatch
@@ -203,7 +211,8 @@ class MAMLPlusPlus(Algorithm):
     def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
         over = self.settings.cosine_iterations
         if over:
-            least, start = self.settings.minimum_learning_rate, self.outer.learning_rate
+            optimizer = cast(Optimizer, self.outer)
+            least, start = self.settings.minimum_learning_rate, optimizer.learning_rate
             share = (1 + math.cos(math.pi * min(state.iteration / over, 1))) / 2
             for group in state.outer.optimizer.param_groups:
                 group["lr"] = least + (start - least) * share

@@ -10,12 +10,13 @@ trust region, in whose curvature dφ/dα stands beside dφ/dθ.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import NO_SEPARATE_HESSIAN, Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import STEP_SIZE_NEEDS_SUPPORT, Algorithm, AlgorithmSettings, Requires
+from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 
 
@@ -26,20 +27,22 @@ class MetaSGD(Algorithm):
     class Settings(AlgorithmSettings):
         spread: float = 0.0
         """The step sizes begin between inner.step_size times 1 - spread and 1 + spread, drawn
-        uniformly; the paper's range, .005 to .1, is a step_size of .0525 with a spread of .905."""
+        uniformly; the paper's range, 0.005 to 0.1, is a step_size of 0.0525 with a spread of
+        0.905."""
         seed: int = 0
         """Draws them."""
 
         def __post_init__(self) -> None:
             if not 0 <= self.spread < 1:
-                raise ValueError(
+                raise ConfigError(
                     f"algorithm_settings.spread must be at least 0 and below 1, got {self.spread}."
                 )
 
-    no_separate_hessian = NO_SEPARATE_HESSIAN
+    requires: ClassVar[Requires] = {"support-hessian": STEP_SIZE_NEEDS_SUPPORT}
+    settings: Settings
 
     @classmethod
-    def learns_step_sizes(cls, settings: Any) -> bool:
+    def learns_step_sizes(cls, settings: AlgorithmSettings) -> bool:
         return True
 
     def init_meta(self, params: Params) -> Meta:
@@ -53,5 +56,5 @@ class MetaSGD(Algorithm):
         return {"params": params, "rates": tree.map(rates, params)}
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
-        gradient: Any = torch.func.grad(self.inner_loss)(params, data)
+        gradient = tree.grad(self.inner_loss)(params, data)
         return tree.map(lambda p, r, g: p - r * g, params, meta["rates"], gradient)

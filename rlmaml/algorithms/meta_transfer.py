@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlmaml import models
 from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
+from rlmaml.errors import ConfigError
 from rlmaml.types import Meta, MetaBatch, Metrics, Params, State
 
 
@@ -34,18 +34,14 @@ class MetaTransfer(Algorithm):
 
     starts_from = "pretraining"
 
-    @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
-        if config.preset == "sinusoid":  # a head alone takes longer steps, and more of them
-            return {"inner.steps": 5, "inner.step_size": 0.05}
-        return {}
+    settings: Settings
 
     def init_meta(self, params: Params) -> Meta:
         """{"params": trunk and head, "scale": [units] of weights, "shift": of biases}."""
         head = set(self.adapts(params))
         trunk = {name: value for name, value in params.items() if name not in head}
         if not trunk:
-            raise ValueError(
+            raise ConfigError(
                 f"All parameters ({', '.join(params)}) are of the head, so that there is no trunk "
                 "to transfer: take a network with hidden layers, or name fewer in "
                 "algorithm_settings.adapts."

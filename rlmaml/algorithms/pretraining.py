@@ -12,12 +12,19 @@ baseline of Chen et al. 2019 (section 3.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, DataSpec, Setup
+from rlmaml.algorithms.base import (
+    Algorithm,
+    AlgorithmContext,
+    AlgorithmSettings,
+    DataSpec,
+    Requires,
+)
+from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 
 
@@ -30,22 +37,17 @@ class Pretraining(Algorithm):
         """Train on the training classes themselves (classification), each under its own label in
         all tasks; the first step on a new task then begins with a head of zeros."""
 
-    no_separate_hessian = "it does not differentiate its inner steps."
+    requires: ClassVar[Requires] = {"support-hessian": "it does not differentiate its inner steps."}
+    settings: Settings
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        if setup.from_rewards and setup.settings.classes:
-            raise ValueError(
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        if context.from_rewards and context.settings.classes:
+            raise ConfigError(
                 "algorithm_settings.classes trains on labeled classes, but the run learns from "
-                "episodes: "
-                "leave it out, or take data examples."
+                "episodes: leave it out, or take data examples."
             )
-
-    @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
-        classes = config.preset in ("digits", "images", "docstrings", "text")
-        return {"algorithm_settings.classes": True} if classes else {}
 
     @property
     def data_spec(self) -> DataSpec:

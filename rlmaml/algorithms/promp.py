@@ -9,15 +9,16 @@ policies that sampled D_k.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Setup
+from rlmaml.algorithms.base import Algorithm, AlgorithmContext, AlgorithmSettings, Requires
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.objective import (
     Objective,
@@ -28,6 +29,7 @@ from rlmaml.objective import (
     over_tasks,
     reference,
 )
+from rlmaml.outer.base import OuterCapability
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.returns import masked_mean
 from rlmaml.types import Iterates, Meta, MetaBatch, Metrics, Policy, State
@@ -59,36 +61,39 @@ class ProMP(Algorithm):
                 ("kl_target", self.kl_target > 0, "positive"),
             ):
                 if not ok:
-                    raise ValueError(
+                    raise ConfigError(
                         f"algorithm_settings.{name} must be {want}, got {getattr(self, name)}."
                     )
 
-    needs_episodes = "labeled examples have no likelihood ratios."
-    needs_optimizer = "it keeps its steps short by clipping and a KL penalty."
+    requires: ClassVar[Requires] = {
+        "episodes": "labeled examples have no likelihood ratios.",
+        "optimizer": "it keeps its steps short by clipping and a KL penalty.",
+        "default-outer-loss": "it has an outer loss of its own, the clipped likelihood ratio.",
+    }
     off_policy_inner = True
+    settings: Settings
 
     @classmethod
-    def check(cls, setup: Setup) -> None:
-        super().check(setup)
-        if setup.inner.surrogate != "lvc":
+    def check(cls, context: AlgorithmContext) -> None:
+        super().check(context)
+        if context.inner.surrogate != "lvc":
             how = (
                 "does not correct for"
-                if setup.inner.surrogate == "log-likelihood"
+                if context.inner.surrogate == "log-likelihood"
                 else "corrects for by products over whole episodes, which are too noisy"
             )
-            raise ValueError(
+            raise ConfigError(
                 "ProMP moves on from the parameters that sampled, for several epochs, which "
-                f"inner.surrogate {setup.inner.surrogate} {how}. Take inner.surrogate lvc."
+                f"inner.surrogate {context.inner.surrogate} {how}. Take inner.surrogate lvc."
             )
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if options.get("outer_loss") is not None:
-            raise ValueError("ProMP has an outer loss of its own: leave out outer_loss.")
+    def complete(self) -> None:
         self.loss = losses.clipped_ratio(
             self.policy, clip=self.settings.clip, reduction=self.outer_reduction
         )
-        self.outer = ProximalStep(self.outer, self.settings, self.inner_config.steps)
+        self.outer = ProximalStep(
+            cast(Optimizer, self.outer), self.settings, self.inner_config.steps
+        )
 
 
 def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:
@@ -110,7 +115,7 @@ def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:
 
 
 def step_kls(policy: Policy, iterates: Iterates, data: MetaBatch) -> list[Tensor]:
-    """KL(π_φk,old ‖ π_φk) on the states of D_k, for each inner step; φ_old is `data.path`."""
+    """KL(π_φk,old ‖ π_φk) on the states of D_k, for each inner step; φ_old is `data.iterates`."""
     kls = []
     for old, new, support in zip(data.iterates[:-1], iterates[:-1], data.support, strict=True):
         before: Any = policy(old, support.inputs)
@@ -141,19 +146,27 @@ class ProximalStep:
     def __init__(self, optimizer: Optimizer, config: ProMP.Settings, steps: int) -> None:
         self.optimizer, self.config, self.steps = optimizer, config, steps
 
-    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> Proximal:
+    capabilities: ClassVar[frozenset[OuterCapability]] = Optimizer.capabilities
+
+    def init(self, meta: Meta) -> Proximal:
         coefficients = (self.config.kl_coefficient,) * self.steps
-        if saved is not None:
-            coefficients = tuple(saved["kl_coefficients"])
-        return Proximal(self.optimizer.init(meta, saved), coefficients)
+        return Proximal(self.optimizer.init(meta), coefficients)
 
-    def saved(self, state: Proximal) -> dict[str, Any]:
-        return {
-            **self.optimizer.saved(state.live),
-            "kl_coefficients": list(state.coefficients),
-        }
+    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> Proximal:
+        live = self.optimizer.load_state_dict(meta, saved)
+        return Proximal(live, tuple(saved["kl_coefficients"]))
 
-    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+    def state_dict(self, state: Proximal) -> dict[str, Any]:
+        """Those of the optimizer, and "kl_coefficients"."""
+        kept = self.optimizer.state_dict(state.live)
+        return {**kept, "kl_coefficients": list(state.coefficients)}
+
+    def validate_schedule(self, iterations: int) -> None:
+        self.optimizer.validate_schedule(iterations)
+
+    def update(
+        self, objective: Objective, state: State[Proximal], batch: MetaBatch
+    ) -> tuple[State[Proximal], Metrics]:
         """Descend for the configured epochs.
 
         A gradient that is not finite ends them, and `outcome` says so: what stood before the
@@ -216,7 +229,7 @@ def penalized(objective: Objective, coefficients: Sequence[float]) -> Objective:
 
 @torch.no_grad()
 def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[float]:
-    """KL(π_φk,old ‖ π_φk), the mean over tasks, for each inner step; φ_old is `batch.path`."""
+    """KL(π_φk,old ‖ π_φk), the mean over tasks, for each inner step; φ_old is `batch.iterates`."""
 
     def one(data: MetaBatch) -> tuple[torch.Tensor, ...]:
         iterates = adapt(objective.inner, meta, data.support)

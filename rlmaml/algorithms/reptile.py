@@ -11,12 +11,19 @@ gradient with D^1 as its outer data.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import Algorithm, DataSpec
+from rlmaml.algorithms.base import (
+    Algorithm,
+    AlgorithmSettings,
+    DataSpec,
+    Overrides,
+    Requires,
+    RunConfig,
+)
 from rlmaml.inner import adapt
 from rlmaml.types import Data, InnerLoop, Iterates, Meta, MetaBatch
 
@@ -24,11 +31,15 @@ from rlmaml.types import Data, InnerLoop, Iterates, Meta, MetaBatch
 class Reptile(Algorithm):
     """Move θ towards what tasks adapt it to. Arguments as of `Algorithm`."""
 
-    needs_optimizer = "its update is no gradient of an outer loss, so no line search can judge it."
-    no_separate_hessian = "it differentiates no inner step."
+    requires: ClassVar[Requires] = {
+        "gradient-only": (
+            "its update is no gradient of an outer loss, so no line search can judge it."
+        ),
+        "support-hessian": "it differentiates no inner step.",
+    }
 
     @classmethod
-    def default_overrides(cls, config: Any, settings: Any) -> dict[str, Any]:
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         overrides = super().default_overrides(config, settings)
         if config.data == "examples":  # ε falls to 0 in a straight line, as published
             overrides |= {

@@ -1,0 +1,1 @@
+"""Outer steps: one a file, with the methods of `rlmaml.outer.base.OuterStep`."""

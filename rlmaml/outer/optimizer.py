@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.outer.base import OuterCapability
 from rlmaml.types import Meta, MetaBatch, Metrics, State
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """An outer step by an optimizer of `torch.optim`."""
+
+    capabilities: ClassVar[frozenset[OuterCapability]] = frozenset({"gradient-only", "optimizer"})
 
     name: str = "Adam"
     """Class in torch.optim: Adam, AdamW, SGD, RMSprop, ..."""
@@ -37,11 +41,13 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
-            raise ValueError(f"optimizer.learning_rate must be positive, got {self.learning_rate}.")
+            raise ConfigError(
+                f"optimizer.learning_rate must be positive, got {self.learning_rate}."
+            )
         for name in ("clip_norm", "clip_value"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"optimizer.{name} must be positive or None, got {value}.")
+                raise ConfigError(f"optimizer.{name} must be positive or None, got {value}.")
         if (self.name, self.kwargs, self.schedule, self.schedule_kwargs) == ("Adam", {}, None, {}):
             return  # right, and torch takes more than a second to make its first optimizer
         # Wrong names and arguments are errors now, not later.
@@ -51,19 +57,25 @@ class Optimizer:
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
-    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> OptimizerState:
-        """The state of the optimizer at the start, or as `saved` holds it."""
-        params = [leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)]
-        live = self._make(params)
-        if saved is not None:
-            saved = copy.deepcopy(saved)  # torch takes the tensors over, and writes to them
-            live.optimizer.load_state_dict(saved["optimizer"])
-            if live.schedule is not None:
-                live.schedule.load_state_dict(saved["schedule"])
+    def init(self, meta: Meta) -> OptimizerState:
+        """An optimizer that has seen nothing.
+
+        Raises:
+            ConfigError: parameters that the optimizer does not take.
+        """
+        return self._make([leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)])
+
+    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> OptimizerState:
+        """The optimizer, and its schedule, as `saved` holds them."""
+        live = self.init(meta)
+        saved = copy.deepcopy(dict(saved))  # torch takes the tensors over, and writes to them
+        live.optimizer.load_state_dict(saved["optimizer"])
+        if live.schedule is not None:
+            live.schedule.load_state_dict(saved["schedule"])
         return live
 
-    def saved(self, state: OptimizerState) -> dict[str, Any]:
-        """The optimizer's state as tensors, numbers and containers of them."""
+    def state_dict(self, state: OptimizerState) -> dict[str, Any]:
+        """{"optimizer": ..., "schedule": ...}, the latter where there is one."""
         saved = {"optimizer": state.optimizer.state_dict()}
         if state.schedule is not None:
             saved["schedule"] = state.schedule.state_dict()
@@ -73,14 +85,14 @@ class Optimizer:
         """Run the schedule alone for that many iterations.
 
         Raises:
-            ValueError: it ends before.
+            ConfigError: a schedule that ends earlier.
         """
         live = self._make([torch.zeros(1, 1)])
         if live.schedule is None:
             return
         for done in range(iterations):
             if not live.learning_rate > 0:
-                raise ValueError(
+                raise ConfigError(
                     f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} has brought "
                     f"the learning rate to 0 after {done} of {iterations} iterations: nothing more "
                     "would be learned."
@@ -89,18 +101,20 @@ class Optimizer:
                 live.optimizer.step()
                 live.schedule.step()
             except Exception as problem:  # each schedule has its own way to end
-                raise ValueError(
+                raise ConfigError(
                     f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} cannot go on "
                     f"after {done} of {iterations} iterations: {problem}"
                 ) from problem
 
-    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+    def update(
+        self, objective: Objective, state: State[OptimizerState], batch: MetaBatch
+    ) -> tuple[State[OptimizerState], Metrics]:
         """One step down the gradient of the meta-objective.
 
         A gradient that is not finite changes nothing, and `outcome` says so. The state is used
         up: go on with the one returned.
         """
-        live: OptimizerState = state.outer
+        live = state.outer
         losses, gradient = meta_gradient(objective, state.meta, batch)
         norm = gradient.norm()
         metrics: Metrics = {
@@ -134,12 +148,12 @@ class Optimizer:
     def _make(self, params: list[Tensor]) -> OptimizerState:
         kind = _member(torch.optim, self.name, torch.optim.Optimizer)
         if "lr" in self.kwargs:
-            raise ValueError("optimizer.kwargs has lr: give optimizer.learning_rate instead.")
+            raise ConfigError("optimizer.kwargs has lr: give optimizer.learning_rate instead.")
         settings = {"lr": self.learning_rate, **self.kwargs}
         optimizer = _call(lambda: kind(params, **settings), self.name, settings)
         if self.schedule is None:
             if self.schedule_kwargs:
-                raise ValueError(
+                raise ConfigError(
                     f"optimizer.schedule_kwargs {self.schedule_kwargs} are for a schedule, but "
                     "optimizer.schedule is None: name one."
                 )
@@ -176,7 +190,7 @@ def _member(module: Any, name: str, base: type) -> Any:
     """The class `name` of a torch module.
 
     Raises:
-        ValueError: there is none of that name.
+        ConfigError: an unknown name.
     """
     found = {
         key
@@ -184,7 +198,7 @@ def _member(module: Any, name: str, base: type) -> Any:
         if inspect.isclass(value) and issubclass(value, base) and value is not base
     } - UNFIT
     if name not in found:
-        raise ValueError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(found))}.")
+        raise ConfigError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(found))}.")
     return getattr(module, name)
 
 
@@ -193,4 +207,4 @@ def _call(action: Callable[[], Any], name: str | None, arguments: dict[str, Any]
     try:
         return action()
     except Exception as problem:  # what torch's classes raise for bad arguments is anything
-        raise ValueError(f"{name} does not take {arguments}: {problem}") from problem
+        raise ConfigError(f"{name} does not take {arguments}: {problem}") from problem

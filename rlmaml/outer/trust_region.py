@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from rlmaml.linalg import solve
 from rlmaml.objective import (
     Objective,
@@ -18,6 +19,7 @@ from rlmaml.objective import (
     mean_over_tasks,
     over_tasks,
 )
+from rlmaml.outer.base import OuterCapability
 from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
@@ -26,6 +28,8 @@ from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
 @dataclass(frozen=True)
 class TrustRegion:
     """Settings of the trust-region outer step."""
+
+    capabilities: ClassVar[frozenset[OuterCapability]] = frozenset()
 
     max_kl: float = 0.01
     """Bound on the mean KL(old ‖ new) of adapted policies, in nats per time step or example."""
@@ -51,19 +55,25 @@ class TrustRegion:
             ("fisher_fraction", 0 < self.fisher_fraction <= 1, "in (0, 1]"),
         ):
             if not ok:
-                raise ValueError(f"trust_region.{name} must be {want}, got {getattr(self, name)}.")
+                raise ConfigError(f"trust_region.{name} must be {want}, got {getattr(self, name)}.")
 
-    def init(self, meta: Meta, saved: dict[str, Any] | None = None) -> None:
-        """A trust region carries nothing from one update to the next."""
+    def init(self, meta: Meta) -> None:
+        """Nothing: a trust region carries nothing from one update to the next."""
+
+    def state_dict(self, state: None) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> None:
+        """Nothing."""
 
     def validate_schedule(self, iterations: int) -> None:
         """Nothing is scheduled."""
 
-    def saved(self, state: None) -> dict[str, Any]:
-        return {}
-
-    def update(self, objective: Objective, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
-        """`rlmaml.trpo.update` with these settings."""
+    def update(
+        self, objective: Objective, state: State[None], batch: MetaBatch
+    ) -> tuple[State[None], Metrics]:
+        """`rlmaml.outer.trust_region.update` with these settings."""
         meta, metrics = update(objective, state.meta, batch, self)
         return state._replace(meta=meta), metrics
 

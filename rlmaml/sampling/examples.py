@@ -123,7 +123,7 @@ class ClassLabels(_Wrapped):
             )
         super().__init__(family)
         self._relabel, self.inputs = relabel, family.inputs
-        self.outputs = Discrete(max(int(family.class_count), int(family.outputs.n)))
+        self.outputs: Box | Discrete = Discrete(max(int(family.class_count), int(family.outputs.n)))
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator

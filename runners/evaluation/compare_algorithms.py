@@ -20,6 +20,7 @@ from runners.config import TrainConfig
 from runners.evaluation import baselines, profile
 from runners.evaluation.evaluate import evaluate
 from runners.io import versions, write_csv, write_json
+from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 
 STEPS = {"episodes": (0, 1, 2, 3), "examples": (0, 1, 5, 10)}
@@ -37,11 +38,11 @@ def compare(
 ) -> dict[str, Any]:
     """Train, evaluate and time every method, and write `methods.json` and `methods.csv`.
 
-    A method is trained with the settings that it usually has there
-    (`Algorithm.default_overrides`), for as many
-    meta-iterations as have the same number of examples (or episodes) as `config.iterations` of the
-    usual method. One that starts from another's run gives half of the data to that. What is trained
-    is kept, in OUT/METHOD/seed-S; a comparison that was interrupted goes on.
+    A method is trained with the settings that it has there by default
+    (`runners.presets.overrides.with_algorithm`), for as many meta-iterations as have the same
+    number of examples (or episodes) as `config.iterations` of the default method. One that starts
+    from another's run gives half of the data to that. What is trained is kept, in
+    OUT/METHOD/seed-S; a comparison that was interrupted goes on.
 
     Args:
         config: the problem, with the usual method.
@@ -62,7 +63,7 @@ def compare(
     chosen, refused = {}, {}
     for name in names or algorithms.TABLE:
         try:
-            chosen[name] = config.with_algorithm(name)
+            chosen[name] = with_algorithm(config, name)
         except ValueError as problem:
             if name in names:
                 raise ConfigError(str(problem)) from problem
@@ -114,9 +115,9 @@ def compare(
 
 def _for_budget(config: TrainConfig, name: str, data: Fraction) -> TrainConfig:
     """The run by a method that is as long as to draw so many examples (or episodes) a task."""
-    iterations = max(1, round(data / data_per_task(config.with_algorithm(name))))
+    iterations = max(1, round(data / data_per_task(with_algorithm(config, name))))
     # Chosen again, because schedules are made for a number of iterations.
-    return dataclasses.replace(config, iterations=iterations).with_algorithm(name)
+    return with_algorithm(dataclasses.replace(config, iterations=iterations), name)
 
 
 def _row(

@@ -12,6 +12,7 @@ from typing import Any
 
 from runners.config import TrainConfig, flat
 from runners.presets import PRESETS, maml_paper
+from runners.presets.overrides import with_algorithm
 
 _NOT_OPTIONS = ("preset", "seed")
 
@@ -149,7 +150,7 @@ def _options(config: TrainConfig, preset: str) -> list[str]:
     if config.iterations != default.iterations:  # what the method brings is made for them
         options["iterations"] = config.iterations
         default = default.changed({"iterations": config.iterations})
-    return _words(options | default.with_algorithm(config.algorithm).differing(config))
+    return _words(options | with_algorithm(default, config.algorithm).differing(config))
 
 
 def _words(options: dict[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: P
         ConfigError: the state of another outer step.
     """
     try:
-        return experiment.algorithm.restore(meta, start.state.get("outer"))
+        return experiment.algorithm.load_state_dict(meta, start.state["outer"])
     except (KeyError, ValueError, RuntimeError) as problem:
         raise ConfigError(
             f"The state of the outer step in {path} does not fit this configuration's: {problem}"

@@ -26,6 +26,9 @@ class Choice:
     algorithm: str | None = None
     """The algorithm: a name of `rlmaml list`, or MODULE:CLASS of your own; the preset's if not
     given."""
+    outer: str | None = None
+    """The outer step: trust-region (TRPO), optimizer (of torch.optim, on the meta-gradient), or
+    MODULE:CLASS of your own; the preset's or the algorithm's if not given."""
     resume: Path | None = None
     """Run folder to go on with, from its newest checkpoint."""
     config: Path | None = None
@@ -118,6 +121,8 @@ def _parse_options(
     shown = base
     if choice.algorithm is not None and choice.resume is None:
         shown = with_algorithm(base, choice.algorithm)
+    if choice.outer is not None:
+        shown = shown.with_outer(choice.outer)
     options = dataclasses.make_dataclass(
         "TrainOptions",
         [
@@ -142,6 +147,8 @@ def _with_options(base: TrainConfig, choice: Choice, given: Options) -> TrainCon
     An algorithm's default overrides are made for the rest of the run, its length and step sizes for
     example, so they come after those options; and before what was said about the same.
     """
+    if choice.outer is not None:
+        given = _with_outer(choice.outer, given)
     name = choice.algorithm
     if name is None or name == base.algorithm:
         return base.changed(given)
@@ -152,3 +159,14 @@ def _with_options(base: TrainConfig, choice: Choice, given: Options) -> TrainCon
         **{key.removeprefix(own): rest.pop(key) for key in given if key.startswith(own)}
     )
     return with_algorithm(base.changed(rest), name, settings).changed(given)
+
+
+def _with_outer(name: str, given: Options) -> Options:
+    """The options with the outer step that was chosen, and what was said about it."""
+    own = "outer_settings."
+    settings = {key.removeprefix(own): value for key, value in given.items() if key.startswith(own)}
+    rest = {key: value for key, value in given.items() if not key.startswith(own)}
+    default: Any = TrainConfig().with_outer(name).outer_settings
+    if default is not None:
+        rest["outer_settings"] = dataclasses.replace(default, **settings)
+    return rest | {"outer": name}

@@ -142,7 +142,7 @@ def _initial_state(experiment: Experiment) -> State:
     algorithm = experiment.algorithm
     meta = algorithm.init_meta(experiment.params)
     try:
-        return algorithm.restore(meta)
+        return algorithm.initial_state(meta)
     except ValueError as problem:  # Muon, for one, takes matrices alone
         raise ConfigError(f"The outer step does not take these parameters: {problem}") from problem
 
@@ -153,7 +153,7 @@ def _warm_started(config: TrainConfig, experiment: Experiment, state: State, ini
     if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
         check_data(experiment, start, init)
     meta = fitted_meta(algorithm.warm_start(start.meta, state.meta), state.meta, init)
-    state = algorithm.restore(meta)
+    state = algorithm.initial_state(meta)
     restore_normalizer(experiment, start, init)
     return state
 
@@ -283,7 +283,7 @@ class _Trainer:
         experiment = self.experiment
         state: dict[str, Any] = {
             "totals": asdict(self.totals),
-            "outer": experiment.algorithm.saved(self.state),
+            "outer": experiment.algorithm.state_dict(self.state),
             "data": experiment.fingerprint,
         }
         if experiment.normalizer is not None:

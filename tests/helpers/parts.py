@@ -20,6 +20,7 @@ from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import Examples, MetaBatch
 from runners.build import build
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from runners.training.train import meta_batch
 from tests.helpers.problems import TargetEnv, one, quadratics
 
@@ -59,7 +60,7 @@ def shaken(meta, groups=None):
 
 def gradient(method, meta, batch):
     """The meta-gradient, as a tree."""
-    state = method.restore(meta)
+    state = method.initial_state(meta)
     _, flat = meta_gradient(method.objective(state), meta, batch)
     return tree.ravel(meta)[1](flat)
 
@@ -137,7 +138,7 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
     module = models.GaussianMLP(1, 1, PolicyConfig(hidden=(8,)))
     method = kind(models.functional(module), InnerConfig(steps), outer or TrustRegion(), settings)
     state = method.init(models.parameters(module))
-    state = method.restore(prepare(state.meta))
+    state = method.initial_state(prepare(state.meta))
     sampler = RolloutSampler(
         vectorize(TargetEnv, 12),
         method.policy,
@@ -163,10 +164,10 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
 
 def assert_resumes(method, meta, batch):
     """A state saved and restored goes on as it would have, to the bit."""
-    state, _ = method.update(method.restore(meta), batch)
-    kept = tree.map(torch.clone, state.meta), method.saved(state)
+    state, _ = method.update(method.initial_state(meta), batch)
+    kept = tree.map(torch.clone, state.meta), method.state_dict(state)
     on, _ = method.update(state, batch)
-    again, _ = method.update(method.restore(*kept), batch)
+    again, _ = method.update(method.load_state_dict(*kept), batch)
     assert all(map(torch.equal, tree.leaves(on.meta), tree.leaves(again.meta)))
     assert again.iteration == on.iteration == 2
 
@@ -178,7 +179,8 @@ def learned_sinusoids(name, iterations=300):
         iterations=iterations,
         policy=PolicyConfig(hidden=(20, 20)),
         optimizer=Optimizer(learning_rate=5e-3),
-    ).with_algorithm(name)
+    )
+    config = with_algorithm(config, name)
     experiment = build(config)
     method = experiment.algorithm
     state = method.init(experiment.params)

@@ -97,7 +97,7 @@ def resumed(method, state, batch, updates=2):
     """States after some updates, saved and restored in between or not."""
     for _ in range(updates):
         state, _ = method.update(state, batch)
-    other = method.restore(tree.map(torch.clone, state.meta), method.saved(state))
+    other = method.load_state_dict(tree.map(torch.clone, state.meta), method.state_dict(state))
     ends = []
     for begin in (state, other):
         for _ in range(updates):

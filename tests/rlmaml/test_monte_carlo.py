@@ -116,7 +116,7 @@ def expectation(case: Case, policy, meta, chosen) -> torch.Tensor:
     if case.method == "e-maml":
         mean = partial(reduce, reduction=case.reduction)
         batch = batch._replace(credit=over_tasks(mean)(batch.query.rewards, batch.query.mask))
-    objective = method.objective(method.restore(meta))._replace(chunk_size=8192)
+    objective = method.objective(method.initial_state(meta))._replace(chunk_size=8192)
     return expected_gradient(objective, meta, batch, weights)
 
 
@@ -142,7 +142,7 @@ def samples(case: Case, policy, meta, tasks, env) -> torch.Tensor:
             key=(0, i, 0),
             separate_hessian=method.data_spec.separate_hessian,
         )
-        objective = method.objective(method.restore(meta))
+        objective = method.objective(method.initial_state(meta))
         found.append(meta_gradient(objective, meta, method.prepare(batch))[1])
     return torch.stack(found)
 

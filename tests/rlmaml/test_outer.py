@@ -122,7 +122,7 @@ def test_the_score_term_adds_the_credits_times_the_scores():
 
         total = total - credit * torch.func.grad(score)(theta) / 5
     torch.testing.assert_close(
-        meta_gradient(algorithm.objective(algorithm.restore(meta)), meta, batch)[1], total
+        meta_gradient(algorithm.objective(algorithm.initial_state(meta)), meta, batch)[1], total
     )
 
 
@@ -131,7 +131,7 @@ def test_chunks_do_not_change_the_score_term():
     settings = InnerConfig(surrogate="log-likelihood")
     algorithm = EMAML(objective.policy, settings)
     batch = algorithm.prepare(batch)
-    scored = algorithm.objective(algorithm.restore(meta))
+    scored = algorithm.objective(algorithm.initial_state(meta))
     whole = meta_gradient(scored, meta, batch)
     parts = meta_gradient(scored._replace(chunk_size=2), meta, batch)
     torch.testing.assert_close(parts, whole)
@@ -204,7 +204,7 @@ def test_losses_of_ones_own_go_with_the_plain_surrogate_only():
     for kind in (EMAML, ProMP):
         with pytest.raises(ValueError, match="labeled examples"):
             kind(None, inner_loss=losses.mse, outer_loss=losses.mse, outer=Optimizer())
-    with pytest.raises(ValueError, match="leave out outer_loss"):
+    with pytest.raises(ValueError, match="Leave out outer_loss"):
         ProMP(None, outer_loss=losses.likelihood_ratio)
     with pytest.raises(ValueError, match="leave one of them out"):
         MAML(None, InnerConfig(reduction="episodes"), inner_loss=losses.mse)

@@ -11,6 +11,7 @@ import torch
 from rlmaml import tree
 from runners.config import TrainConfig
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import assert_same_run, learned, run, tiny
@@ -125,7 +126,7 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
             f"{' '.join(E_MAML)} --algorithm-settings.task-copies 3",
             "multiple of algorithm_settings.task_copies, got 20 and",
         ),
-        ("navigation", "--algorithm-settings.task-copies 2", "algorithm_settings.task-copies"),
+        ("navigation", "--algorithm-settings.task-copies 2", "algorithm-settings.task-copies"),
         ("navigation", "--algorithm promp --outer trust-region", "Take outer optimizer"),
         (
             "navigation",
@@ -136,8 +137,8 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
         ("sinusoid", "--inner.surrogate dice", "for data episodes"),
         ("sinusoid", "--inner.reduction episodes", "for data episodes"),
         ("sinusoid", "--algorithm e-maml", "for episodes"),
-        ("sinusoid", "--algorithm pytest:raises", "not a method"),
-        ("sinusoid", "--algorithm nothing", "no method 'nothing'"),
+        ("sinusoid", "--algorithm pytest:raises", "is no algorithm"),
+        ("sinusoid", "--algorithm nothing", "Unknown algorithm 'nothing'"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_and_code_2(
@@ -152,7 +153,7 @@ def test_what_does_not_go_together_is_one_line_and_code_2(
 
 
 def test_settings_survive_json():
-    config = PRESETS["navigation"][1].with_algorithm("promp")
+    config = with_algorithm(PRESETS["navigation"][1], "promp")
     config = replace(config, algorithm_settings=replace(config.algorithm_settings, clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.outer == "optimizer"

@@ -24,6 +24,7 @@ from rlmaml.types import Examples, Meta
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from runners.studies.convergence import bounds
 from runners.studies.convergence.problems import Constants
 from runners.training.train import meta_batch
@@ -121,7 +122,7 @@ def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
     curves: dict[str, Curve] = {}
     for name, label in METHODS.items():
         separate = "support" if name == "fo-maml" else "separate"
-        its = config.with_algorithm(name).changed(
+        its = with_algorithm(config, name).changed(
             {
                 "inner.step_size": bounds.largest_step_size(seen, name),
                 "inner.hessian": separate,

@@ -115,7 +115,7 @@ class Family(ABC):
     def objective(self, name: str, step_size: float, **settings: Any) -> Objective:
         """What a method of the package descends on this family, with one inner step."""
         kind = get_algorithm(name)
-        hessian = "support" if kind.no_separate_hessian else "separate"
+        hessian = "support" if "support-hessian" in kind.requires else "separate"
 
         def loss_of(policy: Any) -> Any:
             return self.loss

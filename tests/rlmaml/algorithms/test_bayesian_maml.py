@@ -142,8 +142,8 @@ def test_one_particle_is_maml_on_episodes(surrogate):
     method, meta, batch = acting(1, inner=InnerConfig(step_size=ALPHA, surrogate=surrogate))
     params = method.network(meta["params"])
     module = models.GaussianMLP(3, 2, SHAPE)
-    plain = MAML(models.functional(module), method.config)
-    one_state, other = method.restore(meta), plain.init(params)
+    plain = MAML(models.functional(module), method.inner_config)
+    one_state, other = method.initial_state(meta), plain.init(params)
     _, found = meta_gradient(method.objective(one_state), meta, batch)
     _, expected = meta_gradient(plain.objective(other), other.meta, batch)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
@@ -170,7 +170,7 @@ def test_the_chaser_loss_of_one_particle_in_closed_form(steps, ahead, later):
     sizes = [ALPHA, *[later or ALPHA] * 4]
     meta = method.init_meta({"x": torch.randn(5, dtype=torch.float64)})
     found, gradient = meta_gradient(
-        method.objective(method.restore(meta)), meta, MetaBatch((support,) * steps, query)
+        method.objective(method.initial_state(meta)), meta, MetaBatch((support,) * steps, query)
     )
     theta, eye = meta["params"]["x"][0], torch.eye(5, dtype=torch.float64)
     total, values = torch.zeros(5, dtype=torch.float64), []
@@ -210,7 +210,7 @@ def test_the_query_loss_by_finite_differences(kind):
     settings = {"particles": 3, "repulsion": 0.3, "prior": 0.1}
     method, params, batch = learning(kind, settings=settings)
     meta = near(method.init_meta(params))
-    objective = method.objective(method.restore(meta))
+    objective = method.objective(method.initial_state(meta))
     _, gradient = meta_gradient(objective, meta, batch)
     ref = reference(objective, meta, batch)
     for direction, slope in by_finite_differences(
@@ -225,7 +225,7 @@ def test_the_chaser_loss_by_finite_differences():
     settings = {"particles": 3, "loss": "chaser", "leader_steps": 2, "repulsion": 0.3}
     method, params, batch = learning(settings=settings)
     meta = near(method.init_meta(params))
-    found, gradient = meta_gradient(method.objective(method.restore(meta)), meta, batch)
+    found, gradient = meta_gradient(method.objective(method.initial_state(meta)), meta, batch)
     union = tree.map(lambda a, b: torch.cat([a, b], 1), batch.support[0], batch.query)
     everything = batch._replace(support=(*batch.support, union, union))
     leaders = over_tasks(lambda d: adapt(method.inner, meta, d.support)[-1])(everything)

@@ -25,7 +25,7 @@ def imaml(loss, steps, step_size=0.2, **settings):
 
 
 def gradient(method, batch):
-    return meta_gradient(method.objective(method.restore(META)), META, batch)[1]
+    return meta_gradient(method.objective(method.initial_state(META)), META, batch)[1]
 
 
 def test_the_minimizer_and_its_gradient_in_closed_form():
@@ -52,7 +52,7 @@ def test_the_gradient_is_that_of_unrolling_to_convergence():
     batch = MetaBatch((tasks,) * 200, query)
     method = imaml(cosine_loss, 200, strength=3.0)
     found = gradient(method, batch)
-    through = method.objective(method.restore(META))._replace(adjoint=unrolled)
+    through = method.objective(method.initial_state(META))._replace(adjoint=unrolled)
     torch.testing.assert_close(found, meta_gradient(through, META, batch)[1])
 
 

@@ -10,6 +10,7 @@ from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from tests.helpers.problems import one
 from tests.helpers.step_sizes import (
     assert_all_moved,
@@ -107,4 +108,4 @@ def test_refusals():
 
 def test_every_preset_can_be_trained_with_it():
     for _, config in PRESETS.values():
-        assert isinstance(config.with_algorithm("meta-sgd").algorithm_settings, MetaSGD.Settings)
+        assert isinstance(with_algorithm(config, "meta-sgd").algorithm_settings, MetaSGD.Settings)

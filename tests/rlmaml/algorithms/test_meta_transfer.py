@@ -109,7 +109,7 @@ def test_only_the_head_adapts():
 )
 def test_the_trunk_stays_to_the_bit(outer):
     method, meta, batch = parts.regression(MetaTransfer, outer=outer)
-    state = method.restore(meta)
+    state = method.initial_state(meta)
     for _ in range(3):
         state, _ = method.update(state, batch)
     for group, part in state.meta.items():
@@ -186,7 +186,7 @@ def test_from_the_command_line_and_from_python(tmp_path, capsys):
     method = MetaTransfer(None)
     loaded = checkpoint.load(checkpoint.locate(first)).meta
     own = loaded["params"] | {"logits.weight": torch.zeros(3, 4), "logits.bias": torch.zeros(3)}
-    state = method.restore(method.warm_start(loaded, method.init_meta(own)))
+    state = method.initial_state(method.warm_start(loaded, method.init_meta(own)))
     assert torch.equal(
         state.meta["params"]["blocks.0.norm.weight"], loaded["params"]["blocks.0.norm.weight"]
     )

@@ -165,7 +165,7 @@ def test_saved_and_restored_to_the_bit(loss):
         settings={"particles": 3, "loss": loss}, outer=Optimizer("Adam")
     )
     state, _ = method.update(method.init(params), batch)
-    again = method.restore(state.meta, method.saved(state))
+    again = method.load_state_dict(state.meta, method.state_dict(state))
     assert again.iteration == 1
     (one_state, _), (other, _) = method.update(again, batch), method.update(state, batch)
     assert torch.equal(tree.ravel(one_state.meta)[0], tree.ravel(other.meta)[0])

@@ -9,7 +9,7 @@ import torch
 from envs.few_shot.half_planes import LinearClassificationTasks
 from envs.few_shot.images import FewShotTasks
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import InnerConfig, Setup
+from rlmaml.algorithms.base import AlgorithmContext, InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.pretraining import Pretraining
 from rlmaml.errors import ConfigError
@@ -21,6 +21,7 @@ from rlmaml.sampling.examples import ClassLabels
 from rlmaml.types import Examples, MetaBatch
 from runners.build import build
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from runners.training.train import meta_batch
 from tests.helpers import parts
 from tests.helpers.problems import one
@@ -34,7 +35,7 @@ def test_training_is_mamls_without_inner_steps_and_adapting_is_its_inner_loop():
     assert method.data_spec.steps == 0
     assert batch.support == ()
     plain, _, _ = parts.regression(MAML, steps=0, outer=Optimizer("Adam"))
-    states = [each.update(each.restore(meta), batch)[0] for each in (method, plain)]
+    states = [each.update(each.initial_state(meta), batch)[0] for each in (method, plain)]
     assert all(map(torch.equal, *(tree.leaves(state.meta) for state in states)))
     tuned = [
         adapt(each.inner, meta, (one(batch.query, 0),) * 3)
@@ -145,7 +146,7 @@ def digits(classes):
         optimizer=Optimizer(learning_rate=0.02),
     )
     return replace(
-        config.with_algorithm("pretraining"), algorithm_settings=Pretraining.Settings(classes)
+        with_algorithm(config, "pretraining"), algorithm_settings=Pretraining.Settings(classes)
     )
 
 
@@ -194,17 +195,19 @@ def test_digits_from_the_command_line(tmp_path, capsys):
 
 
 def test_what_usually_goes_with_it():
-    assert PRESETS["digits"][1].with_algorithm("pretraining").algorithm_settings == CLASSES
-    assert not PRESETS["sinusoid"][1].with_algorithm("pretraining").algorithm_settings.classes
+    assert with_algorithm(PRESETS["digits"][1], "pretraining").algorithm_settings == CLASSES
+    assert not with_algorithm(PRESETS["sinusoid"][1], "pretraining").algorithm_settings.classes
 
 
 def test_refusals():
     with pytest.raises(ValueError, match=r"does not differentiate.*inner.hessian support"):
         Pretraining(None, InnerConfig(hessian="separate"))
     with pytest.raises(ValueError, match=r"algorithm_settings.classes.*from episodes"):
-        Pretraining.check(Setup(CLASSES, InnerConfig(), TrustRegion()))
+        Pretraining.check(
+            AlgorithmContext(settings=CLASSES, inner=InnerConfig(), outer=TrustRegion())
+        )
     for preset in ("sinusoid", "linear-classification"):
-        config = PRESETS[preset][1].with_algorithm("pretraining")
+        config = with_algorithm(PRESETS[preset][1], "pretraining")
         with pytest.raises(
             ConfigError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
         ):

@@ -37,9 +37,9 @@ def flat(meta):
 def test_one_epoch_of_promp_is_a_step_down_lvcs_meta_gradient(steps):
     """At the parameters that sampled every ratio is 1, and the KL penalty flat."""
     algorithm, meta, batch = promp_problem(steps, epochs=1)
-    plain = MAML(algorithm.policy, algorithm.config, Optimizer("SGD", 0.5))
-    found, metrics = algorithm.update(algorithm.restore(meta), batch)
-    expected, _ = plain.update(plain.restore(meta), batch)
+    plain = MAML(algorithm.policy, algorithm.inner_config, Optimizer("SGD", 0.5))
+    found, metrics = algorithm.update(algorithm.initial_state(meta), batch)
+    expected, _ = plain.update(plain.initial_state(meta), batch)
     torch.testing.assert_close(flat(found.meta), flat(expected.meta), rtol=1e-12, atol=1e-14)
     assert metrics["epochs"] == 1
     assert len(metrics["kl/inner"]) == steps
@@ -49,7 +49,7 @@ def test_one_epoch_of_promp_is_a_step_down_lvcs_meta_gradient(steps):
 def test_later_epochs_by_finite_differences(steps):
     """Away from the parameters that sampled: clipping, penalty and adaptation together."""
     algorithm, meta, batch = promp_problem(steps)
-    objective = algorithm.objective(algorithm.restore(meta))
+    objective = algorithm.objective(algorithm.initial_state(meta))
     ref = reference(objective, meta, batch)
     batch = batch._replace(iterates=ref.iterates)
     objective = penalized(objective, (0.2, 0.7)[:steps])
@@ -80,7 +80,7 @@ def test_promp_against_a_loop_of_its_own():
         Optimizer("SGD", learning_rate=rate),
         config,
     )
-    state = algorithm.restore(meta)
+    state = algorithm.initial_state(meta)
     state = state._replace(outer=state.outer._replace(coefficients=etas))
     state, metrics = algorithm.update(state, batch)
 
@@ -132,13 +132,13 @@ def test_promp_against_a_loop_of_its_own():
 
 def test_every_penalty_is_adapted_to_the_kl_of_its_own_step():
     algorithm, meta, batch = promp_problem(2, adaptive_kl=False)
-    _, metrics = algorithm.update(algorithm.restore(meta), batch)
+    _, metrics = algorithm.update(algorithm.initial_state(meta), batch)
     first, second = metrics["kl/inner"]
     assert first < second
     limit = (first + second) / 2  # the second is too far, the first is not
     config = ProMP.Settings(kl_coefficient=0.2, kl_target=limit / 1.5)
     algorithm.outer = ProximalStep(Optimizer("SGD", 0.5), config, steps=2)
-    state, _ = algorithm.update(algorithm.restore(meta), batch)
+    state, _ = algorithm.update(algorithm.initial_state(meta), batch)
     assert state.outer.coefficients == (0.2, 0.4)
 
 
@@ -162,7 +162,7 @@ def test_a_larger_penalty_keeps_the_sampling_policy_nearer():
     for coefficient in (0.0, 3.0):
         algorithm, meta, batch = promp_problem(epochs=20, kl_coefficient=coefficient)
         algorithm.outer.optimizer = Optimizer("SGD", learning_rate=0.05)
-        _, metrics = algorithm.update(algorithm.restore(meta), batch)
+        _, metrics = algorithm.update(algorithm.initial_state(meta), batch)
         moved.append(metrics["kl/inner"][0])
     assert moved[1] < 0.5 * moved[0]
 
@@ -172,9 +172,11 @@ def test_promp_goes_on_from_what_it_saved_to_the_bit():
     algorithm.outer.optimizer = Optimizer(
         "Adam", schedule="StepLR", schedule_kwargs={"step_size": 1}
     )
-    state, metrics = algorithm.update(algorithm.restore(meta), batch)
+    state, metrics = algorithm.update(algorithm.initial_state(meta), batch)
     assert state.outer.coefficients != (0.2, 0.2)  # adapted, or there would be nothing to save
-    again = algorithm.restore(tree.map(torch.clone, state.meta), algorithm.saved(state))
+    again = algorithm.load_state_dict(
+        tree.map(torch.clone, state.meta), algorithm.state_dict(state)
+    )
     (a, x), (b, y) = (algorithm.update(s, batch) for s in (state, again))
     assert torch.equal(flat(a.meta), flat(b.meta))
     assert x == y
@@ -186,7 +188,7 @@ def test_promp_keeps_what_stood_before_a_gradient_that_is_not_finite():
     rewards = batch.query.advantages.clone()
     rewards[0, 0, 0] = torch.nan
     batch = batch._replace(query=batch.query._replace(advantages=rewards))
-    state, metrics = algorithm.update(algorithm.restore(meta), batch)
+    state, metrics = algorithm.update(algorithm.initial_state(meta), batch)
     assert metrics["outcome"] == "gradient not finite"
     assert metrics["epochs"] == 0
     assert state.outer.coefficients == (0.2,)  # no step was taken to learn from

@@ -95,10 +95,10 @@ def test_saved_state_goes_on_to_the_bit():
 
     def through_a_file(state):
         file = io.BytesIO()
-        torch.save(optimizer.saved(state.outer), file)
+        torch.save(optimizer.state_dict(state.outer), file)
         file.seek(0)
         saved = torch.load(file, weights_only=True)
-        return State(copy.deepcopy(state.meta), optimizer.init(state.meta, saved))
+        return State(copy.deepcopy(state.meta), optimizer.load_state_dict(state.meta, saved))
 
     straight, log = descend(optimizer, 6)
     stopped, log_stopped = descend(optimizer, 6, between=through_a_file)
@@ -153,10 +153,10 @@ def test_a_saved_state_stays_what_it_was(name):
     kwargs = {"momentum": 0.9} if name == "SGD" else {}
     optimizer, (objective, meta, batch) = Optimizer(name, 0.1, kwargs=kwargs), problem()
     state, _ = optimizer.update(objective, State(meta, optimizer.init(meta)), batch)
-    saved, there = optimizer.saved(state.outer), state.meta
+    saved, there = optimizer.state_dict(state.outer), state.meta
     expected, _ = optimizer.update(objective, state, batch)
     for _ in range(2):
-        restored = State(there, optimizer.init(there, saved))
+        restored = State(there, optimizer.load_state_dict(there, saved))
         again, _ = optimizer.update(objective, restored, batch)
         assert torch.equal(again.meta["params"]["x"], expected.meta["params"]["x"])
 

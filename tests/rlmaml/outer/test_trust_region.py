@@ -86,7 +86,7 @@ def test_zero_inner_steps_is_plain_trpo():
         InnerConfig(steps=0),
         trust_region.TrustRegion(cg_iterations=200, damping=0.01),
     )
-    new = algorithm.update(algorithm.restore(meta), batch)[0].meta
+    new = algorithm.update(algorithm.initial_state(meta), batch)[0].meta
 
     theta, unravel = tree.ravel(meta)
     theta.requires_grad_()

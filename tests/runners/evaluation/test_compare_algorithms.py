@@ -11,6 +11,7 @@ from runners.build import build
 from runners.config import EnvConfig, ExamplesConfig
 from runners.evaluation import compare_algorithms, profile
 from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import run
@@ -37,7 +38,7 @@ def free(monkeypatch):
 def test_the_budget_is_what_a_meta_iteration_draws(preset, name):
     config = SMALL[preset]
     try:
-        config = config.with_algorithm(name)
+        config = with_algorithm(config, name)
     except ValueError as problem:
         pytest.skip(str(problem))
     experiment = build(config)

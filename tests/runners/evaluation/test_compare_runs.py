@@ -17,6 +17,7 @@ from runners.evaluation import baselines, evaluate
 from runners.evaluation.baselines import baseline_config
 from runners.evaluation.compare_runs import compare, table
 from runners.evaluation.grouping import by_method
+from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, learned, run, tiny
 
@@ -292,7 +293,7 @@ def test_an_oracle_adapts_to_no_plain_environment(seeds):
 def test_runs_by_several_algorithms_are_named_by_them():
     """And by what differs among those of one, not by what an algorithm has of its own."""
     plain = presets.PRESETS["sinusoid"][1]
-    cavia = plain.with_algorithm("cavia")
+    cavia = with_algorithm(plain, "cavia")
     wide = dataclasses.replace(
         cavia, algorithm_settings=dataclasses.replace(cavia.algorithm_settings, contexts=9)
     )
@@ -309,12 +310,12 @@ def test_runs_by_several_algorithms_are_named_by_them():
 
 def test_baselines_of_another_method_adapt_by_the_steps_of_the_preset():
     plain = presets.PRESETS["sinusoid"][1]
-    cavia = plain.with_algorithm("cavia")  # whose steps are of another size
+    cavia = with_algorithm(plain, "cavia")  # whose steps are of another size
     found = baseline_config(cavia, "pretrained")
     assert (found.algorithm, found.inner.steps) == ("maml", 0)
     assert found.inner.step_size == plain.inner.step_size != cavia.inner.step_size
     assert found.iterations == 2 * cavia.iterations
-    reptile = plain.with_algorithm("reptile")  # five times ten examples, and ten
+    reptile = with_algorithm(plain, "reptile")  # five times ten examples, and ten
     without = dataclasses.replace(reptile.optimizer, schedule=None, schedule_kwargs={})
     reptile = dataclasses.replace(reptile, optimizer=without)
     assert baseline_config(reptile, "pretrained").iterations == 6 * reptile.iterations

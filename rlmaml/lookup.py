@@ -1,0 +1,38 @@
+"""Classes by the name that a table gives them, or by `module:Class` of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from rlmaml.errors import ConfigError
+
+
+def find_class(table: Mapping[str, str], name: str, what: str) -> type:
+    """Import a class.
+
+    Args:
+        table: `module:Class` by name.
+        name: a key of `table`, or `module:Class`.
+        what: what the class is, for error messages: "algorithm", "outer step".
+
+    Returns:
+        The class; whether it is one of the right kind is for the caller to check.
+
+    Raises:
+        ConfigError: a name that is not in the table, a module that cannot be imported, or a member
+            that is missing or no class.
+    """
+    target = table.get(name, name)
+    module, _, member = target.partition(":")
+    if not member:
+        raise ConfigError(
+            f"Unknown {what} {name!r}: use one of {', '.join(table)}, or MODULE:CLASS of your own."
+        )
+    try:
+        found = getattr(importlib.import_module(module), member)
+    except (ImportError, AttributeError) as problem:
+        raise ConfigError(f"Cannot import the {what} {target!r}: {problem}.") from problem
+    if not isinstance(found, type):
+        raise ConfigError(f"{target} is no {what}: it is {found!r}, and must be a class.")
+    return found
