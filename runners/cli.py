@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import tyro
 
+import rlmaml
 from rlmaml.errors import ConfigError
 from runners import io
 from runners.options import STYLE
@@ -66,7 +67,7 @@ def usage() -> str:
     lines = [f"  rlmaml {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(
         [
-            "rlmaml: meta-learn control policies, and few-shot learners, with MAML",
+            (rlmaml.__doc__ or "").split("\n")[0],
             "",
             *lines,
             "",

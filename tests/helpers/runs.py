@@ -1,5 +1,6 @@
 """Tiny runs by the command line, and whether two of them are the same."""
 
+import pytest
 import torch
 from torch.utils import _pytree as pytree
 
@@ -15,6 +16,21 @@ TINY = [
 
 def run(*words):
     cli.main([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    """What is said of a command that ends with code 2: one line, or what tyro makes of options."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 2
+    errors = capsys.readouterr().err
+    if errors.startswith("rlmaml: "):
+        assert len(errors.strip().splitlines()) == 1
+    else:
+        assert "rlmaml" in errors  # tyro says which command has the help
+        assert "Traceback" not in errors
+    return " ".join(errors.split())
 
 
 def tiny(out, *more, preset="half-cheetah-vel"):

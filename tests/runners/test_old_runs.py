@@ -60,7 +60,7 @@ def test_what_was_learned_adapts(old):
     assert learner.iteration == 2
     if learner.supervised:
         x = np.linspace(-1, 1, 10, dtype=np.float32).reshape(5, 2)
-        classes = folder.path.exists() and learner.config["preset"] == "linear-classification"
+        classes = learner.config.preset == "linear-classification"
         inputs, targets = (x, np.arange(5) % 2) if classes else (x[:, :1], x[:, 1:])
         predictor = learner.adapt(inputs, targets)
         assert predictor(inputs).shape == targets.shape

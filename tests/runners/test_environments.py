@@ -1,0 +1,49 @@
+"""Environments by their ids: ours, other people's, and families of examples."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlmaml.errors import ConfigError
+from rlmaml.rng import generator
+from runners import presets
+from runners.build import build
+from runners.evaluation import evaluate
+from runners.presets import PRESETS
+from runners.presets.overrides import with_algorithm
+from runners.run_dir import RunDir
+from tests.helpers.runs import TINY, assert_same_run, run
+
+
+def test_a_users_environment_by_its_id(tmp_path):
+    """Gymnasium's module:id imports the module that registers it."""
+    for mode in ("sync", "async"):
+        run(
+            *("train", "navigation", "--out", tmp_path / mode, *TINY),
+            *("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
+        )
+    assert_same_run(RunDir(tmp_path / "sync"), RunDir(tmp_path / "async"))
+    result = evaluate.evaluate(RunDir(tmp_path / "sync"), tasks=2, episodes=2, steps=1)
+    assert len(result["per_task"]) == 2
+
+
+def test_foreign_envs_are_named(monkeypatch, tmp_path):
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "envs")
+    with pytest.raises(ConfigError, match=str(tmp_path / "envs")):
+        build(presets.PRESETS["navigation"][1], tasks=1)
+
+
+def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
+    config = with_algorithm(replace(PRESETS["sinusoid"][1], tasks=3), "reptile")
+    counts = {}
+    for tasks in (None, 3):
+        sampler = build(config, tasks=tasks).sampler
+        points = sampler.family.sample(3, generator(0))
+        sets = [sampler({}, points, (0, 0, 0), "support", k).inputs for k in range(5)]
+        counts[tasks] = len(torch.cat(sets, 1)[0].unique())
+    assert counts == {None: 5 * config.examples.shots, 3: config.examples.shots}
