@@ -23,6 +23,7 @@ from rlmaml.metrics import Measure, Predictions, Returns
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.examples import ClassLabels, ExampleSampler, Family
+from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import encoder
@@ -34,7 +35,7 @@ class Experiment:
     """A configuration brought to life."""
 
     sample_tasks: Callable[..., np.ndarray]  # (n, rng, split=) -> [n, ...]
-    sampler: RolloutSampler | ExampleSampler
+    sampler: RolloutSampler | FillToHorizon | ExampleSampler
     model: nn.Module
     algorithm: Algorithm
     device: torch.device
@@ -50,17 +51,17 @@ class Experiment:
     @property
     def normalizer(self) -> Normalizer | None:
         """What standardizes observations; None if nothing does."""
-        return self.sampler.normalizer if isinstance(self.sampler, RolloutSampler) else None
+        return None if isinstance(self.sampler, ExampleSampler) else self.sampler.normalizer
 
     @property
     def tasks_source(self) -> Any:
         """The environments, or the family of labeled examples."""
         sampler = self.sampler
-        return sampler.env if isinstance(sampler, RolloutSampler) else sampler.family
+        return sampler.family if isinstance(sampler, ExampleSampler) else sampler.env
 
     def close(self) -> None:
         """Close the environments."""
-        if isinstance(self.sampler, RolloutSampler):
+        if not isinstance(self.sampler, ExampleSampler):
             self.sampler.env.close()
 
 
@@ -181,8 +182,9 @@ def _from_episodes(config: TrainConfig, env: Any, device: torch.device, tasks: i
         support_advantages=config.inner_advantages,
         normalizer=normalizer,
         device=resolve_device(config.sampling_device),
-        whole=config.batch_by == "steps",
     )
+    if config.batch_by == "steps":
+        sampler = FillToHorizon(sampler)
     return Experiment(
         getattr(env, "sample_tasks", _no_tasks), sampler, model, algorithm, device, Returns()
     )

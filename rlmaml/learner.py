@@ -177,7 +177,7 @@ class Learner:
             query=False,
         )
         support: tuple[Episodes, ...] = tree.map(lambda leaf: leaf[0], batch.support)
-        adapted = _finite(adapt(algorithm.inner, meta, support)[-1], inner)
+        adapted = _finite(tree.map(lambda leaf: leaf[0], batch.iterates[-1]), inner)
         network = _network(algorithm, adapted, experiment.model)
         spaces = copies.single_observation_space, copies.single_action_space
         return AdaptedPolicy(network, *spaces, normalizer, support, seed)

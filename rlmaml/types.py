@@ -100,8 +100,7 @@ class MetaBatch(NamedTuple):
     query: Data  # sampled with φ_K
     hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
     credit: Any = ()  # scalar per task: what its inner data are credited with (E-MAML)
-    # φ_0 .. φ_K that sampled, where the outer loss compares with them (ProMP)
-    iterates: Iterates = ()
+    iterates: Iterates = ()  # φ_0 .. φ_K that sampled; empty where data do not depend on them
 
 
 class InnerLoop(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rlmaml import tree
 from rlmaml.objective import over_tasks
@@ -14,10 +14,29 @@ from rlmaml.profiling import timer
 from rlmaml.rng import Key
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
-Sampler = Callable[[Params, np.ndarray, Key, Role, int], Data]
-"""(stacked parameters, tasks [N, ...], key, role, inner steps taken) -> data, leaves [N, ...].
 
-A sampler whose data do not depend on the parameters says so: `on_policy = False`."""
+class Sampler(Protocol):
+    """Makes data of tasks.
+
+    One whose data do not depend on the parameters says so: `on_policy = False`.
+    """
+
+    def __call__(
+        self, params: Params, tasks: NDArray[np.generic], key: Key, role: Role, step: int, /
+    ) -> Data:
+        """Data for one purpose.
+
+        Args:
+            params: leaves [N, ...].
+            tasks: [N, *task_space.shape].
+            key: what all randomness of this call derives from, together with `role` and `step`.
+            role: what the data are for.
+            step: inner steps taken so far.
+
+        Returns:
+            Leaves [N, ...].
+        """
+        ...
 
 
 @torch.no_grad()
@@ -25,7 +44,7 @@ def collect(
     sampler: Sampler,
     inner: InnerLoop,
     meta: Meta,
-    tasks: np.ndarray,
+    tasks: NDArray[np.generic],
     *,
     steps: int,
     key: Key,
@@ -46,13 +65,17 @@ def collect(
         steps: K.
         key: (seed, iteration, phase), what all the sampler's randomness derives from.
         chunk_size: tasks per stacked inner step.
-        own_hessian: with φ_k also sample as many data for the derivative of inner step k.
+        separate_hessian: with φ_k also sample as many data for the derivative of inner step k.
         query: whether to sample with φ_K at all.
+
+    Returns:
+        A batch with leaves [N, ...]; `iterates` are φ_0 .. φ_K where the sampler is on-policy, else
+        empty, and `query` is empty if it is not asked for.
     """
     on_policy = getattr(sampler, "on_policy", True)
     device = tree.leaves(meta)[0].device
     params = tree.repeat(inner.start(meta), len(tasks))
-    support, hessian = [], []
+    iterates, support, hessian = [params], [], []
     for k in range(steps):
         data = tree.to(sampler(params, tasks, key, "support", k), device)
         support.append(data)
@@ -61,10 +84,16 @@ def collect(
         if not on_policy:
             continue
 
-        def step(params: Params, data: Any, k: int = k) -> Params:
+        def step(params: Params, data: Data, k: int = k) -> Params:
             return inner.step(meta, params, data, k)
 
         with timer("adaptation"):
             params = over_tasks(step, chunk_size)(params, data)
+        iterates.append(params)
     final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
-    return MetaBatch(tuple(support), final, tuple(hessian))
+    return MetaBatch(
+        tuple(support),
+        final,
+        tuple(hessian),
+        iterates=tuple(iterates) if on_policy else (),
+    )

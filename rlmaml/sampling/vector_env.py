@@ -1,8 +1,8 @@
 """Task families as the sampler sees them.
 
-A world is a Gymnasium environment with `task_space` and `set_task(task)`; a point of
-`task_space` is a task. `sample_tasks(n, rng)` is optional: without it tasks are drawn from
-`task_space`. A batched environment has `set_tasks(tasks)` instead and is used as it is; any
+A task-parameterized environment is a Gymnasium environment with `task_space` and `set_task(task)`;
+a point of `task_space` is a task. `sample_tasks(n, rng)` is optional: without it tasks are drawn
+from `task_space`. A batched environment has `set_tasks(tasks)` instead and is used as it is; any
 other goes through Gymnasium's own vector environments, made by `vectorize`.
 """
 
@@ -13,12 +13,33 @@ import inspect
 import multiprocessing
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+
+class TaskVectorEnv(Protocol):
+    """A vector environment of copies with a task each: what `RolloutSampler` needs of it."""
+
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+    @property
+    def single_observation_space(self) -> gymnasium.Space: ...
+    @property
+    def single_action_space(self) -> gymnasium.Space: ...
+
+    def set_tasks(self, tasks: NDArray[np.generic]) -> None:
+        """Give copy i task i. tasks: [num_envs, *task_space.shape]."""
+        ...
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]: ...
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
 
 
 class TaskProperty(gymnasium.Wrapper):

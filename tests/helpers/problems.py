@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import gymnasium
+import gymnasium.vector
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from rlmaml import losses, models, tree
@@ -224,3 +226,85 @@ def cosines(count: int, size: int, seed: int = 0) -> Cosine:
     rng = torch.Generator().manual_seed(seed)
     scale = 0.5 + torch.rand(count, generator=rng, dtype=torch.float64)
     return Cosine(scale, torch.randn(count, size, generator=rng, dtype=torch.float64))
+
+
+class Walk(gymnasium.vector.VectorEnv):
+    """A probe whose episodes end early: points in the plane that a task wants at its goal.
+
+    A step moves a point by a tenth of the action; within 0.2 of the goal an episode ends. Rewards
+    are minus the distance. Starts are drawn around the origin, by the seeds of `reset`.
+
+    Args:
+        copies: M.
+        horizon: time limit.
+        mode: DISABLED (finished copies rest; `reset_mask` resets some) or SAME_STEP.
+    """
+
+    single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    single_action_space = gymnasium.spaces.Box(-2.0, 2.0, (2,), np.float32)
+    task_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    reached = 0.2
+
+    def __init__(self, copies: int, horizon: int, mode=AutoresetMode.DISABLED) -> None:
+        self.num_envs, self.horizon = copies, horizon
+        self.metadata = {"autoreset_mode": mode}
+        self.goals = self.points = np.zeros((copies, 2))
+        self.rngs = [np.random.default_rng(i) for i in range(copies)]
+        self.resting = np.zeros(copies, bool)
+        self.times = np.zeros(copies, int)
+
+    def set_tasks(self, tasks) -> None:
+        self.goals = np.asarray(tasks, float)
+
+    def reset(self, *, seed=None, options=None):
+        chosen = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        if seed is not None:
+            self.rngs = [np.random.default_rng(s) for s in seed]
+        self.resting = ~chosen
+        self.points = np.where(chosen[:, None], self._starts(), self.points)
+        self.times = np.where(chosen, 0, self.times)
+        return self.points.copy(), {}
+
+    def step(self, actions):
+        self.points = np.where(self.resting[:, None], self.points, self.points + actions / 10)
+        self.times = self.times + ~self.resting
+        distances = np.linalg.norm(self.points - self.goals, axis=1)
+        terminated = (distances < self.reached) & ~self.resting
+        truncated = (self.times >= self.horizon) & ~self.resting & ~terminated
+        ended, info = terminated | truncated, {}
+        if self.metadata["autoreset_mode"] == AutoresetMode.DISABLED:
+            self.resting = self.resting | ended
+        elif ended.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for i in np.flatnonzero(ended):
+                final[i] = self.points[i]
+            info = {"final_obs": final, "_final_obs": ended}
+            self.points = np.where(ended[:, None], self._starts(), self.points)
+            self.times = np.where(ended, 0, self.times)
+        return self.points.copy(), -distances, terminated, truncated, info
+
+    def _starts(self):
+        return np.stack([rng.uniform(-0.1, 0.1, 2) for rng in self.rngs])
+
+
+class Scripted(gymnasium.Env):
+    """A probe whose k-th episode has `lengths[k]` steps, with reward 1 a step."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gymnasium.spaces.Box(-5.0, 5.0, (1,), np.float32)
+    task_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, lengths) -> None:
+        self.lengths, self.number, self.task = lengths, -1, np.zeros(1)
+
+    def set_task(self, task) -> None:
+        self.task = np.asarray(task)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.number = 0, self.number + 1
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.full(1, self.time), 1.0, self.time == self.lengths[self.number], False, {}
