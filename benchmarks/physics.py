@@ -18,7 +18,7 @@ class Physics:
     passed through, under the recorded actions.
 
     Args:
-        env: the batched robots that were sampled from, `envs.batched.BatchedLocomotion`.
+        env: the batched robots that were sampled from, `LocomotionVectorEnv`.
     """
 
     def __init__(self, env: Any) -> None:
@@ -41,16 +41,16 @@ class Physics:
         for t in range(horizon):
             if not alive[t].any():
                 break
-            bare._ctrl[:] = actions[t]
+            bare.simulation.controls[:] = actions[t]
             ids = None if alive[t].all() else np.flatnonzero(alive[t])
             clock = time.perf_counter()
-            bare._batch.step(ids, nstep=self._frame_skip)
+            bare.simulation.batch.step(ids, nstep=self._frame_skip)
             took += time.perf_counter() - clock
         return took
 
     def ended_like(self, env: Any) -> bool:
         """Whether all simulations are where those of `env` are, to the bit."""
-        return np.array_equal(self._bare._qpos, env.unwrapped._qpos)
+        return np.array_equal(self._bare.simulation.qpos, env.unwrapped.simulation.qpos)
 
     def close(self) -> None:
         self._bare.close()

@@ -1,217 +1,256 @@
-"""The registered families: what each is made of, and its parameters with their defaults.
+"""The table of environments: id -> robot, task family, defaults and time limit.
 
-A function here takes the parameters that `gymnasium.make` and `gymnasium.make_vec` accept for
-its id and returns the parts: a robot and its tasks. The table that sets the defaults against
-the MAML paper's, ProMP's and gymnasium's is in docs/environments.md.
+An environment is put together from parts: a robot and a task family, or a task family alone. The
+keyword arguments of `gymnasium.make` and `gymnasium.make_vec` are split among them by name, so a
+parameter is documented once, beside the field or argument that takes it. Parts are named by where
+they are, and imported when the first environment is made. docs/environments.md sets the defaults
+against the MAML paper's and gymnasium's.
 """
 
 from __future__ import annotations
 
-from .core.tasks import Interval, Range, Tasks
-from .locomotion.maml_paper import PaperAnt, PaperHalfCheetah
-from .locomotion.robots.ant import Ant
-from .locomotion.robots.base import Robot
-from .locomotion.robots.half_cheetah import HalfCheetah
-from .locomotion.tasks import Direction, GoalVelocity
-from .navigation.tasks import GoalPoint
-from .tabular import BernoulliBandits, GaussianBandits, RandomMDPs
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import gymnasium
+
+Factory = Callable[..., Any]
+"""A class or a function."""
 
 
-def half_cheetah_vel(
+@dataclass(frozen=True)
+class Part:
+    """What an environment is made of: a robot, a task family, or how it is drawn."""
+
+    made_by: str | Factory
+    """The class or function; `"module:name"` names one inside this package."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Arguments where these environments differ from the factory's own defaults."""
+    settable: Sequence[str] | None = None
+    """Parameters that `gymnasium.make` takes; None is all that the factory has."""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Parameters without a default, and what they are."""
+
+    def factory(self) -> Factory:
+        """The class or function, imported."""
+        if not isinstance(self.made_by, str):
+            return self.made_by
+        module, name = self.made_by.split(":")
+        return getattr(importlib.import_module(f".{module}", __package__), name)
+
+    def names(self) -> Sequence[str]:
+        """Parameters that `gymnasium.make` takes for it."""
+        return _parameters(self.factory()) if self.settable is None else self.settable
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A row of the table."""
+
+    id: str
+    """What `gymnasium.make` is asked for."""
+    single: str | Factory
+    """Class of the single environment. It takes the parts and more parameters."""
+    parts: Sequence[Part]
+    max_episode_steps: int
+    batched: str | Factory | None = None
+    """Class of the vector environment, which takes `parts` too; None if there is none."""
+    drawing: Sequence[Part] = ()
+    """Further parts that only the single environment takes."""
+
+
+def locomotion(
+    id: str,
+    robot: str | Factory,
+    tasks: str | Factory,
     *,
-    goal_range: Range = (0.0, 2.0),
-    test_goal_range: Range | None = None,
-    balanced: bool = False,
-    ctrl_cost_weight: float = 0.05,
-    frame_skip: int = 5,
-    reset_noise_scale: float = 0.1,
-) -> tuple[Robot, Tasks]:
-    """HalfCheetahVel: reward -|v - v*| - ctrl_cost_weight Σa².
+    robot_defaults: Mapping[str, object] | None = None,
+    task_defaults: Mapping[str, object] | None = None,
+    fixed: bool = False,
+    max_episode_steps: int = 200,
+) -> Environment:
+    """A row for a robot with a task family.
 
     Args:
-        goal_range: goal velocities to train on, in meters a second: an interval or several.
-        test_goal_range: those of split="test"; None is `goal_range`.
-        balanced: draw one of n goals from each n-th part of the range; the paper draws each by
-            itself.
-        ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
-        frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
-        reset_noise_scale: gymnasium's .1.
+        id: what `gymnasium.make` is asked for.
+        robot: a class of robots, or `"module:name"`.
+        tasks: a class of `LocomotionTasks`, or `"module:name"`.
+        robot_defaults: arguments other than the robot's own defaults.
+        task_defaults: the same for the task family.
+        fixed: nothing can be set but how tasks are balanced.
+        max_episode_steps: the time limit.
     """
-    robot = HalfCheetah(
-        frame_skip=frame_skip,
-        ctrl_cost_weight=ctrl_cost_weight,
-        reset_noise_scale=reset_noise_scale,
+    return Environment(
+        id,
+        "locomotion.env:LocomotionEnv",
+        (
+            Part(robot, robot_defaults or {}, () if fixed else None),
+            Part(tasks, task_defaults or {}, ("balanced",) if fixed else None),
+        ),
+        max_episode_steps,
+        "locomotion.vector_env:LocomotionVectorEnv",
+        (Part("locomotion.rendering:Rendering"),),
     )
-    return robot, GoalVelocity(goal_range, test_goal_range, balanced=balanced)
 
 
-def half_cheetah_dir(
-    *,
-    balanced: bool = True,
-    ctrl_cost_weight: float = 0.05,
-    frame_skip: int = 5,
-    reset_noise_scale: float = 0.1,
-) -> tuple[Robot, Tasks]:
-    """HalfCheetahDir: reward ±v - ctrl_cost_weight Σa².
-
-    Args:
-        balanced: draw half of the tasks forward; the paper draws each by itself.
-        ctrl_cost_weight: the paper's .05; gymnasium's own task has .1.
-        frame_skip: simulator steps of .01 s an action; gymnasium's 5, the paper's 1.
-        reset_noise_scale: gymnasium's .1.
-    """
-    robot = HalfCheetah(
-        frame_skip=frame_skip,
-        ctrl_cost_weight=ctrl_cost_weight,
-        reset_noise_scale=reset_noise_scale,
+def tabular(id: str, tasks: str | Factory, max_episode_steps: int) -> Environment:
+    """A row for a family of tables."""
+    return Environment(
+        id,
+        "tabular:TabularEnv",
+        (Part(tasks),),
+        max_episode_steps,
+        "tabular:TabularVectorEnv",
     )
-    return robot, Direction(balanced=balanced)
 
 
-def ant_vel(
-    *,
-    goal_range: Range = (0.0, 3.0),
-    test_goal_range: Range | None = None,
-    balanced: bool = False,
-    ctrl_cost_weight: float = 0.005,
-    survival_bonus: float = 1.05,
-    contact_cost_weight: float = 0.0,
-    include_cfrc_ext_in_observation: bool = False,
-    frame_skip: int = 5,
-    reset_noise_scale: float = 0.1,
-) -> tuple[Robot, Tasks]:
-    """AntVel: reward survival_bonus - |v - v*| - ctrl_cost_weight Σa² - contact cost.
+def examples(id: str, tasks: str | Factory, needs: Mapping[str, str] | None = None) -> Environment:
+    """A row for a family of labeled examples.
 
-    Args:
-        goal_range: goal velocities to train on, in meters a second: an interval or several.
-        test_goal_range: those of split="test"; None is `goal_range`.
-        balanced: draw one of n goals from each n-th part of the range; the paper draws each by
-            itself.
-        ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
-        survival_bonus: a step, the last included; the paper's 1 + .05.
-        contact_cost_weight: of the squared contact forces, clipped to ±1; the paper's and
-            gymnasium's is 5e-4. Any but 0 costs a batch about 15 µs a simulation and step.
-        include_cfrc_ext_in_observation: observe those forces too, 78 numbers more, as the
-            paper and gymnasium do, at the same cost.
-        frame_skip: simulator steps of .01 s an action, gymnasium's 5; 2 is the paper's .02 s.
-        reset_noise_scale: gymnasium's .1.
+    There is no vector environment: an episode is one draw, and whoever wants many asks for
+    `examples`.
     """
-    robot = Ant(
-        frame_skip=frame_skip,
-        ctrl_cost_weight=ctrl_cost_weight,
-        survival_bonus=survival_bonus,
-        contact_cost_weight=contact_cost_weight,
-        include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
-        reset_noise_scale=reset_noise_scale,
+    return Environment(id, "few_shot.base:ExampleEnv", (Part(tasks, needs=needs or {}),), 1)
+
+
+_CHEETAH, _ANT = "locomotion.robots.half_cheetah:HalfCheetah", "locomotion.robots.ant:Ant"
+_PAPER_CHEETAH = "locomotion.maml_paper:PaperHalfCheetah"
+_PAPER_ANT = "locomotion.maml_paper:PaperAnt"
+_VELOCITY, _DIRECTION = "locomotion.tasks:GoalVelocity", "locomotion.tasks:Direction"
+_UP_TO_2, _UP_TO_3 = {"goal_range": (0.0, 2.0)}, {"goal_range": (0.0, 3.0)}
+_COINS = {"balanced": False}
+_ALIVE = {"survival_bonus": 1.05}
+
+ENVIRONMENTS = (
+    locomotion("rlmaml/HalfCheetahVel-v0", _CHEETAH, _VELOCITY, task_defaults=_UP_TO_2),
+    locomotion("rlmaml/HalfCheetahDir-v0", _CHEETAH, _DIRECTION),
+    locomotion("rlmaml/AntVel-v0", _ANT, _VELOCITY, robot_defaults=_ALIVE, task_defaults=_UP_TO_3),
+    locomotion("rlmaml/AntDir-v0", _ANT, _DIRECTION),
+    locomotion(
+        "rlmaml/PaperHalfCheetahVel-v0",
+        _PAPER_CHEETAH,
+        _VELOCITY,
+        task_defaults=_UP_TO_2,
+        fixed=True,
+    ),
+    locomotion(
+        "rlmaml/PaperHalfCheetahDir-v0",
+        _PAPER_CHEETAH,
+        _DIRECTION,
+        task_defaults=_COINS,
+        fixed=True,
+    ),
+    locomotion(
+        "rlmaml/PaperAntVel-v0",
+        _PAPER_ANT,
+        _VELOCITY,
+        robot_defaults=_ALIVE,
+        task_defaults=_UP_TO_3,
+        fixed=True,
+    ),
+    locomotion("rlmaml/PaperAntDir-v0", _PAPER_ANT, _DIRECTION, task_defaults=_COINS, fixed=True),
+    Environment(
+        "rlmaml/Navigation2D-v0",
+        "navigation.env:NavigationEnv",
+        (Part("navigation.tasks:GoalPoint"),),
+        100,
+        "navigation.env:NavigationVectorEnv",
+    ),
+    tabular("rlmaml/TabularMDP-v0", "tabular:RandomMDPs", 10),
+    tabular("rlmaml/BernoulliBandit-v0", "tabular:BernoulliBandits", 1),
+    tabular("rlmaml/GaussianBandit-v0", "tabular:GaussianBandits", 1),
+    examples("rlmaml/Sinusoid-v0", "few_shot.sinusoid:SinusoidTasks"),
+    examples("rlmaml/SinusoidFrequency-v0", "few_shot.sinusoid:FrequencySinusoidTasks"),
+    examples("rlmaml/LinearClassification-v0", "few_shot.half_planes:LinearClassificationTasks"),
+    examples("rlmaml/Digits-v0", "few_shot.images:digits"),
+    examples(
+        "rlmaml/ImageFolder-v0",
+        "few_shot.image_folder:image_folder",
+        needs={"root": "the folder that your images are in"},
+    ),
+    examples("rlmaml/Docstrings-v0", "few_shot.docstrings:docstrings"),
+    examples(
+        "rlmaml/Text-v0",
+        "few_shot.text_files:text_files",
+        needs={"root": "the folder or file that your texts are in"},
+    ),
+)
+
+
+def register(environment: Environment) -> None:
+    """Register one with gymnasium, unless its id is taken already."""
+    if environment.id in gymnasium.registry:
+        return
+    # Callables, not strings: "envs.…" would be looked up among the user's own folders.
+    batched = None if environment.batched is None else partial(make_batched, environment)
+    gymnasium.register(
+        environment.id,
+        entry_point=partial(make_single, environment),
+        vector_entry_point=batched,
+        max_episode_steps=environment.max_episode_steps,
     )
-    return robot, GoalVelocity(goal_range, test_goal_range, balanced=balanced)
 
 
-def ant_dir(
-    *,
-    balanced: bool = True,
-    ctrl_cost_weight: float = 0.005,
-    survival_bonus: float = 0.05,
-    contact_cost_weight: float = 0.0,
-    include_cfrc_ext_in_observation: bool = False,
-    frame_skip: int = 5,
-    reset_noise_scale: float = 0.1,
-) -> tuple[Robot, Tasks]:
-    """AntDir: reward survival_bonus ± v - ctrl_cost_weight Σa² - contact cost.
+def find(id: str) -> Environment:
+    """The row of an id.
+
+    Raises:
+        ValueError: an unknown id.
+    """
+    for environment in ENVIRONMENTS:
+        if environment.id == id:
+            return environment
+    ids = ", ".join(environment.id for environment in ENVIRONMENTS)
+    raise ValueError(f"there is no environment {id!r}; there are {ids}")
+
+
+def make_single(environment: Environment, **parameters: object) -> gymnasium.Env[Any, Any]:
+    """The single environment.
 
     Args:
-        balanced: as in `half_cheetah_dir`.
-        ctrl_cost_weight: the paper's .005; gymnasium's own task has .5.
-        survival_bonus: a step, the last included; the paper's .05.
-        contact_cost_weight: as in `ant_vel`.
-        include_cfrc_ext_in_observation: as in `ant_vel`.
-        frame_skip: simulator steps of .01 s an action, gymnasium's 5; 2 is the paper's .02 s.
-        reset_noise_scale: gymnasium's .1.
+        environment: a row of the table.
+        parameters: of its parts and of itself, by name.
+
+    Raises:
+        TypeError: an unknown parameter.
+        ValueError: a parameter without a default is missing, or a wrong value.
     """
-    robot = Ant(
-        frame_skip=frame_skip,
-        ctrl_cost_weight=ctrl_cost_weight,
-        survival_bonus=survival_bonus,
-        contact_cost_weight=contact_cost_weight,
-        include_cfrc_ext_in_observation=include_cfrc_ext_in_observation,
-        reset_noise_scale=reset_noise_scale,
-    )
-    return robot, Direction(balanced=balanced)
+    parts = (*environment.parts, *environment.drawing)
+    return _assemble(environment.id, environment.single, parts, parameters)
 
 
-def paper_half_cheetah_vel(*, balanced: bool = False) -> tuple[Robot, Tasks]:
-    """PaperHalfCheetahVel: the MAML paper's, reward -|v - v*| - .05 Σa², v* in [0, 2] m/s.
-
-    Args:
-        balanced: as in `half_cheetah_vel`.
-    """
-    return PaperHalfCheetah(), GoalVelocity((0.0, 2.0), balanced=balanced)
+def make_batched(environment: Environment, **parameters: object) -> gymnasium.vector.VectorEnv:
+    """The vector environment. Arguments and errors as of `make_single`."""
+    if environment.batched is None:
+        raise ValueError(f"{environment.id} has no vector environment of its own")
+    return _assemble(environment.id, environment.batched, environment.parts, parameters)
 
 
-def paper_half_cheetah_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
-    """PaperHalfCheetahDir: the MAML paper's, reward ±v - .05 Σa².
-
-    Args:
-        balanced: draw half of the tasks forward; the paper draws each by itself.
-    """
-    return PaperHalfCheetah(), Direction(balanced=balanced)
-
-
-def paper_ant_vel(*, balanced: bool = False) -> tuple[Robot, Tasks]:
-    """PaperAntVel: the MAML paper's, reward 1.05 - |v - v*| - .005 Σa² - contact cost, v* in
-    [0, 3] m/s.
-
-    Args:
-        balanced: as in `half_cheetah_vel`.
-    """
-    return PaperAnt(survival_bonus=1.05), GoalVelocity((0.0, 3.0), balanced=balanced)
-
-
-def paper_ant_dir(*, balanced: bool = False) -> tuple[Robot, Tasks]:
-    """PaperAntDir: the MAML paper's, reward .05 ± v - .005 Σa² - contact cost.
-
-    Args:
-        balanced: draw half of the tasks forward; the paper draws each by itself.
-    """
-    return PaperAnt(), Direction(balanced=balanced)
+def _assemble(
+    id: str, made_by: str | Factory, parts: Sequence[Part], parameters: Mapping[str, object]
+) -> Any:
+    factory = Part(made_by).factory()
+    own = _parameters(factory)[len(parts) :]
+    known = [*(name for part in parts for name in part.names()), *own]
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise TypeError(f"{id} has no parameter {unknown[0]!r}{hint}; it has {', '.join(known)}")
+    made = []
+    for part in parts:
+        given = {name: parameters[name] for name in part.names() if name in parameters}
+        for name, meaning in part.needs.items():
+            if name not in given:
+                raise ValueError(f"{id} needs {meaning}: pass {name}='...'")
+        made.append(part.factory()(**{**part.defaults, **given}))
+    return factory(*made, **{name: parameters[name] for name in own if name in parameters})
 
 
-def navigation(*, goal_range: Interval = (-0.5, 0.5)) -> GoalPoint:
-    """Navigation2D: reward -||x - g||.
-
-    Args:
-        goal_range: either coordinate of a goal; the paper's.
-    """
-    return GoalPoint(goal_range)
-
-
-def tabular_mdp(
-    *, num_states: int = 10, num_actions: int = 5, reward_noise: float = 1.0
-) -> RandomMDPs:
-    """TabularMDP: reward m(s, a) + reward_noise N(0, 1).
-
-    Args:
-        num_states: RL²'s 10.
-        num_actions: RL²'s 5.
-        reward_noise: standard deviation; RL²'s 1.
-    """
-    return RandomMDPs(num_states, num_actions, reward_noise)
-
-
-def bernoulli_bandit(*, num_arms: int = 5) -> BernoulliBandits:
-    """BernoulliBandit: reward 1 with the arm's probability, otherwise 0.
-
-    Args:
-        num_arms: RL² has 5, 10 and 50.
-    """
-    return BernoulliBandits(num_arms)
-
-
-def gaussian_bandit(*, num_arms: int = 5, noise_scale: float = 1.0) -> GaussianBandits:
-    """GaussianBandit: reward m(a) + noise_scale N(0, 1).
-
-    Args:
-        num_arms: how many there are to choose from.
-        noise_scale: standard deviation of the noise.
-    """
-    return GaussianBandits(num_arms, noise_scale)
+def _parameters(factory: Factory) -> list[str]:
+    return list(inspect.signature(factory).parameters)

@@ -1,17 +1,18 @@
-"""Tables: bandits and random finite MDPs, small enough that everything can be enumerated."""
+"""Tabular environments: bandits and random finite MDPs, which can be enumerated."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from .core.env import TaskEnv
-from .core.step import Outcome, check_actions
+from .core.arguments import check_count, check_scale
+from .core.env import SingleEnv
+from .core.step import StepResult
 from .core.tasks import Split, Tasks, check_split
 from .core.vector_env import Rows, TaskVectorEnv
 
@@ -19,7 +20,19 @@ SUM_TOLERANCE = 1e-6
 """How far from one the probabilities of a task's next states may sum."""
 
 
-class TabularTasks(Tasks):
+class TableStep(NamedTuple):
+    """What m steps in tables amounted to, `[m]` each, for the family to reward."""
+
+    means: NDArray[np.float64]
+    """Mean reward of the action taken in the state it was taken in."""
+    uniforms: NDArray[np.float64]
+    """Numbers uniform on [0, 1). They have also chosen the next states, so a reward may depend on
+    them only if the next state does not."""
+    normals: NDArray[np.float64]
+    """Standard normal numbers, independent of the others."""
+
+
+class TabularTasks(Tasks[TableStep]):
     """A family of finite MDPs of S states and A actions, without an end but the time limit.
 
     Subclasses supply `space`, `default`, `sample` and `tables`, and may supply `reward`. Episodes
@@ -35,7 +48,7 @@ class TabularTasks(Tasks):
         self.num_actions = num_actions
 
     @abstractmethod
-    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def tables(self, tasks: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """All there is to know of tasks, `[n, *space.shape]`; not checked here, see `check`.
 
         Returns:
@@ -43,15 +56,9 @@ class TabularTasks(Tasks):
             views that are not to be written to.
         """
 
-    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean itself, without noise, `[M]`.
-
-        `outcome` is `[M, 3]`: the mean reward of the action taken in the state it was taken in, a
-        number from the uniform distribution on [0, 1) and one from the standard normal, independent
-        of each other. The uniform one has also chosen the next state, so at most one of the two
-        may depend on it.
-        """
-        return outcome[:, 0]
+    def reward(self, tasks: np.ndarray, result: TableStep) -> NDArray[np.float64]:
+        """The mean itself, without noise, `[M]`."""
+        return result.means
 
 
 class RandomMDPs(TabularTasks):
@@ -70,9 +77,12 @@ class RandomMDPs(TabularTasks):
     def __init__(
         self, num_states: int = 10, num_actions: int = 5, reward_noise: float = 1.0
     ) -> None:
-        states, actions = _count("num_states", num_states), _count("num_actions", num_actions)
+        states, actions = (
+            check_count("num_states", num_states),
+            check_count("num_actions", num_actions),
+        )
         super().__init__(states, actions)
-        self._reward_noise = _scale("reward_noise", reward_noise)
+        self._reward_noise = check_scale("reward_noise", reward_noise)
         low = np.zeros((states, actions, states + 1))
         low[..., -1] = -np.inf
         high = np.ones_like(low)
@@ -82,18 +92,18 @@ class RandomMDPs(TabularTasks):
         self.default = np.full(low.shape, 1.0 / states)
         self.default[..., -1] = np.linspace(0.0, 2.0, actions)
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         check_split(split)
         pairs = (n, self.num_states, self.num_actions)
         transitions = rng.dirichlet(np.ones(self.num_states), size=pairs)
         means = rng.normal(1.0, 1.0, size=pairs)
         return np.concatenate([transitions, means[..., None]], axis=-1)
 
-    def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
+    def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
         """As of every family; each state and action's probabilities also have to sum to one.
 
-        Raises:
-            ValueError: they do not, to within 1e-6, or what is refused elsewhere.
+            Raises:
+        ValueError: sums further than 1e-6 from one, or a task that any family refuses.
         """
         checked = super().check(tasks, count)
         wrong = np.abs(checked[..., :-1].sum(axis=-1) - 1.0) > SUM_TOLERANCE
@@ -107,20 +117,20 @@ class RandomMDPs(TabularTasks):
             )
         return checked
 
-    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def tables(self, tasks: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return tasks[..., :-1], tasks[..., -1]
 
-    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
-        return outcome[:, 0] + self._reward_noise * outcome[:, 2]
+    def reward(self, tasks: np.ndarray, result: TableStep) -> NDArray[np.float64]:
+        return result.means + self._reward_noise * result.normals
 
 
 class _Bandits(TabularTasks):
     """One state; a task is a mean reward for each arm, `[A]`."""
 
     def __init__(self, num_arms: int) -> None:
-        super().__init__(1, _count("num_arms", num_arms))
+        super().__init__(1, check_count("num_arms", num_arms))
 
-    def tables(self, tasks: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def tables(self, tasks: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         means = tasks[:, None, :]
         return np.broadcast_to(1.0, (*means.shape, 1)), means
 
@@ -140,13 +150,13 @@ class BernoulliBandits(_Bandits):
         self.space = spaces.Box(0.0, 1.0, (self.num_actions,), dtype=np.float64)
         self.default = np.linspace(0.0, 1.0, self.num_actions)
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         check_split(split)
         return rng.uniform(size=(n, self.num_actions))
 
-    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+    def reward(self, tasks: np.ndarray, result: TableStep) -> NDArray[np.float64]:
         # The one next state does not depend on the uniform number.
-        return (outcome[:, 1] < outcome[:, 0]).astype(np.float64)
+        return (result.uniforms < result.means).astype(np.float64)
 
 
 class GaussianBandits(_Bandits):
@@ -162,25 +172,25 @@ class GaussianBandits(_Bandits):
 
     def __init__(self, num_arms: int = 5, noise_scale: float = 1.0) -> None:
         super().__init__(num_arms)
-        self._noise_scale = _scale("noise_scale", noise_scale)
+        self._noise_scale = check_scale("noise_scale", noise_scale)
         self.space = spaces.Box(-np.inf, np.inf, (self.num_actions,), dtype=np.float64)
         self.default = np.linspace(-1.0, 1.0, self.num_actions)
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         check_split(split)
         return rng.standard_normal((n, self.num_actions))
 
-    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
-        return outcome[:, 0] + self._noise_scale * outcome[:, 2]
+    def reward(self, tasks: np.ndarray, result: TableStep) -> NDArray[np.float64]:
+        return result.means + self._noise_scale * result.normals
 
 
 def transition(
     family: TabularTasks,
-    tasks: NDArray[Any],
+    tasks: np.ndarray,
     states: NDArray[np.int64],
     actions: NDArray[np.int64],
     chances: NDArray[np.float64],
-) -> Outcome:
+) -> StepResult:
     """One step of m tables.
 
     Args:
@@ -192,16 +202,16 @@ def transition(
     """
     rows = np.arange(len(states))
     transitions, means = family.tables(tasks)
-    reached = np.cumsum(transitions[rows, states, actions], axis=1)
+    cumulative = np.cumsum(transitions[rows, states, actions], axis=1)
     # Of a sum that rounding left beside one: no state of probability 0 is ever reached.
-    aims = chances[:, 0] * reached[:, -1]
-    following = (reached <= aims[:, None]).sum(axis=1, dtype=np.int64)
-    paying = means[rows, states]
-    taken = paying[rows, actions]
-    rewards = family.reward(tasks, np.column_stack([taken, chances]))
+    drawn = chances[:, 0] * cumulative[:, -1]
+    following = (cumulative <= drawn[:, None]).sum(axis=1, dtype=np.int64)
+    choices = means[rows, states]
+    taken = choices[rows, actions]
+    rewards = family.reward(tasks, TableStep(taken, *chances.T))
     never = np.zeros(len(states), dtype=np.bool_)
-    regret = paying.max(axis=1) - taken
-    return Outcome(following, rewards, never, never.copy(), {"regret": regret})
+    regret = choices.max(axis=1) - taken
+    return StepResult(following, rewards, never, never.copy(), {"regret": regret})
 
 
 def draw(generator: np.random.Generator) -> tuple[float, float]:
@@ -212,56 +222,10 @@ def draw(generator: np.random.Generator) -> tuple[float, float]:
     return generator.random(), generator.standard_normal()
 
 
-class Tabular(TaskEnv):
-    """A finite MDP or a bandit, in a `gymnasium.Env`.
+class TabularVectorEnv(TaskVectorEnv):
+    """M finite MDPs or bandits with a task each.
 
     The state is observed, as an integer. An episode starts in state 0 and has no end of its own.
-
-    Args:
-        tasks: the family.
-        render_mode: None; there is nothing to draw.
-    """
-
-    metadata = {"render_modes": []}  # noqa: RUF012
-    diagnostics: tuple[str, ...] = ("regret",)
-
-    def __init__(self, tasks: TabularTasks, render_mode: None = None) -> None:
-        if render_mode is not None:
-            raise ValueError(
-                f"render_mode is {render_mode!r}; a table has nothing to draw, pass None"
-            )
-        self._start_tasks(tasks, {"tasks": tasks})
-        self._family = tasks
-        self.observation_space = spaces.Discrete(tasks.num_states)
-        self.action_space = spaces.Discrete(tasks.num_actions)
-        self._states = np.zeros(1, dtype=np.int64)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.int64, dict[str, Any]]:
-        """Begin a new episode in state 0; `options={"task": ...}` is `set_task` first."""
-        super().reset(seed=seed)
-        self._take_options(options)
-        self._states = np.zeros(1, dtype=np.int64)
-        return self._states[0], {"task": self.task}
-
-    def step(self, action: ArrayLike) -> tuple[np.int64, np.float64, bool, bool, dict[str, Any]]:
-        """Take `action`, an integer.
-
-        Raises:
-            ValueError: `action` is no integer, or none of the actions.
-        """
-        actions = check_actions(np.asarray(action)[None], self.action_space, 1)
-        chances = np.array([draw(self.np_random)])
-        outcome = transition(self._family, self._task, self._states, actions, chances)
-        self._states = outcome.observations
-        info = {name: values[0] for name, values in outcome.details.items()}
-        info |= {"diverged": False, "task": self.task}
-        return self._states[0], outcome.rewards[0], False, False, info
-
-
-class BatchedTabular(TaskVectorEnv):
-    """M finite MDPs or bandits with a task each, equal to the bit to M single environments.
 
     Args:
         tasks: the family.
@@ -302,7 +266,7 @@ class BatchedTabular(TaskVectorEnv):
     def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.int64]:
         return np.zeros(len(ids), dtype=np.int64)
 
-    def _advance(self, rows: Rows, actions: NDArray[Any]) -> Outcome:
+    def _advance(self, rows: Rows, actions: NDArray[np.int64]) -> StepResult:
         # The state is the observation: the base class keeps it.
         ids = np.arange(self.num_envs)[rows]
         chances = np.array([draw(self._generators[i]) for i in ids.tolist()]).reshape(-1, 2)
@@ -310,13 +274,25 @@ class BatchedTabular(TaskVectorEnv):
         return transition(self._tables, self._tasks[rows], states, actions, chances)
 
 
-def _count(name: str, given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
-        raise ValueError(f"{name} is {given!r}; it is an integer, at least 1")
-    return int(given)
+class TabularEnv(SingleEnv):
+    """One finite MDP or bandit of `TabularVectorEnv`, in a `gymnasium.Env`.
 
+    Args:
+        tasks: the family.
+        render_mode: None; there is nothing to draw.
 
-def _scale(name: str, given: float) -> float:
-    if not (np.isfinite(given) and given >= 0.0):
-        raise ValueError(f"{name} is {given}; it is at least 0, and finite")
-    return float(given)
+    Raises:
+        ValueError: another `render_mode`.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, tasks: TabularTasks, render_mode: None = None) -> None:
+        if render_mode is not None:
+            raise ValueError(
+                f"render_mode is {render_mode!r}; a table has nothing to draw, pass None"
+            )
+        vector = TabularVectorEnv(
+            tasks, 1, max_episode_steps=None, autoreset_mode=AutoresetMode.DISABLED
+        )
+        super().__init__(vector, tasks, {"tasks": tasks})

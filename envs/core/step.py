@@ -1,8 +1,8 @@
-"""What one step of any environment amounts to, and what its actions must be."""
+"""The result of a step of any environment, and a check of the actions that lead to it."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -11,24 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """What one step did to the m simulations that took it; fresh arrays, a row for each."""
 
-    observations: NDArray[Any]  # [m, D], or integers [m]
+    observations: np.ndarray  # [m, D], or integers [m]
     rewards: Floats  # [m]
     terminations: NDArray[np.bool_]  # [m]
     diverged: NDArray[np.bool_]  # [m]
     details: dict[str, Floats]  # for info, [m] each; the `reward_*` among them sum to the reward
 
 
-def check_actions(actions: ArrayLike, space: spaces.Space[Any], count: int) -> NDArray[Any]:
+def check_actions(
+    actions: ArrayLike, space: spaces.Box | spaces.Discrete, count: int
+) -> np.ndarray:
     """`actions` of `count` environments, whose action space is a Box or a Discrete, in C order.
 
     Of a Box they are float64, `[count, *space.shape]`, and may leave its bounds. Of a Discrete they
     are int64, `[count]`.
 
     Raises:
-        ValueError: another shape; of a Box not finite; of a Discrete no integers, or outside it.
+        ValueError: wrong shape; not finite (Box); not integers, or outside the space (Discrete).
     """
     if isinstance(space, spaces.Discrete):
         return _check_choices(actions, space, count)
@@ -62,9 +64,9 @@ def _check_choices(actions: ArrayLike, space: spaces.Discrete, count: int) -> ND
         )
     inside = (given >= first) & (given <= last)
     if not inside.all():
-        at = int(np.argmin(inside))
+        first_wrong = int(np.argmin(inside))
         raise ValueError(
-            f"environment {at} got the action {given[at]}; its actions are the integers from "
-            f"{first} to {last}"
+            f"environment {first_wrong} got the action {given[first_wrong]}; "
+            f"its actions are the integers from {first} to {last}"
         )
     return np.ascontiguousarray(given, dtype=np.int64)

@@ -1,10 +1,10 @@
-"""What the batched environments share: seeds, tasks, time limit, autoreset and infos."""
+"""The base of the vector environments: seeds, tasks, time limit, autoreset and infos."""
 
 from __future__ import annotations
 
 import operator
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from .step import Outcome, check_actions
+from .step import StepResult, check_actions
 from .tasks import Split, Tasks
 
 Rows = slice | NDArray[np.intp]
@@ -55,7 +55,7 @@ class TaskVectorEnv(VectorEnv):
         action_space: spaces.Box | spaces.Discrete,
         max_episode_steps: int | None,
         autoreset_mode: AutoresetMode | str,
-        parameters: dict[str, Any],
+        parameters: Mapping[str, object],
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}; at least one simulation is needed")
@@ -67,14 +67,14 @@ class TaskVectorEnv(VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self._parameters = parameters
+        self._parameters = dict(parameters)
         self._family = tasks
         self._tasks = tasks.check(np.stack([tasks.default] * num_envs), num_envs)
         self._generators: list[np.random.Generator] = []
         self._seeds: list[int] = []
         self._actions_of_one = action_space
         shape = (num_envs, *(observation_space.shape or ()))
-        self._observations: NDArray[Any] = np.zeros(shape, dtype=observation_space.dtype)
+        self._observations: np.ndarray = np.zeros(shape, dtype=observation_space.dtype)
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._terminations = np.zeros(num_envs, dtype=np.bool_)
         self._truncations = np.zeros(num_envs, dtype=np.bool_)
@@ -84,14 +84,14 @@ class TaskVectorEnv(VectorEnv):
         self._every.flags.writeable = False
 
     @abstractmethod
-    def _restart(self, ids: NDArray[np.intp]) -> NDArray[Any]:
+    def _restart(self, ids: NDArray[np.intp]) -> np.ndarray:
         """Put simulations `ids` into a first state drawn from their generators.
 
         Returns their observations, `[len(ids), D]`, or integers `[len(ids)]`.
         """
 
     @abstractmethod
-    def _advance(self, rows: Rows, actions: NDArray[Any]) -> Outcome:
+    def _advance(self, rows: Rows, actions: np.ndarray) -> StepResult:
         """One step of simulations `rows` under their `actions`, `[m, A]`, or integers `[m]`.
 
         Must leave alone what the others are in, and return no view of anything kept.
@@ -103,7 +103,7 @@ class TaskVectorEnv(VectorEnv):
         return self._family.space
 
     @property
-    def tasks(self) -> NDArray[Any]:
+    def tasks(self) -> np.ndarray:
         """The tasks, `[M, *task_space.shape]`. Setting them is `set_tasks`."""
         return self._tasks.copy()
 
@@ -111,7 +111,7 @@ class TaskVectorEnv(VectorEnv):
     def tasks(self, tasks: ArrayLike) -> None:
         self.set_tasks(tasks)
 
-    def describe(self, task: NDArray[Any]) -> str:
+    def describe(self, task: np.ndarray) -> str:
         """A task, `[*task_space.shape]`, in a few words."""
         return self._family.describe(task)
 
@@ -123,9 +123,7 @@ class TaskVectorEnv(VectorEnv):
         """
         self._tasks = self._family.check(tasks, self.num_envs)
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: Split = "train"
-    ) -> NDArray[Any]:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         """`n` tasks, `[n, *task_space.shape]`, drawn from `rng` alone.
 
         Raises:
@@ -143,12 +141,19 @@ class TaskVectorEnv(VectorEnv):
         """The seed of each; empty before the first reset."""
         return tuple(self._seeds)
 
+    def use_generators(self, generators: Sequence[np.random.Generator]) -> None:
+        """Draw first states, and chance in steps, from the caller's M generators.
+
+        `np_random_seed` is -1 then, as in gymnasium where a generator of unknown seed is set.
+        """
+        self._generators, self._seeds = list(generators), [-1] * len(generators)
+
     def reset(
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        options: Mapping[str, object] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin new episodes.
 
         Args:
@@ -164,15 +169,16 @@ class TaskVectorEnv(VectorEnv):
             ValueError: unknown options, or a mask, seeds or tasks of the wrong size.
             gymnasium.error.ResetNeeded: the first reset has a mask that leaves some out.
         """
-        options = dict(options or {})
-        mask = _reset_mask(options.pop("reset_mask", self._every), self.num_envs)
-        tasks = options.pop("tasks", None)
-        if options:
-            known = "this environment has 'reset_mask' and 'tasks'"
-            raise ValueError(f"unknown reset options {sorted(options)}; {known}")
+        options = options or {}
+        unknown = sorted(set(options) - {"reset_mask", "tasks"})
+        if unknown:
+            raise ValueError(
+                f"unknown reset options {unknown}; this environment has 'reset_mask' and 'tasks'"
+            )
+        mask = _reset_mask(np.asarray(options.get("reset_mask", self._every)), self.num_envs)
         seeds = _seeds(seed, self.num_envs)
-        if tasks is not None:
-            self.set_tasks(tasks)
+        if options.get("tasks") is not None:
+            self.set_tasks(np.asarray(options["tasks"]))
         if not self._generators and not mask.all():
             raise ResetNeeded("the first reset() must take every simulation; leave out reset_mask")
         ids = np.flatnonzero(mask)
@@ -183,7 +189,7 @@ class TaskVectorEnv(VectorEnv):
     def step(
         self, actions: ArrayLike
     ) -> tuple[
-        NDArray[Any],
+        np.ndarray,
         NDArray[np.float64],
         NDArray[np.bool_],
         NDArray[np.bool_],
@@ -211,16 +217,16 @@ class TaskVectorEnv(VectorEnv):
         rows: Rows = slice(None)
         if self._finished.any():
             rows = np.flatnonzero(~self._finished)
-        outcome = self._advance(rows, actions[rows])
+        result = self._advance(rows, actions[rows])
         self._elapsed[rows] += 1
-        self._observations[rows] = outcome.observations
-        self._terminations[rows] = outcome.terminations
-        self._diverged[rows] = outcome.diverged
-        self._truncations[rows] = outcome.diverged | self._out_of_time(rows)
+        self._observations[rows] = result.observations
+        self._terminations[rows] = result.terminations
+        self._diverged[rows] = result.diverged
+        self._truncations[rows] = result.diverged | self._out_of_time(rows)
         self._finished = self._terminations | self._truncations
 
-        rewards = self._spread(outcome.rewards, rows)
-        details = {name: self._spread(values, rows) for name, values in outcome.details.items()}
+        rewards = self._spread(result.rewards, rows)
+        details = {name: self._spread(values, rows) for name, values in result.details.items()}
         info = self._info(details)
         terminations, truncations = self._terminations.copy(), self._truncations.copy()
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._finished.any():
@@ -280,7 +286,7 @@ class TaskVectorEnv(VectorEnv):
         return f"{type(self).__name__}({name}, num_envs={self.num_envs})"
 
     # Simulations do not pickle; what they were made with, and their tasks, do.
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"parameters": self._parameters, "tasks": self._tasks, "spec": self.spec}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -299,8 +305,7 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     return mode
 
 
-def _reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
-    mask = np.asarray(mask)
+def _reset_mask(mask: np.ndarray, num_envs: int) -> NDArray[np.bool_]:
     if mask.shape != (num_envs,) or mask.dtype != np.bool_:
         raise ValueError(
             f"reset_mask is {mask.dtype} of shape {mask.shape}, expected bool of ({num_envs},)"

@@ -8,6 +8,7 @@ asks the family for examples; one that only sees rewards plays `ExampleEnv`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.env import TaskEnv
-from ..core.tasks import Interval, Tasks
+from ..core.tasks import Tasks
 
-Examples = tuple[NDArray[Any], NDArray[Any]]
+Examples = tuple[np.ndarray, np.ndarray]
 """Inputs `[N, k, *inputs.shape]`, float32, or int64 where they are token ids, and a target for
 each."""
 
 
-class ExampleTasks(Tasks):
+class ExampleTasks(Tasks[NDArray[np.float64]]):
     """A family of regression tasks, each a law that examples are drawn from.
 
     Subclasses supply `space`, `default`, `sample`, `inputs`, `outputs` and `draw`. For classes
@@ -39,7 +40,7 @@ class ExampleTasks(Tasks):
     """
 
     @abstractmethod
-    def draw(self, tasks: NDArray[Any], count: int, rng: np.random.Generator) -> Examples:
+    def draw(self, tasks: np.ndarray, count: int, rng: np.random.Generator) -> Examples:
         """`count` independent examples of each task, drawn from `rng` and nothing else.
 
         Args:
@@ -51,7 +52,7 @@ class ExampleTasks(Tasks):
         """
 
     def episode(
-        self, tasks: NDArray[Any], shots: int, queries: int, rng: np.random.Generator
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
         """A support set to adapt to and a query set to be judged on, of each task.
 
@@ -76,7 +77,7 @@ class ExampleTasks(Tasks):
                 "it needs at least one of each"
             )
 
-    def loss(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> NDArray[np.float64]:
         """The squared error of each output, summed over its numbers, `[M]`.
 
         Both are `[M, *outputs.shape]`.
@@ -84,9 +85,9 @@ class ExampleTasks(Tasks):
         error = np.asarray(outputs, dtype=np.float64) - targets
         return np.square(error).reshape(len(error), -1).sum(axis=1)
 
-    def reward(self, tasks: NDArray[Any], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Minus the loss. `outcome` is what `loss` returned, `[M]`."""
-        return -outcome
+    def reward(self, tasks: np.ndarray, result: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Minus the loss, `[M]`."""
+        return -result
 
 
 class ClassTasks(ExampleTasks):
@@ -104,20 +105,20 @@ class ClassTasks(ExampleTasks):
 
     @abstractmethod
     def draw_inputs(
-        self, tasks: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[Any]:
+        self, tasks: np.ndarray, labels: NDArray[np.int64], rng: np.random.Generator
+    ) -> np.ndarray:
         """An input of the class `labels[i, j]` of task i, independent, `[N, k, *inputs.shape]`.
 
         `labels` is `[N, k]`.
         """
 
-    def draw(self, tasks: NDArray[Any], count: int, rng: np.random.Generator) -> Examples:
+    def draw(self, tasks: np.ndarray, count: int, rng: np.random.Generator) -> Examples:
         """`count` independent examples of each task; every class is as likely as the others."""
         labels = rng.integers(self.way, size=(len(tasks), count))
         return self.draw_inputs(tasks, labels, rng), labels
 
     def episode(
-        self, tasks: NDArray[Any], shots: int, queries: int, rng: np.random.Generator
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
         """A support set of `shots` and a query set of `queries` examples of *each class*.
 
@@ -133,7 +134,7 @@ class ClassTasks(ExampleTasks):
         """0, ..., way - 1, `count` times over, for each of n tasks, `[n, count * way]`."""
         return np.tile(np.arange(self.way, dtype=np.int64), (n, count))
 
-    def loss(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> NDArray[np.float64]:
         """1 where the class is wrong, otherwise 0, `[M]`. Both are classes, `[M]`."""
         return (np.asarray(outputs) != targets).astype(np.float64)
 
@@ -161,12 +162,12 @@ class ExampleEnv(TaskEnv):
                 f"{type(examples).__name__} has classes as outputs; subclass ClassTasks, "
                 "ExampleTasks alone has a squared error"
             )
-        self._start_tasks(examples, {"examples": examples})
+        super().__init__(examples, {"examples": examples})
         self._examples = examples
         self.observation_space = examples.inputs
         self.action_space = examples.outputs
-        self._input: NDArray[Any] | None = None
-        self._target: NDArray[Any] = np.zeros(0)
+        self._input: np.ndarray | None = None
+        self._target: np.ndarray = np.zeros(0)
 
     @property
     def examples(self) -> ExampleTasks:
@@ -174,8 +175,8 @@ class ExampleEnv(TaskEnv):
         return self._examples
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        self, *, seed: int | None = None, options: Mapping[str, object] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw the next example; `options={"task": ...}` is `set_task` first."""
         super().reset(seed=seed)
         self._take_options(options)
@@ -184,9 +185,7 @@ class ExampleEnv(TaskEnv):
         self._input, self._target = observation, targets[0]
         return observation.copy(), {"task": self.task}
 
-    def step(
-        self, action: ArrayLike
-    ) -> tuple[NDArray[Any], np.float64, bool, bool, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[np.ndarray, np.float64, bool, bool, dict[str, Any]]:
         """Answer with `action`, a point of `action_space` or beyond its bounds. Ends the episode.
 
         Raises:
@@ -201,7 +200,7 @@ class ExampleEnv(TaskEnv):
         reward = self._examples.reward(self._task, loss)[0]
         return observation, reward, True, False, info
 
-    def _check(self, action: ArrayLike) -> NDArray[Any]:
+    def _check(self, action: ArrayLike) -> np.ndarray:
         """`action` as a batch of one, `[1, *action_space.shape]`."""
         if isinstance(self.action_space, spaces.Discrete):
             given = np.asarray(action)
@@ -222,15 +221,3 @@ class ExampleEnv(TaskEnv):
                 "its last update may have diverged"
             )
         return checked[None]
-
-
-def check_interval(name: str, given: Interval) -> Interval:
-    """`given` as two floats, low and high.
-
-    Raises:
-        ValueError: not two finite numbers, the lower first; `name` says which parameter it is.
-    """
-    ends = np.asarray(given, dtype=np.float64)
-    if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
-        raise ValueError(f"{name} is (low, high), two finite numbers, got {given!r}")
-    return float(ends[0]), float(ends[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -100,7 +100,7 @@ class HeldOutClasses(ClassTasks):
             )
         return members[_distinct(np.full(n, len(members)), self.way, rng)]
 
-    def _check_distinct(self, classes: NDArray[Any]) -> None:
+    def _check_distinct(self, classes: np.ndarray) -> None:
         """Whether no class, `[N, way]`, is twice in one task."""
         ordered = np.sort(classes, axis=1)
         twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
@@ -135,12 +135,12 @@ class HeldOutClasses(ClassTasks):
         """Class k, in an error message."""
         return f"class {self._names[k]}"
 
-    def _any(self, classes: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64]:
+    def _any(self, classes: np.ndarray, rng: np.random.Generator) -> NDArray[np.int64]:
         """The index of an example of each of the classes, independent."""
         return self._starts[classes] + rng.integers(self._counts[classes])
 
     def _apart(
-        self, classes: NDArray[Any], count: int, rng: np.random.Generator
+        self, classes: np.ndarray, count: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """`count` examples of each of a task's classes `[N, way]`, none twice: their indices,
         `[N, count, way]`."""

@@ -35,7 +35,7 @@ class Images(ABC):
         return f"class {self.names[k]}"
 
     @abstractmethod
-    def read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, indices: NDArray[np.int64]) -> np.ndarray:
         """The images of these indices, `[m, *shape]`: uint8, or floats from 0 to 1. A copy."""
 
 
@@ -55,11 +55,11 @@ class _Arrays(Images):
         self.shape = arrays[0].shape[1:]
         self._images = np.concatenate(arrays)
 
-    def read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, indices: NDArray[np.int64]) -> np.ndarray:
         return self._images[indices]
 
 
-def _image_array(k: int, images: ArrayLike) -> NDArray[Any]:
+def _image_array(k: int, images: ArrayLike) -> np.ndarray:
     """The images of class k as `[n, C, H, W]`, uint8 or float32."""
     array = np.asarray(images)
     if array.ndim == 3:
@@ -131,7 +131,7 @@ class FewShotTasks(HeldOutClasses):
         labels = super().class_labels(chosen[..., 0])
         return labels * (4 if self._rotations else 1) + chosen[..., 1]
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         """`n` tasks, `[n, way, 2]`: distinct classes of the split, in random order.
 
         Raises:
@@ -143,7 +143,7 @@ class FewShotTasks(HeldOutClasses):
             tasks[..., 1] = rng.integers(4, size=(n, self.way))
         return tasks
 
-    def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
+    def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
         """As in `Tasks`, and no class of images twice in one task."""
         checked = super().check(tasks, count)
         self._check_distinct(checked[..., 0])
@@ -153,13 +153,13 @@ class FewShotTasks(HeldOutClasses):
         return self._images.describe(k)
 
     def draw_inputs(
-        self, tasks: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator
+        self, tasks: np.ndarray, labels: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.float32]:
         chosen = tasks[np.arange(len(tasks))[:, None], labels]
         return self._take(self._any(chosen[..., 0], rng), chosen[..., 1])
 
     def episode(
-        self, tasks: NDArray[Any], shots: int, queries: int, rng: np.random.Generator
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
         """As in `ClassTasks`; no image comes twice, in the support or in the query set.
 
@@ -177,7 +177,7 @@ class FewShotTasks(HeldOutClasses):
 
     def _take(self, indices: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[np.float32]:
         """The images of `indices`, `[N, k]`, turned, `[N, k, C, H, W]`."""
-        images: NDArray[Any] = self._images.read(indices.ravel())
+        images: np.ndarray = self._images.read(indices.ravel())
         turned = turns.ravel()
         for quarters in (1, 2, 3):
             rows = np.flatnonzero(turned == quarters)

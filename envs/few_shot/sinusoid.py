@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ..core.tasks import Interval, Split, check_split
-from .base import Examples, ExampleTasks, check_interval
+from ..core.arguments import Interval, check_interval, check_scale
+from ..core.tasks import Split, check_split
+from .base import Examples, ExampleTasks
 
 TWO_PI = 2 * np.pi
 
@@ -34,17 +34,17 @@ class _Waves(ExampleTasks):
         reach = 2 * float(np.abs(bounds[0]).max())
         self.outputs = spaces.Box(-reach, reach, (1,), dtype=np.float32)
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         check_split(split)
         return rng.uniform(self._low, self._high, size=(n, len(self._low)))
 
-    def draw(self, tasks: NDArray[Any], count: int, rng: np.random.Generator) -> Examples:
+    def draw(self, tasks: np.ndarray, count: int, rng: np.random.Generator) -> Examples:
         inputs = rng.uniform(self._first, self._last, (len(tasks), count, 1)).astype(np.float32)
         return inputs, self._targets(tasks[:, None, :], inputs, rng).astype(np.float32)
 
     @abstractmethod
     def _targets(
-        self, tasks: NDArray[Any], inputs: NDArray[np.float32], rng: np.random.Generator
+        self, tasks: np.ndarray, inputs: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float64]:
         """The wave at `inputs`, `[N, count, 1]`; `tasks` is `[N, 1, parameters]`."""
 
@@ -71,7 +71,7 @@ class SinusoidTasks(_Waves):
         super().__init__(ranges, input_range)
 
     def _targets(
-        self, tasks: NDArray[Any], inputs: NDArray[np.float32], rng: np.random.Generator
+        self, tasks: np.ndarray, inputs: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float64]:
         return tasks[..., :1] * np.sin(inputs - tasks[..., 1:])
 
@@ -97,18 +97,16 @@ class FrequencySinusoidTasks(_Waves):
         input_range: Interval = (-5.0, 5.0),
         noise_scale: float = 0.01,
     ) -> None:
-        if not (np.isfinite(noise_scale) and noise_scale >= 0.0):
-            raise ValueError(f"noise_scale is {noise_scale}; it is at least 0, and finite")
         ranges = {
             "amplitude_range": amplitude_range,
             "frequency_range": frequency_range,
             "phase_range": phase_range,
         }
         super().__init__(ranges, input_range)
-        self._noise_scale = noise_scale
+        self._noise_scale = check_scale("noise_scale", noise_scale)
 
     def _targets(
-        self, tasks: NDArray[Any], inputs: NDArray[np.float32], rng: np.random.Generator
+        self, tasks: np.ndarray, inputs: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float64]:
         amplitude, frequency, phase = tasks[..., :1], tasks[..., 1:2], tasks[..., 2:]
         noise = self._noise_scale * rng.standard_normal(inputs.shape)

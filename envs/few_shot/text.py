@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -126,7 +126,7 @@ class TextTasks(HeldOutClasses):
             row[: len(kept)] = [self._ids.get(word, UNKNOWN) for word in kept]
         return tokens
 
-    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+    def sample(self, n: int, rng: np.random.Generator, split: Split = "train") -> np.ndarray:
         """`n` tasks, `[n, way]`: distinct classes of the split, in random order.
 
         Raises:
@@ -134,22 +134,22 @@ class TextTasks(HeldOutClasses):
         """
         return self._sample_classes(n, rng, split)
 
-    def check(self, tasks: ArrayLike, count: int) -> NDArray[Any]:
+    def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
         """As in `Tasks`, and no class of texts twice in one task."""
         checked = super().check(tasks, count)
         self._check_distinct(checked)
         return checked
 
-    def describe(self, task: NDArray[Any]) -> str:
+    def describe(self, task: np.ndarray) -> str:
         return ", ".join(self._names[k] for k in np.asarray(task).tolist())
 
     def draw_inputs(
-        self, tasks: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator
+        self, tasks: np.ndarray, labels: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.int64]:
         return self._tokens[self._any(np.take_along_axis(tasks, labels, axis=1), rng)]
 
     def episode(
-        self, tasks: NDArray[Any], shots: int, queries: int, rng: np.random.Generator
+        self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
         """As in `ClassTasks`; no text comes twice, in the support or in the query set.
 

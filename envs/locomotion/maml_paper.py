@@ -3,14 +3,14 @@
 What that code (rllab's) does otherwise than gymnasium's v5: an action is one simulator step;
 positions, velocities and contact forces are those of the state that the step led to; the velocity
 is the center of mass's, at that moment; both robots see their center of mass, where they are on
-the plane included. docs/environments.md has the whole list, and what differs still.
+the plane included. docs/maml_paper_environments.md has the whole list, and what differs still.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import mujoco
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import mujoco_utils
 from .robots.ant import Ant
-from .robots.base import Floats, Physics, Robot, flat
+from .robots.base import Floats, Robot, State, flat
 from .robots.half_cheetah import HalfCheetah
 
 _S = mujoco.mjtSensor
@@ -50,21 +50,24 @@ class PaperRobot(Robot):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("include_cfrc_ext_in_observation", "reset_noise_scale"):
-            if getattr(self, name) != getattr(Robot, name):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; the paper's robots have a first state and "
-                    "an observation of their own: leave it out"
-                )
+        self._refuse("reset_noise_scale", Robot.reset_noise_scale)
+
+    def _refuse(self, name: str, default: float | bool) -> None:
+        given = getattr(self, name)
+        if given != default:
+            raise ValueError(
+                f"{name} is {given}; the paper's robots have a first state and an observation of "
+                "their own: leave it out"
+            )
 
     def model(self) -> mujoco.MjModel:
         mujoco_utils.log_warnings()
         spec = mujoco.MjSpec.from_file(str(mujoco_utils.ASSETS / self.asset))
         self._adjust(spec)
         for name, kind in _SENSORS.items():
-            whole = name.startswith("com")
-            kind_of_object = mujoco.mjtObj.mjOBJ_BODY if whole else mujoco.mjtObj.mjOBJ_XBODY
-            spec.add_sensor(name=name, type=kind, objtype=kind_of_object, objname="torso")
+            of_mass = name.startswith("com")
+            frame = mujoco.mjtObj.mjOBJ_BODY if of_mass else mujoco.mjtObj.mjOBJ_XBODY
+            spec.add_sensor(name=name, type=kind, objtype=frame, objname="torso")
         with warnings.catch_warnings():  # of gymnasium's file, which is not ours to mend
             warnings.filterwarnings("ignore", ".*is deprecated", UserWarning)
             return spec.compile()
@@ -72,8 +75,13 @@ class PaperRobot(Robot):
     def _adjust(self, spec: mujoco.MjSpec) -> None:
         """Make gymnasium's model the authors'."""
 
-    def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
-        return physics.sensors[:, _COM_VELOCITY][:, 0].copy()
+    def position(self, state: State) -> Floats:
+        """Of the center of mass."""
+        return state.sensors[:, _COM][:, :2].copy()
+
+    def velocity(self, state: State, displacement_rate: Floats) -> Floats:
+        """Of the center of mass, at the end of the step."""
+        return state.sensors[:, _COM_VELOCITY][:, :2]
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """Of actions clipped to ±1."""
@@ -88,36 +96,43 @@ class PaperRobot(Robot):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperHalfCheetah(HalfCheetah, PaperRobot):
-    """20 observed numbers: positions but for x, velocities, center of mass. dt .01 s.
+class PaperHalfCheetah(PaperRobot, HalfCheetah):
+    """20 observed numbers: positions but for x, velocities, center of mass. dt 0.01 s.
 
     gymnasium's model has every number that rllab's has.
     """
 
     frame_skip: int = 1
+    ctrl_cost_weight: float = 0.05
 
-    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_VEL
+    recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "velocities"
 
-    def observation(self, physics: Physics) -> Floats:
-        parts = (physics.qpos[:, 1:], physics.qvel, physics.sensors[:, _COM])
+    def observation(self, state: State) -> Floats:
+        parts = (state.qpos[:, 1:], state.qvel, state.sensors[:, _COM])
         return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperAnt(Ant, PaperRobot):
+class PaperAnt(PaperRobot, Ant):
     """125 observed numbers: positions, velocities, contact forces clipped to ±1 (14 bodies, 6
-    each, the world's included), rotation of the torso, center of mass. dt .02 s.
+    each, the world's included), rotation of the torso, center of mass. dt 0.02 s.
 
     gymnasium's model but for its time step, and for how hard contacts are.
     """
 
     frame_skip: int = 1
+    ctrl_cost_weight: float = 0.005
     contact_cost_weight: float = 0.5e-3
 
-    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_ACC
+    recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "accelerations"
+    needs_body_positions: ClassVar[bool] = False
     time_step: ClassVar[float] = 0.02
     solref: ClassVar[tuple[float, float]] = (0.02, 1.0)
     solimp: ClassVar[tuple[float, float, float]] = (0.8, 0.8, 0.01)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._refuse("include_cfrc_ext_in_observation", Ant.include_cfrc_ext_in_observation)
 
     @property
     def needs_contact_forces(self) -> bool:
@@ -130,16 +145,16 @@ class PaperAnt(Ant, PaperRobot):
             geom.solimp[: len(self.solimp)] = self.solimp
 
     def start(self, model: mujoco.MjModel) -> tuple[Floats, Floats]:
-        """Legs half bent, .55 m up: what the model's file says, and gymnasium ignores."""
+        """Legs half bent, 0.55 m up: what the model's file says, and gymnasium ignores."""
         qpos: NDArray[np.float64] = model.numeric("init_qpos").data.copy()
         return qpos, np.zeros(model.nv)
 
-    def observation(self, physics: Physics) -> Floats:
+    def observation(self, state: State) -> Floats:
         parts = (
-            physics.qpos,
-            physics.qvel,
-            flat(np.clip(physics.cfrc_ext, -1.0, 1.0)),
-            physics.sensors[:, _ROTATION],
-            physics.sensors[:, _COM],
+            state.qpos,
+            state.qvel,
+            flat(np.clip(state.contact_forces, -1.0, 1.0)),
+            state.sensors[:, _ROTATION],
+            state.sensors[:, _COM],
         )
         return np.concatenate(parts, axis=1)

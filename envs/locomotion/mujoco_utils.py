@@ -25,7 +25,7 @@ _FATAL = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_
 
 
 def log_warnings() -> None:
-    """Send MuJoCo's warnings to the Python logger `envs.engine`.
+    """Send MuJoCo's warnings to the Python logger of this module.
 
     Left alone, the engine prints them and writes MUJOCO_LOG.TXT into the working directory, for
     a deprecated attribute in gymnasium's half_cheetah.xml already. The handler is one for the

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -12,6 +12,63 @@ from numpy.typing import NDArray
 
 from . import opengl
 from .markers import Marker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """How a robot is drawn."""
+
+    render_mode: str | None = None
+    """"human", "rgb_array", "depth_array" or "rgbd_tuple"; None draws nothing."""
+    width: int = 480
+    """Of a picture, in pixels."""
+    height: int = 480
+    """Of a picture, in pixels."""
+    camera_id: int | None = None
+    """A camera of the model to look through."""
+    camera_name: str | None = None
+    """The same by its name."""
+    default_camera_config: Mapping[str, float | int | NDArray[np.float64]] | None = None
+    """Attributes of the free camera, in place of the robot's own one by one."""
+    max_geom: int = 1000
+    """Geometries that a picture may have."""
+    visual_options: dict[int, bool] | None = None
+    """Flags of `mujoco.MjvOption`."""
+    pretty: bool = False
+    """With shadows, reflections and smooth edges, which are slow without a GPU."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the camera stays: one of the model, or a fixed point to look at."""
+        looks_at = "lookat" in (self.default_camera_config or {})
+        return looks_at or self.camera_id is not None or self.camera_name is not None
+
+    def renderer(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: Mapping[str, float]
+    ) -> MujocoRenderer:
+        """gymnasium's renderer of a simulation, with a buffer in `model` that is large enough.
+
+        Args:
+            model: MuJoCo's.
+            data: the simulation.
+            camera: the robot's own.
+        """
+        buffer = model.vis.global_
+        buffer.offwidth = max(buffer.offwidth, self.width)
+        buffer.offheight = max(buffer.offheight, self.height)
+        if not self.pretty:
+            model.vis.quality.offsamples = 0
+        return MujocoRenderer(
+            model,
+            data,
+            {**camera, **(self.default_camera_config or {})},
+            self.width,
+            self.height,
+            self.max_geom,
+            self.camera_id,
+            self.camera_name,
+            self.visual_options or {},
+        )
 
 
 def viewer_for(renderer: MujocoRenderer, mode: str, *, pretty: bool) -> BaseRender:
@@ -24,7 +81,7 @@ def viewer_for(renderer: MujocoRenderer, mode: str, *, pretty: bool) -> BaseRend
             without a GPU.
 
     Raises:
-        NoOpenGLError: OpenGL is not to be had.
+        NoOpenGLError: OpenGL is not available.
     """
     viewer = renderer._viewers.get(mode)
     if viewer is None:
@@ -37,7 +94,7 @@ def viewer_for(renderer: MujocoRenderer, mode: str, *, pretty: bool) -> BaseRend
     return viewer
 
 
-def _make(renderer: MujocoRenderer, mode: str) -> Any:
+def _make(renderer: MujocoRenderer, mode: str) -> BaseRender:
     if mode != "human":
         opengl.choose_opengl()
         opengl.check_opengl()
@@ -54,7 +111,7 @@ def add(viewer: BaseRender, markers: Iterable[Marker]) -> None:
         viewer.add_marker(**marker)
 
 
-def free(viewers: dict[str, Any]) -> None:
+def free(viewers: dict[str, BaseRender]) -> None:
     """Close viewers, each with its own context current.
 
     What a viewer has in OpenGL is freed in the context that happens to be current, and would be

@@ -1,27 +1,25 @@
-"""Observation, reward and end of a robot's step."""
+"""Observation, reward and end of a robot's step, whatever simulated it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.step import Floats, Outcome
-from ..core.tasks import Tasks
-from .robots.base import Physics, Robot
+from ..core.step import Floats, StepResult
+from .robots.base import Motion, Robot, State
+from .tasks import LocomotionTasks
 
 
-def judge_robots(
+def judge(
     robot: Robot,
-    family: Tasks,
-    tasks: NDArray[Any],
+    family: LocomotionTasks,
+    tasks: np.ndarray,
     actions: Floats,
-    displacement_rate: Floats,
-    physics: Physics,
+    motion: Motion,
+    state: State,
     diverged: NDArray[np.bool_],
     before: Floats,
-) -> Outcome:
+) -> StepResult:
     """Observation, reward and end of a step of m robots.
 
     Args:
@@ -29,24 +27,20 @@ def judge_robots(
         family: the task family.
         tasks: a task each, `[m, *space.shape]`.
         actions: as given, `[m, A]`, in C order.
-        displacement_rate: of the torso along x over the step, in meters a second, `[m]`.
-        physics: after the step.
+        motion: over the step.
+        state: after the step.
         diverged: where the simulation blew up in this step, `[m]`.
         before: observations before the step, `[m, D]`.
     """
-    x_velocity = robot.x_velocity(physics, displacement_rate)
-    details = {
-        "x_velocity": x_velocity,
-        "reward_forward": family.reward(tasks, x_velocity),
-        "reward_ctrl": -robot.ctrl_cost(actions),
-    }
-    rewards = details["reward_forward"] + details["reward_ctrl"]
-    if robot.can_fall:
-        details["reward_survive"] = np.full(len(actions), robot.survival_bonus)
-        details["reward_contact"] = -robot.contact_cost(physics.cfrc_ext)
-        rewards = rewards + details["reward_survive"] + details["reward_contact"]
-    observations = robot.observation(physics)
-    fallen = ~robot.healthy(physics.qpos, physics.qvel)
+    forward = family.reward(tasks, motion)
+    parts = robot.rewards(actions, state)
+    details = {"x_velocity": motion.velocity[:, 0].copy(), "reward_forward": forward, **parts}
+    # One after another: a sum in another order is another number.
+    rewards = np.array(forward)
+    for part in parts.values():
+        rewards += part
+    observations = robot.observation(state)
+    fallen = ~robot.healthy(state)
     if diverged.any():
         # The simulator has put these back to its default state: nothing it says now happened.
         observations[diverged] = before[diverged]
@@ -54,4 +48,4 @@ def judge_robots(
         fallen &= ~diverged
         for values in details.values():
             values[diverged] = 0.0
-    return Outcome(observations, rewards, fallen, diverged, details)
+    return StepResult(observations, rewards, fallen, diverged, details)

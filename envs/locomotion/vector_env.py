@@ -1,25 +1,22 @@
-"""The batched environment: M robots stepped by MuJoCo's own threads, in one call."""
+"""The vector environment of robots: M simulations, stepped in one call."""
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from ..core.step import Outcome
-from ..core.tasks import Tasks
+from ..core.step import StepResult
 from ..core.vector_env import Rows, TaskVectorEnv
 from . import mujoco_utils
-from .robots.base import Physics, Robot
-from .step import judge_robots
+from .robots.base import Robot
+from .simulation import MakeSimulation, MuJoCoBatch
+from .step import judge
+from .tasks import LocomotionTasks
 
-_NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value
 
-
-class BatchedLocomotion(TaskVectorEnv):
+class LocomotionVectorEnv(TaskVectorEnv):
     """M robots with a task each, equal to the bit to M single environments.
 
     Seeds, infos, autoreset and divergence are those of `TaskVectorEnv`. Results do not depend
@@ -27,11 +24,18 @@ class BatchedLocomotion(TaskVectorEnv):
 
     Args:
         robot: which robot.
-        tasks: a task family that rewards a velocity along x.
+        tasks: the task family.
         num_envs: M.
         max_episode_steps: None for no time limit.
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value.
-        num_threads: MuJoCo's threads; None is every CPU that this process may use.
+        num_threads: of the simulation; None is every CPU that this process may use.
+        simulate: what steps the M copies.
+
+    Attributes:
+        simulation: it, made.
+
+    Raises:
+        ValueError: below 1 simulation or thread.
     """
 
     diagnostics = ("x_velocity",)
@@ -39,12 +43,13 @@ class BatchedLocomotion(TaskVectorEnv):
     def __init__(
         self,
         robot: Robot,
-        tasks: Tasks,
+        tasks: LocomotionTasks,
         num_envs: int,
         *,
         max_episode_steps: int | None = 200,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         num_threads: int | None = None,
+        simulate: MakeSimulation = MuJoCoBatch,
     ) -> None:
         parameters = {
             "robot": robot,
@@ -53,17 +58,17 @@ class BatchedLocomotion(TaskVectorEnv):
             "max_episode_steps": max_episode_steps,
             "autoreset_mode": autoreset_mode,
             "num_threads": num_threads,
+            "simulate": simulate,
         }
         if num_threads is None:
             num_threads = mujoco_utils.available_cpus()
         if num_threads < 1:
             raise ValueError(f"num_threads is {num_threads}; at least 1, or None for every CPU")
-        model = robot.model()
-        self._init_qpos, self._init_qvel = robot.start(model)
-        start = mujoco.MjData(model)
-        forces = start.cfrc_ext if robot.needs_contact_forces else start.cfrc_ext[:0]
-        fields = (start.qpos, start.qvel, forces, start.sensordata)
-        size = robot.observation(Physics(*(field[None] for field in fields))).shape[1]
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; at least one simulation is needed")
+        self.simulation = simulate(robot, num_envs, num_threads)
+        model = self.simulation.model
+        size = robot.observation(self.simulation.state(slice(None))).shape[1]
         low, high = model.actuator_ctrlrange.astype(np.float32).T
         super().__init__(
             tasks,
@@ -74,70 +79,28 @@ class BatchedLocomotion(TaskVectorEnv):
             autoreset_mode,
             parameters,
         )
-        self._robot = robot
-        self._model = model
-        self._dt = model.opt.timestep * robot.frame_skip
-        # Contact forces are no stage of a batch: they are computed one simulation at a time,
-        # from the whole MjData that a persistent batch keeps of each. But where a robot's stage
-        # has accelerations, its model has a sensor that makes the engine compute them.
-        sensed = robot.stage == mujoco.mjtStage.mjSTAGE_ACC
-        self._one_by_one = robot.needs_contact_forces and not sensed
-        self._scratch = start
-        self._batch = Batch(
-            model,
-            num_envs,
-            num_threads,
-            # Persistent, the next step goes on from a stage of velocities, at no cost.
-            persistent=self._one_by_one or robot.stage == mujoco.mjtStage.mjSTAGE_VEL,
-        )
-        # Live views: writing to them is writing the simulations' state.
-        self._qpos = self._batch.bind("qpos")
-        self._qvel = self._batch.bind("qvel")
-        self._ctrl = self._batch.bind("ctrl")
-        self._cfrc_ext = np.zeros((num_envs, *forces.shape))
-        if robot.needs_contact_forces and sensed:
-            self._cfrc_ext = self._batch.bind("cfrc_ext")
-        self._sensors = np.zeros((num_envs, 0))
-        if model.nsensordata:
-            self._sensors = self._batch.bind("sensordata")
-        torso = robot.torso
-        self._x = self._qpos[:, 0] if torso is None else self._batch.bind("xpos")[:, torso, 0]
+        self._robot, self._robot_tasks = robot, tasks
+        self._start = robot.start(model)
+        self.dt: float = model.opt.timestep * robot.frame_skip
+        """Seconds that a step lasts."""
 
     def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
-        self._batch.reset(ids, stage=_NO_STAGE)
-        for i in ids.tolist():
-            self._qpos[i], self._qvel[i] = self._robot.first_state(
-                self._generators[i], self._init_qpos, self._init_qvel
-            )
-        self._batch.forward(ids)
-        if self._one_by_one:
-            self._cfrc_ext[ids] = 0.0
-        return self._robot.observation(self._physics(ids))
+        first = [self._robot.first_state(self._generators[i], *self._start) for i in ids.tolist()]
+        qpos, qvel = map(np.stack, zip(*first, strict=True))
+        self.simulation.reset(ids, qpos, qvel)
+        return self._robot.observation(self.simulation.state(ids))
 
-    def _physics(self, rows: Rows) -> Physics:
-        fields = (self._qpos, self._qvel, self._cfrc_ext, self._sensors)
-        return Physics(*(field[rows] for field in fields))
-
-    def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> Outcome:
-        x_before = self._x[rows].copy()
-        self._ctrl[rows] = actions
-        ids = None if isinstance(rows, slice) else rows
-        self._batch.step(ids, nstep=self._robot.frame_skip, stage=self._robot.stage.value)
-        if self._one_by_one:
-            self._compute_contact_forces(rows)
-        return judge_robots(
+    def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> StepResult:
+        position = self._robot.position(self.simulation.state(rows))
+        self.simulation.step(rows, actions)
+        state = self.simulation.state(rows)
+        return judge(
             self._robot,
-            self._family,
+            self._robot_tasks,
             self._tasks[rows],
             actions,
-            displacement_rate=(self._x[rows] - x_before) / self._dt,
-            physics=self._physics(rows),
-            diverged=mujoco_utils.diverged(self._batch.warning[rows, :, 1]),
+            self._robot.motion(position, state, self.dt),
+            state,
+            self.simulation.diverged(rows),
             before=self._observations[rows],
         )
-
-    def _compute_contact_forces(self, rows: Rows) -> None:
-        for i in np.arange(self.num_envs)[rows].tolist():
-            data = self._batch.get_data(i, self._scratch)
-            mujoco.mj_rnePostConstraint(self._model, data)
-            self._cfrc_ext[i] = data.cfrc_ext

@@ -54,7 +54,7 @@ env = gymnasium.make("rlmaml/HalfCheetahVel-v0")
 env.reset(seed=0)
 vector = gymnasium.make_vec("rlmaml/HalfCheetahVel-v0", num_envs=3)
 vector.reset(seed=0)
-vector._qvel[1] = np.nan
+vector.simulation.qvel[1] = np.nan
 env.unwrapped.data.qvel[:] = np.nan
 assert vector.step(np.zeros((3, 6)))[4]["diverged"].tolist() == [False, True, False]
 assert env.step(np.zeros(6))[4]["diverged"]

@@ -7,22 +7,28 @@ import numpy as np
 import pytest
 
 from envs.locomotion.robots.ant import Ant
-from envs.locomotion.robots.base import Physics
+from envs.locomotion.robots.base import Motion, State
 from envs.locomotion.robots.half_cheetah import HalfCheetah
-from envs.locomotion.step import judge_robots
+from envs.locomotion.step import judge
 from envs.locomotion.tasks import Direction, GoalVelocity
 from envs.navigation.tasks import GoalPoint
+
+
+def moving(x_velocities):
+    """Robots that run along x."""
+    velocity = np.stack([x_velocities, np.full(len(x_velocities), 9.0)], axis=1)
+    return Motion(np.full_like(velocity, 7.0), velocity)
 
 
 def test_goal_velocity_pays_for_being_near():
     family = GoalVelocity((0.0, 2.0))
     tasks = np.array([[1.5], [0.5], [2.0]])
-    paid = family.reward(tasks, np.array([1.0, 1.0, -1.0]))
+    paid = family.reward(tasks, moving([1.0, 1.0, -1.0]))
     np.testing.assert_array_equal(paid, [-0.5, -0.5, -3.0])
 
 
 def test_direction_pays_velocity_forward_or_backward():
-    paid = Direction().reward(np.array([0, 1]), np.array([2.0, 2.0]))
+    paid = Direction().reward(np.array([0, 1]), moving([2.0, 2.0]))
     np.testing.assert_array_equal(paid, [2.0, -2.0])
 
 
@@ -31,19 +37,26 @@ def test_goal_point_pays_minus_the_distance():
     assert paid == pytest.approx([-0.5])
 
 
-def judged(robot, family, task, velocity, action, height=0.5, forces=0.0):
+def judged(robot, family, task, velocity, action, height=0.5, forces=0.0, diverged=False):
     nq = 15
     qpos = np.zeros((1, nq))
     qpos[0, 2] = height
-    return judge_robots(
+    state = State(
+        qpos,
+        qvel=np.zeros((1, 14)),
+        body_positions=np.zeros((1, 2, 3)),
+        contact_forces=np.full((1, 2, 6), forces),
+        sensors=np.zeros((1, 0)),
+    )
+    return judge(
         robot,
         family,
         np.array([task]),
         np.array([action]),
-        displacement_rate=np.array([velocity]),
-        physics=Physics(qpos, np.zeros((1, 14)), np.full((1, 2, 6), forces), np.zeros((1, 0))),
-        diverged=np.array([False]),
-        before=np.zeros((1, nq + 14 - robot.hidden)),
+        motion=moving([velocity]),
+        state=state,
+        diverged=np.array([diverged]),
+        before=np.full((1, nq + 14 - robot.hidden), -5.0),
     )
 
 

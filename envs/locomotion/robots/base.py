@@ -1,8 +1,8 @@
-"""What is particular to each robot: its model file, observation, fall, costs and first state.
+"""What is particular to a robot: its model file, observation, fall, rewards and first state.
 
-The functions take arrays with one row per simulation and are all there is to a robot, in the
-single environment and in the batched one. They agree with gymnasium's v5 robots to the bit;
-the robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py`).
+The functions take arrays with one row per simulation and are all there is to a robot; neither
+the simulator nor the task is known to them. They agree with gymnasium's v5 robots to the bit; the
+robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import mujoco
 import numpy as np
@@ -21,13 +21,22 @@ from .. import mujoco_utils
 Floats = NDArray[np.float64]
 
 
-class Physics(NamedTuple):
-    """What a robot's step is judged by, a row for each of m simulations."""
+class State(NamedTuple):
+    """State of m simulations, a row for each, as a simulation gives it to a robot's functions."""
 
     qpos: Floats  # [m, nq]
     qvel: Floats  # [m, nv]
-    cfrc_ext: Floats  # [m, nbody, 6]  contact forces; read only where the robot needs them
+    body_positions: Floats  # [m, nbody, 3], in meters; [m, 0, 3] unless the robot needs them
+    contact_forces: Floats  # [m, nbody, 6], torque and force; [m, 0, 6] unless the robot needs them
     sensors: Floats  # [m, nsensordata]
+
+
+class Motion(NamedTuple):
+    """Where a step led m robots, a row for each: what tasks reward."""
+
+    position: Floats  # [m, 2], x and y after the step, in meters
+    velocity: Floats  # [m, 2], along x and y, in meters a second
+    reports: Mapping[str, Floats] = {}
 
 
 def flat(x: Floats) -> Floats:
@@ -39,32 +48,31 @@ def flat(x: Floats) -> Floats:
 class Robot:
     """A robot and the constants of its reward.
 
-    reward = task reward + survival_bonus - ctrl_cost_weight Σa² - contact_cost_weight Σf²,
-    where a is the action as given and f the contact forces clipped to ±1.
+    A subclass names its model and says how it looks in pictures; it overrides what differs from
+    the defaults below, which are those of a robot on a plane (x, height, pitch) that cannot fall.
+    The whole reward is the task's and the sum of `rewards`.
     """
 
     frame_skip: int
     """Simulator steps for which an action is held."""
     ctrl_cost_weight: float
-    survival_bonus: float = 0.0
-    """Paid every step, the one that ends the episode included."""
-    contact_cost_weight: float = 0.0
-    include_cfrc_ext_in_observation: bool = False
+    """Of the squared torques, as given: the simulator clamps what it applies, the cost does not."""
     reset_noise_scale: float = 0.1
     """Half-width of the uniform noise on positions, standard deviation of that on velocities."""
 
-    can_fall: ClassVar[bool]
     asset: ClassVar[str]
-    """The model's file among gymnasium's own assets."""
-    hidden: ClassVar[int]
+    """The model's file among gymnasium's own assets, or the path of one of your own."""
+    hidden: ClassVar[int] = 1
     """Leading entries of qpos that the observation leaves out: where on the plane it is."""
-    torso: ClassVar[int | None]
-    """The body whose xpos gives the velocity along x; None where that is qpos[0]."""
-    camera: ClassVar[Mapping[str, float]]
+    torso: ClassVar[str] = "torso"
+    """The body that cameras follow and above which a task's arrows are drawn."""
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
     """From where it is looked at, unless `default_camera_config` says otherwise."""
-    camera_height: ClassVar[float]
+    camera_height: ClassVar[float] = 0.7
     """Of the point that the camera looks at, which moves along with the torso, in meters."""
-    stage: ClassVar[mujoco.mjtStage] = mujoco.mjtStage.mjSTAGE_NONE
+    needs_body_positions: ClassVar[bool] = False
+    """Whether the functions read `State.body_positions`."""
+    recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "nothing"
     """What is computed of the state that a step led to. Without it, derived quantities are those
     of the state before the last simulator step, as in gymnasium."""
 
@@ -76,8 +84,9 @@ class Robot:
 
     @property
     def needs_contact_forces(self) -> bool:
-        """Whether `cfrc_ext` must be computed, at about 15 µs a simulation and step."""
-        return self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
+        """Whether the functions read `State.contact_forces`, at about 15 µs a simulation and
+        step."""
+        return False
 
     def model(self) -> mujoco.MjModel:
         """The robot's model, compiled anew."""
@@ -87,35 +96,6 @@ class Robot:
         """qpos `[nq]` and qvel `[nv]` of the first state without its noise."""
         return model.qpos0.copy(), np.zeros(model.nv)
 
-    def healthy(self, qpos: Floats, qvel: Floats) -> NDArray[np.bool_]:
-        """False where the robot has fallen, which ends the episode, `[m]`."""
-        raise NotImplementedError
-
-    def observation(self, physics: Physics) -> Floats:
-        """`[m, D]`, float64, a fresh array. Of contact forces the world's (body 0) are left out."""
-        parts = [physics.qpos[:, self.hidden :], physics.qvel]
-        if self.include_cfrc_ext_in_observation:
-            parts.append(flat(np.clip(physics.cfrc_ext[:, 1:], -1.0, 1.0)))
-        return np.concatenate(parts, axis=1)
-
-    def x_velocity(self, physics: Physics, displacement_rate: Floats) -> Floats:
-        """The velocity along x that tasks reward, in meters a second, `[m]`.
-
-        `displacement_rate`, `[m]`, is how far the torso came in the step, by its duration.
-        """
-        return displacement_rate
-
-    def ctrl_cost(self, actions: Floats) -> Floats:
-        """ctrl_cost_weight Σa², `[M]`, of actions `[M, A]` in C order."""
-        return self.ctrl_cost_weight * np.sum(np.square(actions), axis=-1)
-
-    def contact_cost(self, cfrc_ext: Floats) -> Floats:
-        """contact_cost_weight Σ clip(f, ±1)², `[M]`, over every body, `[M, nbody, 6]`."""
-        if self.contact_cost_weight == 0.0:
-            return np.zeros(len(cfrc_ext))
-        clipped = flat(np.clip(cfrc_ext, -1.0, 1.0))
-        return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
-
     def first_state(
         self, rng: np.random.Generator, init_qpos: Floats, init_qvel: Floats
     ) -> tuple[Floats, Floats]:
@@ -124,3 +104,54 @@ class Robot:
         qpos = init_qpos + rng.uniform(low=-scale, high=scale, size=init_qpos.size)
         qvel = init_qvel + scale * rng.standard_normal(init_qvel.size)
         return qpos, qvel
+
+    def observation(self, state: State) -> Floats:
+        """Observations `[m, D]`, float64, a fresh array."""
+        return np.concatenate([state.qpos[:, self.hidden :], state.qvel], axis=1)
+
+    def position(self, state: State) -> Floats:
+        """x and y of the robot, in meters, `[m, 2]`, a fresh array."""
+        x = state.qpos[:, 0]
+        return np.stack([x, np.zeros_like(x)], axis=1)
+
+    def velocity(self, state: State, displacement_rate: Floats) -> Floats:
+        """Velocity along x and y that tasks reward, in meters a second, `[m, 2]`.
+
+        Args:
+            state: after the step.
+            displacement_rate: how far `position` came in the step, by its duration, `[m, 2]`.
+        """
+        return displacement_rate
+
+    def motion(self, before: Floats, state: State, duration: float) -> Motion:
+        """What a step amounted to, for the task to reward.
+
+        Args:
+            before: `position` before the step, `[m, 2]`.
+            state: after the step.
+            duration: of the step, in seconds.
+        """
+        position = self.position(state)
+        velocity = self.velocity(state, (position - before) / duration)
+        return Motion(position, velocity, self.reports(state))
+
+    def reports(self, state: State) -> Mapping[str, Floats]:
+        """Measurements beside position and velocity that a task may reward, `[m, ...]` each."""
+        return {}
+
+    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
+        """Parts of the reward that do not depend on the task, `[m]` each, by their keys in `info`.
+
+        Args:
+            actions: as given, `[m, A]`, in C order.
+            state: after the step.
+        """
+        return {"reward_ctrl": -self.ctrl_cost(actions)}
+
+    def ctrl_cost(self, actions: Floats) -> Floats:
+        """ctrl_cost_weight Σa², `[m]`, of actions `[m, A]` in C order."""
+        return self.ctrl_cost_weight * np.sum(np.square(actions), axis=-1)
+
+    def healthy(self, state: State) -> NDArray[np.bool_]:
+        """False where the robot has fallen, which ends the episode, `[m]`."""
+        return np.ones(len(state.qpos), dtype=np.bool_)

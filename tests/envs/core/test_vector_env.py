@@ -86,23 +86,23 @@ def test_time_limit_and_disabled_autoreset(env_id):
 def test_an_ant_that_fell_is_left_alone():
     vector = make("rlmaml/AntDir-v0", num_envs=3, autoreset_mode="Disabled")
     vector.reset(seed=0)
-    vector._qpos[1, 2] = 1.5  # above 1 m
+    vector.simulation.qpos[1, 2] = 1.5  # above 1 m
     actions = actions_for(vector)
     _, rewards, terminations, truncations, _ = vector.step(actions)
     np.testing.assert_array_equal(terminations, [False, True, False])
     assert not truncations.any()
     assert rewards[1] != 0.0
-    state = vector._batch.state[1].copy()
+    state = vector.simulation.batch.state[1].copy()
     for _ in range(3):
         _, rewards, terminations, _, _ = vector.step(actions)
         assert terminations[1]
         assert rewards[1] == 0.0
         assert rewards[0] != 0.0
-    np.testing.assert_array_equal(vector._batch.state[1], state)
+    np.testing.assert_array_equal(vector.simulation.batch.state[1], state)
 
 
 @pytest.mark.parametrize("broken", [1e11, np.nan, np.inf])  # the limit is 1e10
-@pytest.mark.parametrize("field", ["_qpos", "_qvel"])
+@pytest.mark.parametrize("field", ["qpos", "qvel"])
 @pytest.mark.parametrize("env_id", [CHEETAH, "rlmaml/AntDir-v0"])
 def test_divergence_is_flagged_and_contained(env_id, field, broken):
     vector, control = (make(env_id, autoreset_mode="Disabled") for _ in range(2))
@@ -111,7 +111,7 @@ def test_divergence_is_flagged_and_contained(env_id, field, broken):
     actions = actions_for(vector)
     before = vector.step(actions)[0]
     control.step(actions)
-    getattr(vector, field)[2, 2] = broken
+    getattr(vector.simulation, field)[2, 2] = broken
     observations, rewards, terminations, truncations, info = vector.step(actions)
     expected = control.step(actions)
     np.testing.assert_array_equal(info["diverged"], [False, False, True, False])
@@ -136,7 +136,7 @@ def test_divergence_with_autoreset():
     vector.reset(seed=0)
     actions = actions_for(vector)
     before = vector.step(actions)[0]
-    vector._qvel[2, 2] = np.nan
+    vector.simulation.qvel[2, 2] = np.nan
     observations, _, _, truncations, info = vector.step(actions)
     assert truncations.tolist() == info["diverged"].tolist() == [False, False, True, False]
     np.testing.assert_array_equal(info["final_obs"][2], before[2])

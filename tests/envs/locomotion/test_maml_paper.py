@@ -9,8 +9,8 @@ import pytest
 
 from envs.locomotion import mujoco_utils
 from envs.locomotion.maml_paper import PaperAnt, PaperHalfCheetah
-from envs.locomotion.robots.base import Physics
-from envs.locomotion.step import judge_robots
+from envs.locomotion.robots.base import State
+from envs.locomotion.step import judge
 from envs.locomotion.tasks import Direction, GoalVelocity
 
 CHEETAH, ANT = PaperHalfCheetah(), PaperAnt(survival_bonus=1.05)
@@ -18,7 +18,7 @@ SIZES = {"cheetah": (9, 9, 6), "ant": (15, 14, 8)}
 ANT_START = [0, 0, 0.55, 1, 0, 0, 0, 0, 1, 0, -1, 0, -1, 0, 1]
 
 
-def physics(nq, nv, *, v=0.0, z=0.6, forces=()):
+def state_of(nq, nv, *, v=0.0, z=0.6, forces=()):
     """A row whose numbers tell where they came from: qpos 10, 11 ..., qvel 100, 101 ..."""
     qpos, qvel = 10.0 + np.arange(nq), 100.0 + np.arange(nv)
     qpos[2] = z
@@ -27,17 +27,18 @@ def physics(nq, nv, *, v=0.0, z=0.6, forces=()):
         cfrc_ext[body, axis] = force
     axes = np.arange(9.0)  # x axis (0, 1, 2), y axis (3, 4, 5), z axis (6, 7, 8)
     sensors = np.concatenate([[0.7, 0.8, 0.9], [v, 5, 6], axes, [9, 9, 9]])
-    return Physics(qpos[None], qvel[None], cfrc_ext[None], sensors[None])
+    return State(qpos[None], qvel[None], np.zeros((1, 0, 3)), cfrc_ext[None], sensors[None])
 
 
-def judged(robot, family, task, actions, its):
-    return judge_robots(
+def judged(robot, family, task, actions, state):
+    return judge(
         robot,
         family,
         np.array([task]),
         np.array([actions], float),
-        displacement_rate=np.array([-77.0]),  # of the torso: not what the paper rewards
-        physics=its,
+        # From far away: how far it came is not what the paper rewards.
+        motion=robot.motion(np.array([[-77.0, 0.0]]), state, 0.01),
+        state=state,
         diverged=np.array([False]),
         before=np.zeros((1, 1)),
     )
@@ -52,8 +53,8 @@ def judged(robot, family, task, actions, its):
     ],
 )
 def test_the_cheetahs_reward(family, task, forward):
-    its = physics(9, 9, v=2.0)
-    outcome = judged(CHEETAH, family, task, [1, 2, -0.5, 0, 0, -3], its)
+    state = state_of(9, 9, v=2.0)
+    outcome = judged(CHEETAH, family, task, [1, 2, -0.5, 0, 0, -3], state)
     # The action counts clipped: .05 (1 + 1 + .25 + 1).
     np.testing.assert_allclose(outcome.rewards, forward - 0.1625, rtol=1e-12)
     assert not outcome.terminations[0]
@@ -70,8 +71,8 @@ def test_the_cheetahs_reward(family, task, forward):
     ],
 )
 def test_the_ants_reward(robot, family, task, forward):
-    its = physics(15, 14, v=1.0, forces=[(0, 2, -3.0), (13, 5, 0.5)])
-    outcome = judged(robot, family, task, [0.5] * 8, its)
+    state = state_of(15, 14, v=1.0, forces=[(0, 2, -3.0), (13, 5, 0.5)])
+    outcome = judged(robot, family, task, [0.5] * 8, state)
     # .05 for living, .005 · 8 · .25, and 5e-4 (1 + .25): forces count clipped.
     np.testing.assert_allclose(outcome.rewards, forward + 0.05 - 0.01 - 0.000625, rtol=1e-12)
     seen = outcome.observations[0]
@@ -88,7 +89,7 @@ def test_the_ants_reward(robot, family, task, forward):
     ("z", "fallen"), [(0.19, True), (0.2, False), (1.0, False), (1.01, True), (np.inf, True)]
 )
 def test_an_ant_falls_and_may_not_fly(z, fallen):
-    outcome = judged(ANT, GoalVelocity((0.0, 3.0)), [1.0], [0.0] * 8, physics(15, 14, z=z))
+    outcome = judged(ANT, GoalVelocity((0.0, 3.0)), [1.0], [0.0] * 8, state_of(15, 14, z=z))
     assert outcome.terminations[0] == fallen
     np.testing.assert_allclose(outcome.rewards, 0.05)  # 1.05 - |0 - 1|, in the last step too
 
@@ -180,18 +181,22 @@ def test_what_is_sensed_is_of_the_state_after_the_step(name):
     assert touched or name != "AntDir"
 
 
+def x_velocity_of(env):
+    return CHEETAH.velocity(env._vector.simulation.state(slice(None)), np.zeros((1, 2)))[:, 0]
+
+
 def test_moving_as_one_is_the_velocity_of_the_center_of_mass():
     env = gymnasium.make("rlmaml/PaperHalfCheetahVel-v0").unwrapped
     env.reset(seed=0)
     qvel = np.zeros(9)
     qvel[0] = 1.25
     env.set_state(np.zeros(9), qvel)
-    np.testing.assert_allclose(CHEETAH.x_velocity(env._physics(), np.zeros(1)), 1.25)
+    np.testing.assert_allclose(x_velocity_of(env), 1.25)
     height = env.data.subtree_com[1, 2] - env.data.xpos[1, 2]
     qvel[:] = 0
     qvel[2] = 2.0  # turning about the torso's origin: v = ω times the height of the mass over it
     env.set_state(np.zeros(9), qvel)
-    np.testing.assert_allclose(CHEETAH.x_velocity(env._physics(), np.zeros(1)), 2.0 * height)
+    np.testing.assert_allclose(x_velocity_of(env), 2.0 * height)
 
 
 def test_models_are_gymnasiums_but_for_what_the_paper_has_otherwise():
@@ -247,11 +252,17 @@ def test_what_is_no_truth_value_is_refused():
             gymnasium.make(env_id, **option)
 
 
-@pytest.mark.parametrize("robot", [PaperAnt, PaperHalfCheetah])
 @pytest.mark.parametrize(
-    "option", [{"include_cfrc_ext_in_observation": True}, {"reset_noise_scale": 0.0}]
+    ("robot", "option"),
+    [
+        (PaperAnt, {"include_cfrc_ext_in_observation": True}),
+        (PaperAnt, {"reset_noise_scale": 0.0}),
+        (PaperHalfCheetah, {"reset_noise_scale": 0.0}),
+    ],
 )
 def test_what_the_papers_robots_have_of_their_own_cannot_be_set(robot, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} is .* leave it out"):
         robot(**option)
+    with pytest.raises(TypeError, match="include_cfrc_ext_in_observation"):
+        PaperHalfCheetah(include_cfrc_ext_in_observation=True)  # no contact forces to observe
     assert robot(frame_skip=2).frame_skip == 2

@@ -1,0 +1,184 @@
+"""What steps M copies of a robot: a protocol, and MuJoCo behind it.
+
+Rewards, observations and falls are functions of a `State`, whatever simulator it came from. A
+simulator of another make is one class with the methods of `Simulation`; pass it to
+`LocomotionVectorEnv(..., simulate=...)`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+from numpy.typing import NDArray
+
+from ..core.vector_env import Rows
+from . import mujoco_utils
+from .robots.base import Floats, Robot, State
+
+_STAGES = {
+    "nothing": mujoco.mjtStage.mjSTAGE_NONE.value,
+    "velocities": mujoco.mjtStage.mjSTAGE_VEL.value,
+    "accelerations": mujoco.mjtStage.mjSTAGE_ACC.value,
+}
+
+
+class Simulation(Protocol):
+    """M copies of a robot's simulation, each in a state of its own."""
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The robot's model: what is simulated, its time step, and the range of its controls."""
+        ...
+
+    def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
+        """Begin anew.
+
+        Args:
+            ids: which simulations, in ascending order, `[m]`.
+            qpos: their first positions, `[m, nq]`.
+            qvel: their first velocities, `[m, nv]`.
+        """
+        ...
+
+    def step(self, rows: Rows, controls: Floats) -> None:
+        """Hold controls for the robot's `frame_skip` simulator steps, and leave the others alone.
+
+        Args:
+            rows: which simulations.
+            controls: of each, `[m, nu]`, clamped to their range where they leave it.
+        """
+        ...
+
+    def state(self, rows: Rows) -> State:
+        """State of some; the arrays may be views that the next step writes to."""
+        ...
+
+    def diverged(self, rows: Rows) -> NDArray[np.bool_]:
+        """Where a simulation blew up since it was last reset, `[m]`."""
+        ...
+
+
+class MakeSimulation(Protocol):
+    """A class of simulations, or whatever makes one."""
+
+    def __call__(self, robot: Robot, num_envs: int, num_threads: int) -> Simulation: ...
+
+
+class MuJoCoBatch:
+    """M simulations stepped by MuJoCo's own threads, in one call.
+
+    Results do not depend on `num_threads`.
+
+    Args:
+        robot: which robot.
+        num_envs: M.
+        num_threads: MuJoCo's threads.
+    """
+
+    def __init__(self, robot: Robot, num_envs: int, num_threads: int) -> None:
+        self.model = robot.model()
+        self.num_envs = num_envs
+        self._frame_skip = robot.frame_skip
+        self._stage = _STAGES[robot.recompute]
+        # Contact forces are no stage of a batch: they are computed one simulation at a time,
+        # from the whole MjData that a persistent batch keeps of each. But where accelerations are
+        # recomputed, the robot's model has a sensor that makes the engine compute the forces.
+        sensed = robot.recompute == "accelerations"
+        self._one_by_one = robot.needs_contact_forces and not sensed
+        self._scratch = mujoco.MjData(self.model)
+        self.batch = Batch(
+            self.model,
+            num_envs,
+            num_threads,
+            # Persistent, the next step goes on from a stage of velocities, at no cost.
+            persistent=self._one_by_one or robot.recompute == "velocities",
+        )
+        # Live views: writing to them is writing the simulations' state.
+        self.qpos: Floats = self.batch.bind("qpos")
+        self.qvel: Floats = self.batch.bind("qvel")
+        self.controls: Floats = self.batch.bind("ctrl")
+        self._body_positions = np.zeros((num_envs, 0, 3))
+        if robot.needs_body_positions:
+            self._body_positions = self.batch.bind("xpos")
+        self._contact_forces = np.zeros((num_envs, 0, 6))
+        if self._one_by_one:
+            self._contact_forces = np.zeros((num_envs, self.model.nbody, 6))
+        elif robot.needs_contact_forces:
+            self._contact_forces = self.batch.bind("cfrc_ext")
+        self._sensors = np.zeros((num_envs, 0))
+        if self.model.nsensordata:
+            self._sensors = self.batch.bind("sensordata")
+
+    def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
+        self.batch.reset(ids, stage=_STAGES["nothing"])
+        self.qpos[ids], self.qvel[ids] = qpos, qvel
+        self.batch.forward(ids)
+        if self._one_by_one:
+            self._contact_forces[ids] = 0.0
+
+    def step(self, rows: Rows, controls: Floats) -> None:
+        self.controls[rows] = controls
+        ids = None if isinstance(rows, slice) else rows
+        self.batch.step(ids, nstep=self._frame_skip, stage=self._stage)
+        if self._one_by_one:
+            for i in np.arange(self.num_envs)[rows].tolist():
+                data = self.batch.get_data(i, self._scratch)
+                mujoco.mj_rnePostConstraint(self.model, data)
+                self._contact_forces[i] = data.cfrc_ext
+
+    def state(self, rows: Rows) -> State:
+        fields = (self.qpos, self.qvel, self._body_positions, self._contact_forces, self._sensors)
+        return State(*(field[rows] for field in fields))
+
+    def diverged(self, rows: Rows) -> NDArray[np.bool_]:
+        return mujoco_utils.diverged(self.batch.warning[rows, :, 1])
+
+
+class MuJoCoData:
+    """One simulation in an `MjData`, which can be looked at and drawn.
+
+    Args:
+        robot: which robot.
+        num_envs: 1.
+        num_threads: 1.
+
+    Attributes:
+        data: the simulation.
+    """
+
+    def __init__(self, robot: Robot, num_envs: int = 1, num_threads: int = 1) -> None:
+        if num_envs != 1:
+            raise ValueError(f"num_envs is {num_envs}; an MjData holds 1 simulation")
+        self.model = robot.model()
+        self.data = mujoco.MjData(self.model)
+        self._frame_skip = robot.frame_skip
+        self._forward = robot.recompute != "nothing"
+        self._contact_forces = robot.needs_contact_forces and robot.recompute != "accelerations"
+
+    def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
+        if not ids.size:
+            return
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = qpos[0], qvel[0]
+        mujoco.mj_forward(self.model, self.data)
+
+    def step(self, rows: Rows, controls: Floats) -> None:
+        if not len(controls):
+            return
+        self.data.ctrl[:] = controls[0]
+        mujoco.mj_step(self.model, self.data, nstep=self._frame_skip)
+        if self._forward:
+            mujoco.mj_forward(self.model, self.data)
+        if self._contact_forces:
+            mujoco.mj_rnePostConstraint(self.model, self.data)
+
+    def state(self, rows: Rows) -> State:
+        data = self.data
+        fields = (data.qpos, data.qvel, data.xpos, data.cfrc_ext, data.sensordata)
+        return State(*(field[None][rows] for field in fields))
+
+    def diverged(self, rows: Rows) -> NDArray[np.bool_]:
+        return mujoco_utils.diverged(self.data.warning.number[None][rows])
