@@ -7,6 +7,7 @@ from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import Algorithm, InnerConfig
 from rlmaml.algorithms.maml import MAML
+from rlmaml.envs_location import register_environments
 from rlmaml.learner import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP, PolicyConfig, RegressionMLP
@@ -42,3 +43,5 @@ __all__ = [
     "load",
     "vectorize",
 ]
+
+register_environments()
