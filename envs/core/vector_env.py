@@ -119,7 +119,7 @@ class TaskVectorEnv(VectorEnv):
         """Reward simulation i by `tasks[i]` from the next step on; `[M, *task_space.shape]`.
 
         Raises:
-            ValueError: not M points of `task_space`.
+            ValueError: wrong shape, or a task outside `task_space`.
         """
         self._tasks = self._family.check(tasks, self.num_envs)
 
@@ -127,7 +127,7 @@ class TaskVectorEnv(VectorEnv):
         """`n` tasks, `[n, *task_space.shape]`, drawn from `rng` alone.
 
         Raises:
-            ValueError: `split` is none of "train", "validation" and "test".
+            ValueError: an unknown `split`.
         """
         return self._family.sample(n, rng, split)
 
@@ -158,7 +158,7 @@ class TaskVectorEnv(VectorEnv):
 
         Args:
             seed: of the simulations that are reset. One integer s seeds simulation i with s + i;
-                a sequence has a seed, or None, for each; None leaves the generators as they are.
+                a sequence has a seed, or None, for each; None goes on with the generators.
             options: `"reset_mask"`, bool `[M]`, resets only some; `"tasks"` is `set_tasks`.
 
         Returns:
@@ -208,7 +208,7 @@ class TaskVectorEnv(VectorEnv):
             `info["diverged"]`, reward 0 and the observation before the step.
 
         Raises:
-            ValueError: `actions` have another shape, are not finite, or are none of a Discrete.
+            ValueError: wrong shape; not finite; no actions of a Discrete space.
             gymnasium.error.ResetNeeded: no reset came before.
         """
         if not self._generators:

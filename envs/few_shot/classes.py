@@ -1,4 +1,4 @@
-"""Classification tasks: a line through a square, and N-way K-shot images from arrays."""
+"""Few-shot classification with held-out classes: what images and texts have in common."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def split_classes(
         seed: of the division.
 
     Raises:
-        ValueError: sizes that are none.
+        ValueError: invalid sizes.
     """
     given = np.asarray(sizes)
     if given.shape != (3,) or given.dtype.kind not in "if" or not (given >= 0).all():
@@ -181,6 +181,37 @@ def split_classes(
     return dict(zip(get_args(Split), (tuple(np.sort(p).tolist()) for p in parts), strict=True))
 
 
+def check_ways(
+    where: str,
+    splits: Mapping[str, Sequence[int]],
+    count: int,
+    way: int,
+    fractions: Sequence[float],
+    error: type[ValueError],
+) -> None:
+    """Refuse a split that is neither empty nor has `way` classes.
+
+    Args:
+        where: what has the classes, for the message.
+        splits: the classes of each.
+        count: of all classes.
+        way: classes of a task.
+        fractions: by which classes were divided.
+        error: what to raise.
+
+    Raises:
+        error: a split has fewer classes than `way`.
+    """
+    for split in get_args(Split):
+        members = splits.get(split, ())
+        if len(members) < way and (members or split == "train"):
+            raise error(
+                f"{where} has {len(members)} class(es) to {split}, of {count} in all: fewer than "
+                f"way={way}. Add classes, choose a smaller way, or leave the split empty; where "
+                f"no folders say which class is in which split, fractions={tuple(fractions)} do"
+            )
+
+
 def _check_splits(
     splits: Mapping[str, Sequence[int]], count: int, way: int
 ) -> dict[str, NDArray[np.int64]]:
@@ -190,7 +221,7 @@ def _check_splits(
     if unknown:
         raise ValueError(f"unknown splits {unknown}; there are {', '.join(map(repr, names))}")
     checked = {name: np.array(splits.get(name, ()), dtype=np.int64) for name in names}
-    home: dict[int, str] = {}
+    split_of: dict[int, str] = {}
     for name, members in checked.items():
         if len(members) < way and (len(members) or name == "train"):
             raise ValueError(
@@ -200,11 +231,12 @@ def _check_splits(
         for k in members.tolist():
             if not 0 <= k < count:
                 raise ValueError(f"the {name} split has class {k}; classes are 0 to {count - 1}")
-            if k in home:
+            if k in split_of:
                 raise ValueError(
-                    f"class {k} is in {home[k]} and in {name}; a class belongs to one split, once"
+                    f"class {k} is in {split_of[k]} and in {name}; "
+                    "a class belongs to one split, once"
                 )
-            home[k] = name
+            split_of[k] = name
     return checked
 
 

@@ -1,4 +1,4 @@
-"""Which module is this docstring from? Texts that Python and its packages bring along."""
+"""Few-shot tasks from docstrings: which module of Python or of a package is one from?"""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from .classes import split_classes
-from .text import TextError, TextTasks, check_ways, distinct, words
+from .classes import check_ways, split_classes
+from .text import TextError, TextTasks, distinct, words
 
 # Tests and a whole editor are no library; the last two hold other people's modules.
 _LEFT_OUT = frozenset({"test", "tests", "idlelib", "idle_test", "site-packages", "dist-packages"})
@@ -46,18 +46,19 @@ def docstrings(
         packages: installed ones to take modules of, beside the standard library.
 
     Raises:
-        TextError: too few modules, as where Python came without its sources; or no such package.
+        TextError: too few modules, as where Python came without its sources; or a package that is
+            not installed.
     """
     if least < 2:
         raise ValueError(f"least is {least}; a class has at least two texts")
-    found: dict[str, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     for package in ("", *sorted(set(packages))):
-        found |= _modules(package)
-    found = {name: texts for name, texts in distinct(found).items() if len(texts) >= least}
-    classes = dict(sorted(found.items()))
+        texts_of |= _modules(package)
+    enough = {name: texts for name, texts in distinct(texts_of).items() if len(texts) >= least}
+    classes = dict(sorted(enough.items()))
     splits = split_classes(len(classes), fractions, split_seed)
     where = f"the standard library in {sysconfig.get_path('stdlib')}, by docstrings,"
-    check_ways(where, splits, len(classes), way, fractions)
+    check_ways(where, splits, len(classes), way, fractions, TextError)
     return TextTasks(classes, splits, way, length, vocabulary)
 
 
@@ -65,13 +66,13 @@ def docstrings(
 def _modules(package: str) -> dict[str, list[str]]:
     """The texts of each module of a package, of "" the standard library. Takes seconds, once."""
     root = _folder(package) if package else Path(sysconfig.get_path("stdlib"))
-    found: dict[str, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         if not _LEFT_OUT.intersection(parts):
             name = f"{package}.{parts[0]}" if package else parts[0]
-            found.setdefault(name, []).extend(_paragraphs(path))
-    return found
+            texts_of.setdefault(name, []).extend(_paragraphs(path))
+    return texts_of
 
 
 def _folder(package: str) -> Path:
@@ -90,7 +91,7 @@ def _paragraphs(path: Path) -> list[str]:
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):  # such as templates, which are no Python
         return []
-    found: list[str] = []
+    paragraphs: list[str] = []
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
@@ -99,8 +100,8 @@ def _paragraphs(path: Path) -> list[str]:
             inside = getattr(node, part, None)
             todo += inside if isinstance(inside, list) else []
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            said = ast.get_docstring(node)
-            paragraph = _PARAGRAPH_END.split(said, maxsplit=1)[0] if said else ""
+            docstring = ast.get_docstring(node) or ""
+            paragraph = _PARAGRAPH_END.split(docstring, maxsplit=1)[0]
             if len(words(paragraph)) >= _FEWEST_WORDS:
-                found.append(" ".join(paragraph.split()))
-    return found
+                paragraphs.append(" ".join(paragraph.split()))
+    return paragraphs

@@ -1,20 +1,63 @@
-"""What a folder of a user's data holds: hidden files and folders do not count."""
+"""Folders of a user's data: hidden files and folders do not count."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """In order of their names."""
+    """Folders right inside, in order of their names."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Those with one of the suffixes, in whatever case, in order of their names."""
+    """Files with one of the suffixes, in whatever case, in order of their names."""
     return sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
+
+
+def split_folders(root: Path, error: type[ValueError]) -> dict[str, list[Path]] | None:
+    """Folders of classes in `root/train`, `root/val` (or `validation`) and `root/test`, by split.
+
+    None where `root` is laid out otherwise.
+
+    Args:
+        root: the folder.
+        error: what to raise.
+
+    Raises:
+        error: both `val` and `validation`.
+    """
+    folders = subfolders(root)
+    names = {folder.name for folder in folders}
+    if not ("train" in names and names <= set(_SPLITS) and subfolders(root / "train")):
+        return None
+    if {"val", "validation"} <= names:
+        raise error(f"{root} has both 'val' and 'validation'; keep one of them")
+    return {_SPLITS[folder.name]: subfolders(folder) for folder in folders}
+
+
+def number_splits(members: dict[str, list[Path]]) -> dict[str, tuple[int, ...]]:
+    """The classes of each split by number, counted through all splits."""
+    splits: dict[str, tuple[int, ...]] = {}
+    first = 0
+    for split, folders in members.items():
+        splits[split] = tuple(range(first, first + len(folders)))
+        first += len(folders)
+    return splits
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Refuse fractions that cannot divide classes.
+
+    Raises:
+        ValueError: not three numbers of at least 0, of which the first is more.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or not fractions[0] > 0:
+        raise ValueError(f"fractions are those of train, validation and test, got {fractions!r}")

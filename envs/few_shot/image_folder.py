@@ -1,22 +1,19 @@
-"""Few-shot classification of your own images, read from a folder when they are first drawn."""
+"""Few-shot tasks from your own images, read from a folder when they are first drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..core.tasks import Split
-from .classes import split_classes
-from .folders import files, subfolders
+from .classes import check_ways, split_classes
+from .folders import check_fractions, files, number_splits, split_folders, subfolders
 from .images import FewShotTasks, Images
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _LAYOUTS = (
     "Understood are root/class/*.png, root/{train,val,test}/class/*.png and Omniglot's "
     "root/images_background/alphabet/character/*.png with root/images_evaluation beside it; "
@@ -57,37 +54,29 @@ def image_folder(
         rotations: as in `FewShotTasks`.
 
     Raises:
-        ImageFolderError: no folder, an unknown layout, a class without images, or a split with
-            fewer classes than `way`.
+        ImageFolderError: a missing folder, an unknown layout, a class without images, or a
+            split with fewer classes than `way`.
     """
     root = Path(root)
     if size < 1:
         raise ValueError(f"size is {size}; an image has at least one pixel a side")
-    if len(fractions) != 3 or min(fractions) < 0 or not sum(fractions[:2]) > 0:
-        raise ValueError(f"fractions are those of train, validation and test, got {fractions!r}")
+    check_fractions(fractions)
     if not root.is_dir():
         raise ImageFolderError(
             f"{root} is {'not a folder' if root.exists() else 'missing'}; root is the folder that "
             f"the images are in. {_LAYOUTS}"
         )
     classes, splits = _classes(root, split_seed, fractions)
-    places: dict[Path, Path] = {}
+    resolved: dict[Path, Path] = {}
     for folder in classes:
-        twin = places.setdefault(folder.resolve(), folder)
+        twin = resolved.setdefault(folder.resolve(), folder)
         if twin is not folder:
             raise ImageFolderError(
                 f"{folder} and {twin} are the same folder: a class may be held out only once. "
                 "Remove one of the two"
             )
     images = _Files(root, classes, size, color)
-    for split in get_args(Split):
-        members = splits.get(split, ())
-        if len(members) < way and (members or split == "train"):
-            raise ImageFolderError(
-                f"{root} has {len(members)} class(es) to {split}, of {len(classes)} in all: fewer "
-                f"than way={way}. Add classes, choose a smaller way, or leave the split empty; "
-                f"where no folders say which class is in which split, fractions={fractions} do"
-            )
+    check_ways(str(root), splits, len(classes), way, fractions, ImageFolderError)
     return FewShotTasks(images, splits, way, rotations)
 
 
@@ -107,25 +96,13 @@ def _classes(
         splits = split_classes(len(background), (1.0 - share, share, 0.0), split_seed)
         test = range(len(background), len(background) + len(evaluation))
         return background + evaluation, splits | {"test": tuple(test)}
-    if "train" in names and names <= set(_SPLITS) and subfolders(root / "train"):
-        return _given(root, inside)
+    given = split_folders(root, ImageFolderError)
+    if given is not None:
+        return [folder for members in given.values() for folder in members], number_splits(given)
     # A folder of folders of folders is some other layout; one empty class is a mistake in this.
     if not any(files(folder, _SUFFIXES) for folder in inside):
         raise ImageFolderError(f"{root} has no folders with images in them. {_LAYOUTS}")
     return inside, split_classes(len(inside), fractions, split_seed)
-
-
-def _given(root: Path, inside: list[Path]) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    classes: list[Path] = []
-    splits: dict[str, tuple[int, ...]] = {}
-    for folder in inside:
-        split = _SPLITS[folder.name]
-        if split in splits:
-            raise ImageFolderError(f"{root} has both 'val' and 'validation'; keep one of them")
-        members = subfolders(folder)
-        splits[split] = tuple(range(len(classes), len(classes) + len(members)))
-        classes += members
-    return classes, splits
 
 
 def _characters(folder: Path) -> list[Path]:
@@ -145,17 +122,17 @@ class _Files(Images):
 
     def __init__(self, root: Path, classes: list[Path], size: int, color: bool) -> None:
         images = [files(folder, _SUFFIXES) for folder in classes]
-        for folder, found in zip(classes, images, strict=True):
-            if not found:
+        for folder, paths in zip(classes, images, strict=True):
+            if not paths:
                 raise ImageFolderError(
                     f"the class folder {folder} has no images; add some, or remove it. {_LAYOUTS}"
                 )
         self.names = [folder.relative_to(root).as_posix() for folder in classes]
         self._folders = classes
-        self.counts = np.array([len(found) for found in images])
+        self.counts = np.array([len(paths) for paths in images])
         self.shape = (3 if color else 1, size, size)
         self._mode = "RGB" if color else "L"
-        self._paths = [path for found in images for path in found]
+        self._paths = [path for paths in images for path in paths]
         self._forget()
 
     def _forget(self) -> None:

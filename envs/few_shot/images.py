@@ -135,7 +135,7 @@ class FewShotTasks(HeldOutClasses):
         """`n` tasks, `[n, way, 2]`: distinct classes of the split, in random order.
 
         Raises:
-            ValueError: the split has no classes, or is none.
+            ValueError: an unknown split, or one without classes.
         """
         tasks = np.zeros((n, self.way, 2), dtype=np.int64)
         tasks[..., 0] = self._sample_classes(n, rng, split)

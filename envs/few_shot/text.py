@@ -1,4 +1,4 @@
-"""Few-shot classification of texts: as token ids, from your own files or from any lists."""
+"""Few-shot classification of texts as token ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -24,7 +23,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 class TextError(ValueError):
-    """A folder or a file that few-shot tasks cannot be made of; the message names it."""
+    """Texts that few-shot tasks cannot be made of; the message names file and line."""
 
 
 def words(text: str) -> list[str]:
@@ -51,7 +50,7 @@ class TextTasks(HeldOutClasses):
 
     Raises:
         TextError: a class without texts, or a text without words.
-        ValueError: splits or numbers that are none.
+        ValueError: invalid splits, or a number out of range.
     """
 
     _noun = "text"
@@ -106,8 +105,8 @@ class TextTasks(HeldOutClasses):
     def texts(self, split: Split) -> NDArray[np.int64]:
         """All texts of the classes of a split, as token ids, `[M, length]`."""
         members = self._splits[check_split(split)]
-        places = np.repeat(np.arange(len(self._counts)), self._counts)
-        return self._tokens[np.isin(places, members)]
+        class_of = np.repeat(np.arange(len(self._counts)), self._counts)
+        return self._tokens[np.isin(class_of, members)]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Texts as token ids, `[B, length]`, for a predictor that learned from this family.
@@ -130,7 +129,7 @@ class TextTasks(HeldOutClasses):
         """`n` tasks, `[n, way]`: distinct classes of the split, in random order.
 
         Raises:
-            ValueError: the split has no classes, or is none.
+            ValueError: an unknown split, or one without classes.
         """
         return self._sample_classes(n, rng, split)
 
@@ -189,25 +188,3 @@ def distinct(classes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         once = {tuple(words(text)): text for text in reversed(texts)}
         kept[name] = [text for spelt, text in reversed(once.items()) if home[spelt] == name]
     return kept
-
-
-def check_ways(
-    where: str,
-    splits: Mapping[str, Sequence[int]],
-    count: int,
-    way: int,
-    fractions: Sequence[float],
-) -> None:
-    """Whether every split, unless it is empty, has `way` classes; there are `count` in all.
-
-    Raises:
-        TextError: one has fewer; `where` says what has.
-    """
-    for split in get_args(Split):
-        members = splits.get(split, ())
-        if len(members) < way and (members or split == "train"):
-            raise TextError(
-                f"{where} has {len(members)} class(es) to {split}, of {count} in all: fewer than "
-                f"way={way}. Add classes, choose a smaller way, or leave the split empty; where "
-                f"no folders say which class is in which split, fractions={tuple(fractions)} do"
-            )

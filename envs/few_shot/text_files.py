@@ -7,16 +7,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .classes import split_classes
-from .folders import files, subfolders
-from .text import TextError, TextTasks, check_ways, distinct, words
+from .classes import check_ways, split_classes
+from .folders import check_fractions, files, number_splits, split_folders, subfolders
+from .text import TextError, TextTasks, distinct, words
 
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-
-
-_TABLES = {".csv": ",", ".tsv": "\t"}
-
-
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LAYOUTS = (
     "Understood are a folder root/class/*.txt or root/{train,val,test}/class/*.txt, a text to a "
     "file, and a file .csv, .tsv or .jsonl with a label and a text in each row"
@@ -52,19 +47,18 @@ def text_files(
         text: that with its text.
 
     Raises:
-        TextError: nothing there, an unknown layout, a file or row that cannot be read, a text
-            without words, a class without texts, or a split with fewer classes than `way`.
+        TextError: a missing file or folder, an unknown layout, a file or row that cannot be read,
+            a text without words, a class without texts, or a split with fewer classes than `way`.
     """
     root = Path(root)
-    if len(fractions) != 3 or min(fractions) < 0 or not fractions[0] > 0:
-        raise ValueError(f"fractions are those of train, validation and test, got {fractions!r}")
+    check_fractions(fractions)
     if not root.exists():
         raise TextError(f"{root} is missing; root is where the texts are. {_LAYOUTS}")
     splits: dict[str, tuple[int, ...]] | None = None
     if root.is_dir():
         classes, splits = _in_folders(root)
-    elif root.suffix.lower() in _TABLES:
-        classes = _by_label(root, _table(root, _TABLES[root.suffix.lower()], label, text))
+    elif root.suffix.lower() in _DELIMITERS:
+        classes = _by_label(root, _table(root, _DELIMITERS[root.suffix.lower()], label, text))
     elif root.suffix.lower() == ".jsonl":
         classes = _by_label(root, _json_lines(root, label, text))
     else:
@@ -77,7 +71,7 @@ def text_files(
                 "is the same in others"
             )
     splits = splits or split_classes(len(kept), fractions, split_seed)
-    check_ways(str(root), splits, len(kept), way, fractions)
+    check_ways(str(root), splits, len(kept), way, fractions, TextError)
     return TextTasks(kept, splits, way, length, vocabulary)
 
 
@@ -85,24 +79,19 @@ def _in_folders(
     root: Path,
 ) -> tuple[dict[str, list[str]], dict[str, tuple[int, ...]] | None]:
     """The texts of each class, and the splits where folders say them."""
-    inside = subfolders(root)
-    given = {folder.name for folder in inside}
-    if not ("train" in given and given <= set(_SPLITS) and subfolders(root / "train")):
-        # A folder of folders of folders is some other layout; one empty class is a mistake.
-        if not any(files(folder, (".txt",)) for folder in inside):
-            raise TextError(f"{root} has no folders with .txt files in them. {_LAYOUTS}")
-        return {folder.name: _texts(folder) for folder in inside}, None
-    classes: dict[str, list[str]] = {}
-    splits: dict[str, tuple[int, ...]] = {}
-    for folder in inside:
-        split = _SPLITS[folder.name]
-        if split in splits:
-            raise TextError(f"{root} has both 'val' and 'validation'; keep one of them")
-        first = len(classes)
-        for member in subfolders(folder):
-            classes[f"{folder.name}/{member.name}"] = _texts(member)
-        splits[split] = tuple(range(first, len(classes)))
-    return classes, splits
+    given = split_folders(root, TextError)
+    if given is not None:
+        classes = {
+            f"{folder.parent.name}/{folder.name}": _texts(folder)
+            for members in given.values()
+            for folder in members
+        }
+        return classes, number_splits(given)
+    folders = subfolders(root)
+    # A folder of folders of folders is some other layout; one empty class is a mistake.
+    if not any(files(folder, (".txt",)) for folder in folders):
+        raise TextError(f"{root} has no folders with .txt files in them. {_LAYOUTS}")
+    return {folder.name: _texts(folder) for folder in folders}, None
 
 
 def _texts(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from .vector_env import LocomotionVectorEnv
 class LocomotionEnv(SingleEnv):
     """A robot that is rewarded by its task, in a `gymnasium.Env`.
 
-    Pictures show the goal too, by the arrows of `markers.py`, and the camera follows the robot. A
+    Frames show the goal too, by the arrows of `markers.py`, and the camera follows the robot. A
     simulation that blew up truncates the episode with `info["diverged"]`, reward 0 and the
     observation before the step. A copy or a pickle keeps the task and must be reset.
 
@@ -73,11 +73,11 @@ class LocomotionEnv(SingleEnv):
 
     @property
     def camera(self) -> dict[str, float]:
-        """From where pictures look at the robot, by default."""
+        """From where frames look at the robot, by default."""
         return dict(self._robot.camera)
 
     def markers(self) -> tuple[Marker, ...]:
-        """Arrows that show the task in a picture now."""
+        """Arrows that show the task in a frame now."""
         goal = self._robot_tasks.goal_velocity(self._task[0])
         return goal_markers(goal, self._velocity, self._torso_position())
 

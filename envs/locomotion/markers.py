@@ -1,19 +1,27 @@
-"""What a picture of a robot shows of its task: arrows above the torso, as MuJoCo geoms.
+"""Arrows above a robot's torso that show its task, as MuJoCo geoms.
 
-Pure functions. A marker is the keywords of gymnasium's `viewer.add_marker`, which are those of
-`mujoco.mjv_initGeom` too.
+Pure functions.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypedDict
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-Marker = dict[str, Any]
+
+class Marker(TypedDict):
+    """Keywords of gymnasium's `viewer.add_marker`, which are those of `mujoco.mjv_initGeom` too."""
+
+    type: mujoco.mjtGeom
+    size: NDArray[np.float64]  # [3], in meters
+    pos: NDArray[np.float64]  # [3], in meters
+    mat: NDArray[np.float64]  # [9], a rotation matrix by rows
+    rgba: NDArray[np.float64]  # [4]
+
 
 GREEN = (0.1, 0.85, 0.25, 0.65)
 """The goal's color, translucent."""
@@ -22,7 +30,7 @@ ORANGE = (1.0, 0.5, 0.0, 0.95)
 SCALE = 0.4
 """Length of an arrow in meters, for each meter a second."""
 LONGEST = 1.1
-"""Metres. Where an arrow would be longer, both are drawn to a smaller scale."""
+"""In meters. Where an arrow would be longer, both are drawn to a smaller scale."""
 HEIGHTS = (0.65, 0.5)
 """Of the goal and of the velocity above the torso, in meters."""
 DIRECTION = 0.9
@@ -37,10 +45,10 @@ def goal_markers(
     """Arrows for a goal velocity and for the velocity that the robot has.
 
     Args:
-        goal: along x, in meters a second. Infinite: as fast as possible, that way; one arrow shows
-            it, across the torso. None: nothing is drawn.
+        goal: along x, in meters a second. Infinite is as fast as possible, that way: one arrow shows
+            it, across the torso. None draws nothing.
         velocity: along x, in meters a second.
-        torso: where it is, `[3]`, in meters.
+        torso: its position, `[3]`, in meters.
     """
     if goal is None:
         return ()

@@ -11,7 +11,7 @@ _PACKAGES = "on Debian and Ubuntu: apt install libegl1 libgl1 libgl1-mesa-dri"
 
 
 class NoOpenGLError(RuntimeError):
-    """Nothing can be drawn on this machine as it is; the message says what is missing."""
+    """OpenGL that does not work on this machine; the message says what is missing."""
 
 
 def choose_opengl() -> None:
@@ -26,10 +26,10 @@ def choose_opengl() -> None:
 
 @functools.cache
 def check_opengl() -> None:
-    """Whether there is an OpenGL context to be had, by the library that MUJOCO_GL names.
+    """Try to make an OpenGL context, by the library that MUJOCO_GL names.
 
     Raises:
-        NoOpenGLError: there is not.
+        NoOpenGLError: OpenGL is not available.
     """
     backend = os.environ.get("MUJOCO_GL", "")
     if backend not in ("egl", "osmesa"):  # a window says more itself
@@ -45,8 +45,8 @@ def check_opengl() -> None:
 def no_opengl(problem: Exception) -> NoOpenGLError:
     """The error to raise for what OpenGL raised."""
     backend = os.environ.get("MUJOCO_GL") or "a window"
-    said = " ".join(str(problem).split())
+    message = " ".join(str(problem).split())
     return NoOpenGLError(
-        f"Cannot draw with OpenGL by {backend} ({type(problem).__name__}: {said}). Install its "
+        f"Cannot draw with OpenGL by {backend} ({type(problem).__name__}: {message}). Install its "
         f"libraries ({_PACKAGES}), or choose another way with MUJOCO_GL=egl, osmesa or glfw."
     )

@@ -21,9 +21,9 @@ class Rendering:
     render_mode: str | None = None
     """"human", "rgb_array", "depth_array" or "rgbd_tuple"; None draws nothing."""
     width: int = 480
-    """Of a picture, in pixels."""
+    """Of a frame, in pixels."""
     height: int = 480
-    """Of a picture, in pixels."""
+    """Of a frame, in pixels."""
     camera_id: int | None = None
     """A camera of the model to look through."""
     camera_name: str | None = None
@@ -31,7 +31,7 @@ class Rendering:
     default_camera_config: Mapping[str, float | int | NDArray[np.float64]] | None = None
     """Attributes of the free camera, in place of the robot's own one by one."""
     max_geom: int = 1000
-    """Geometries that a picture may have."""
+    """Geometries that a frame may have."""
     visual_options: dict[int, bool] | None = None
     """Flags of `mujoco.MjvOption`."""
     pretty: bool = False
@@ -105,7 +105,7 @@ def _make(renderer: MujocoRenderer, mode: str) -> BaseRender:
 
 
 def add(viewer: BaseRender, markers: Iterable[Marker]) -> None:
-    """Show these, and no others, in the next picture."""
+    """Show these, and no others, in the next frame."""
     viewer._markers.clear()  # a window keeps them
     for marker in markers:
         viewer.add_marker(**marker)
@@ -140,7 +140,7 @@ class Follower:
         self._last.clear()
 
     def follow(self, mode: str, viewer: BaseRender, torso: NDArray[np.float64]) -> None:
-        """Move by as much as the torso, `[3]`, did since the last picture of this mode.
+        """Move by as much as the torso, `[3]`, did since the last frame of this mode.
 
         So a window's camera stays where the mouse has put it.
         """

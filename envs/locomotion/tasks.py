@@ -19,7 +19,7 @@ class LocomotionTasks(Tasks[Motion]):
     """
 
     def goal_velocity(self, task: np.ndarray) -> float | None:
-        """Velocity along x, in meters a second, that a task asks for, for pictures to show.
+        """Velocity along x, in meters a second, that a task asks for, for frames to show.
 
         Infinite where faster is always better; None where it asks for none.
         """

@@ -93,15 +93,15 @@ class NavigationEnv(SingleEnv):
         scaled_actions: as of `NavigationVectorEnv`.
         render_mode: "rgb_array": `render` draws goal, start, the episode's path and the point;
             None: nothing is drawn.
-        width: of a picture, in pixels.
-        height: of a picture, in pixels.
-        pretty: taken for the same call to serve every family; pictures have smooth edges anyway.
+        width: of a frame, in pixels.
+        height: of a frame, in pixels.
+        pretty: taken for the same call to serve every family; frames have smooth edges anyway.
 
     Attributes:
-        background_paths: paths of other episodes, `[T, 2]` each, that pictures show faintly.
+        background_paths: paths of other episodes, `[T, 2]` each, that frames show faintly.
 
     Raises:
-        ValueError: an unknown `render_mode`, or a picture without pixels.
+        ValueError: an unknown `render_mode`, or a frame without pixels.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -120,7 +120,7 @@ class NavigationEnv(SingleEnv):
                 f"render_mode is {render_mode!r}; navigation draws 'rgb_array', or nothing (None)"
             )
         if min(width, height) < 1:
-            raise ValueError(f"pictures are {width} x {height} pixels; both must be at least 1")
+            raise ValueError(f"frames are {width} x {height} pixels; both must be at least 1")
         vector = NavigationVectorEnv(
             tasks,
             1,
@@ -160,7 +160,7 @@ class NavigationEnv(SingleEnv):
         return result
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A picture, `[height, width, 3]` bytes; None where `render_mode` is."""
+        """A frame, `[height, width, 3]` bytes; None where `render_mode` is."""
         if self.render_mode is None:
             return None
         return self._view.draw(self._task[0], np.stack(self._path), self.background_paths)

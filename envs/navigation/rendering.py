@@ -1,4 +1,4 @@
-"""Pictures of a point on a plane: where it is to go, where it has been, where it was before."""
+"""Frames of a point on a plane: where it is to go, where it has been, where it was before."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PlaneView:
     """Draws the plane's square -extent..extent, in both coordinates.
 
     Args:
-        width: of the picture, in pixels; the square is in its middle.
-        height: of the picture, in pixels.
+        width: of the frame, in pixels; the square is in its middle.
+        height: of the frame, in pixels.
         extent: half the square's side, in the plane's unit.
     """
 
@@ -38,30 +38,30 @@ class PlaneView:
         path: NDArray[np.float64],
         background: Sequence[NDArray[np.float64]] = (),
     ) -> NDArray[np.uint8]:
-        """A picture, `[height, width, 3]`.
+        """A frame, `[height, width, 3]`.
 
         Args:
             goal: `[2]`.
             path: of this episode, from the start to where the point is, `[T, 2]`.
             background: faint paths of other episodes, `[T, 2]` each.
         """
-        picture = self._unmoving(goal, background).copy()
-        pen = ImageDraw.Draw(picture)
+        frame = self._unmoving(goal, background).copy()
+        pen = ImageDraw.Draw(frame)
         self._line(pen, path, PATH, 1.4)
-        # At the edge, a point that has left the picture is still seen to have left.
+        # At the edge, a point that has left the frame is still seen to have left.
         self._disc(pen, np.clip(path[-1], -self._extent, self._extent), 4.0, POINT)
-        return np.asarray(picture.reduce(_SMOOTH))
+        return np.asarray(frame.reduce(_SMOOTH))
 
     def _unmoving(
         self, goal: NDArray[np.float64], background: Sequence[NDArray[np.float64]]
     ) -> Image.Image:
-        """What is the same in all pictures of an episode, drawn once."""
+        """What is the same in all frames of an episode, drawn once."""
         key = goal.tobytes()
         if self._still is not None and self._still[0] == key and self._still[1] is background:
             return self._still[2]
-        picture = Image.new("RGB", self._size, PAPER)
-        pen = ImageDraw.Draw(picture)
-        far = 9 * self._extent  # beyond the edges of any picture that is not square
+        frame = Image.new("RGB", self._size, PAPER)
+        pen = ImageDraw.Draw(frame)
+        far = 9 * self._extent  # beyond the edges of any frame that is not square
         for at in np.linspace(-self._extent, self._extent, 9):
             self._line(pen, np.array([[at, -far], [at, far]]), GRID, 0.5)
             self._line(pen, np.array([[-far, at], [far, at]]), GRID, 0.5)
@@ -70,11 +70,11 @@ class PlaneView:
         self._disc(pen, np.zeros(2), 3.0, START)
         self._disc(pen, goal, 8.0, PAPER, outline=GOAL)
         self._disc(pen, goal, 4.0, GOAL)
-        self._still = (key, background, picture)
-        return picture
+        self._still = (key, background, frame)
+        return frame
 
     def _pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels of points, both `[..., 2]`; y goes up on the plane and down in pictures."""
+        """Pixels of points, both `[..., 2]`; y goes up on the plane and down in frames."""
         center = np.array(self._size) / 2
         return center + np.asarray(points) * self._scale * [1.0, -1.0]
 

@@ -48,7 +48,7 @@ def flat(x: Floats) -> Floats:
 class Robot:
     """A robot and the constants of its reward.
 
-    A subclass names its model and says how it looks in pictures; it overrides what differs from
+    A subclass names its model and says how it looks in frames; it overrides what differs from
     the defaults below, which are those of a robot on a plane (x, height, pitch) that cannot fall.
     The whole reward is the task's and the sum of `rewards`.
     """

@@ -14,7 +14,7 @@ import pytest
 
 from envs.locomotion.markers import LONGEST, SCALE, goal_markers
 from envs.navigation import rendering
-from tests.helpers.pictures import (
+from tests.helpers.frames import (
     SIZE,
     WITHOUT,
     bluish,

@@ -16,8 +16,8 @@ from runners import cli, environments
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
 from runners.run_dir import RunDir
+from tests.helpers.frames import WITHOUT, bluish, head, headless_environment, pixels
 from tests.helpers.pendulum import GoalPendulum
-from tests.helpers.pictures import WITHOUT, bluish, head, headless_environment, pixels
 from tests.helpers.runs import TINY, tiny
 
 SIZE = 160

@@ -1,4 +1,4 @@
-"""What is seen in a picture, and Python without a screen."""
+"""Arrows and points found in a frame by their color, and Python without a screen."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def pixels(frame, color):
     """Columns of the pixels whose color is saturated, and green or orange."""
     red, green, blue = np.moveaxis(frame.astype(int), 2, 0)
     if color == "green":
-        found = (green > 1.5 * red) & (green > 1.5 * blue)
+        matching = (green > 1.5 * red) & (green > 1.5 * blue)
     else:
-        found = (red > 1.3 * green) & (green > 2.5 * blue)
-    return np.nonzero(found & (np.maximum(red, green) > 60))[1]
+        matching = (red > 1.3 * green) & (green > 2.5 * blue)
+    return np.nonzero(matching & (np.maximum(red, green) > 60))[1]
 
 
 def extent(frame, color):
-    """From the middle of the picture to the farther end of an arrow, in pixels, signed."""
+    """From the middle of the frame to the farther end of an arrow, in pixels, signed."""
     columns = pixels(frame, color) - frame.shape[1] // 2
     assert len(columns), f"nothing {color}"
     return max(columns, key=abs)
@@ -37,7 +37,7 @@ def head(frame):
 
 
 def where(frame, color):
-    """Middle of the pixels of a color on the plane, whose square is ±.65 in a picture."""
+    """Middle of the pixels of a color on the plane, whose square is ±0.65 in a frame."""
     rows, columns = np.nonzero((np.abs(frame.astype(int) - color) < 12).all(2))
     height, width, _ = frame.shape
     half = min(height, width) / 2
@@ -46,7 +46,7 @@ def where(frame, color):
 
 
 def bluish(frame):
-    """Where the faint paths are."""
+    """Mask of the faint paths, `[height, width]`."""
     red, green, blue = np.moveaxis(frame.astype(int), 2, 0)
     return (blue - red > 8) & (blue > green)
 
