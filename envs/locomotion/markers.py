@@ -45,8 +45,8 @@ def goal_markers(
     """Arrows for a goal velocity and for the velocity that the robot has.
 
     Args:
-        goal: along x, in meters a second. Infinite is as fast as possible, that way: one arrow shows
-            it, across the torso. None draws nothing.
+        goal: along x, in meters a second. Infinite is as fast as possible that way: one arrow
+            shows it, across the torso. None draws nothing.
         velocity: along x, in meters a second.
         torso: its position, `[3]`, in meters.
     """

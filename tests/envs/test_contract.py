@@ -10,8 +10,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from tests.helpers.vector_actions import random_actions, same_action
 
 LIMITS = {
     "rlmaml/Navigation2D-v0": 100,
@@ -19,16 +21,6 @@ LIMITS = {
     "rlmaml/BernoulliBandit-v0": 1,
     "rlmaml/GaussianBandit-v0": 1,
 }
-
-
-def actions_of(vector, value=0.0):
-    """The same action for all, of the kind that the environment takes."""
-    return np.full(vector.action_space.shape, value, dtype=vector.action_space.dtype)
-
-
-def test_every_registered_id_is_tested(env_ids):
-    registered = {name for name in gymnasium.registry if name.startswith("rlmaml/")}
-    assert registered == set(env_ids)
 
 
 def test_spec(env_id):
@@ -145,7 +137,7 @@ def test_tasks_are_set_seen_and_kept_in_a_batch(env_id):
     vector.set_tasks(given)
     given[...] = 0
     np.testing.assert_array_equal(vector.reset(seed=0)[1]["task"], tasks)
-    np.testing.assert_array_equal(vector.step(actions_of(vector))[4]["task"], tasks)
+    np.testing.assert_array_equal(vector.step(same_action(vector))[4]["task"], tasks)
     for clone in (pickle.loads(pickle.dumps(vector)), copy.deepcopy(vector)):
         np.testing.assert_array_equal(clone.tasks, tasks)
         assert clone.metadata == vector.metadata
@@ -199,7 +191,7 @@ def test_returned_arrays_are_never_written_to_again(env_id):
     vector = gymnasium.make_vec(env_id, num_envs=3, max_episode_steps=3)
     kept = [(vector.reset(seed=0)[0], None)]
     for _ in range(5):
-        step = vector.step(actions_of(vector, 0.01))
+        step = vector.step(same_action(vector, 0.01))
         kept += [(array, None) for array in step[:4]]
         kept += [(step[4][key], None) for key in ("diverged", *vector.diagnostics)]
     kept = [(array, array.copy()) for array, _ in kept]
@@ -208,7 +200,7 @@ def test_returned_arrays_are_never_written_to_again(env_id):
         assert not any(np.shares_memory(array, other) for other in arrays[:i])
     arrays[0][...] = 7  # nor does writing to one reach the simulation
     vector.reset(seed=1)
-    vector.step(actions_of(vector))
+    vector.step(same_action(vector))
     for array, copied in kept[1:]:
         np.testing.assert_array_equal(array, copied)
 
@@ -244,7 +236,7 @@ def test_a_non_finite_action_names_its_environment(continuous_id, bad):
 def test_an_action_that_is_none_names_its_environment(discrete_id, bad):
     vector = gymnasium.make_vec(discrete_id, num_envs=5)
     vector.reset(seed=0)
-    actions = actions_of(vector)
+    actions = same_action(vector)
     actions[3] = bad
     with pytest.raises(ValueError, match=f"environment 3 got the action {bad}; .* 0 to 4"):
         vector.step(actions)
@@ -269,7 +261,7 @@ def test_integers_are_observed_as_integers(discrete_id):
     vector = gymnasium.make_vec(discrete_id, num_envs=3)
     single = (env.reset(seed=0)[0], env.step(env.action_space.sample())[0])
     assert all(isinstance(observation, np.int64) for observation in single)
-    for observations in (vector.reset(seed=0)[0], vector.step(actions_of(vector))[0]):
+    for observations in (vector.reset(seed=0)[0], vector.step(same_action(vector))[0]):
         assert observations.dtype == np.int64
         assert observations.shape == (3,)
         assert observations in vector.observation_space
@@ -280,7 +272,7 @@ def test_step_before_reset_is_refused(env_id):
     with pytest.raises(gymnasium.error.ResetNeeded, match="every simulation"):
         vector.reset(options={"reset_mask": np.array([True, False])})
     with pytest.raises(gymnasium.error.ResetNeeded):
-        vector.step(actions_of(vector))
+        vector.step(same_action(vector))
 
 
 def test_bad_arguments_are_refused(robot_id):
@@ -293,3 +285,65 @@ def test_bad_arguments_are_refused(robot_id):
     if "Paper" not in robot_id:  # an action is one simulator step there
         with pytest.raises(ValueError, match="frame_skip is 0"):
             gymnasium.make_vec(robot_id, num_envs=2, frame_skip=0)
+
+
+M = 6
+FORCES = {"contact_cost_weight": 5e-4, "include_cfrc_ext_in_observation": True}
+
+
+def same(a, b):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+STEPS = 205  # beyond the robots' time limit, so that every simulation is reset at least once
+
+
+VARIANTS = [
+    ("rlmaml/HalfCheetahVel-v0", {}),
+    ("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1}),
+    ("rlmaml/AntVel-v0", {"survival_bonus": 0.3}),
+    ("rlmaml/AntDir-v0", {}),
+    ("rlmaml/AntDir-v0", {"frame_skip": 2, **FORCES}),
+    ("rlmaml/PaperHalfCheetahVel-v0", {}),
+    ("rlmaml/PaperAntDir-v0", {}),
+    ("rlmaml/Navigation2D-v0", {}),
+    ("rlmaml/Navigation2D-v0", {"scaled_actions": True}),
+    ("rlmaml/TabularMDP-v0", {}),
+    ("rlmaml/TabularMDP-v0", {"num_states": 3, "num_actions": 2, "reward_noise": 0.0}),
+    ("rlmaml/BernoulliBandit-v0", {}),
+    ("rlmaml/GaussianBandit-v0", {"num_arms": 2}),
+]
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize(("env_id", "parameters"), VARIANTS)
+def test_batched_equals_single(env_id, parameters, num_threads):
+    batched = gymnasium.make_vec(env_id, num_envs=M, num_threads=num_threads, **parameters)
+    singles = SyncVectorEnv(
+        [lambda: gymnasium.make(env_id, **parameters)] * M, autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    tasks = batched.sample_tasks(M, np.random.default_rng(0))
+    batched.set_tasks(tasks)
+    singles.set_attr("task", list(tasks))
+    same(batched.reset(seed=3)[0], singles.reset(seed=3)[0])
+    rng = np.random.default_rng(1)
+    finished = 0
+    for _ in range(STEPS):
+        actions = random_actions(batched, rng)
+        *ours, info = batched.step(actions)
+        *theirs, expected = singles.step(actions)
+        for a, b in zip(ours, theirs, strict=True):
+            same(a, b)
+        done = ours[2] | ours[3]
+        finished += done.sum()
+        same("final_obs" in info, done.any())
+        for key in expected.keys() - {"final_obs", "final_info"}:
+            if not key.startswith("_"):
+                same(info[key][~done], expected[key][~done])
+        for i in np.flatnonzero(done):
+            same(info["final_obs"][i], expected["final_obs"][i])
+            for key, values in expected["final_info"].items():
+                same(info["final_info"][key][i], values[i])
+                if key.startswith("_"):
+                    same(info["final_info"][key], values)
+    assert finished >= M

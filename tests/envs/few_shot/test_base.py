@@ -1,4 +1,4 @@
-"""Labeled examples: what families draw, and the environment that plays them."""
+"""Labeled examples: what every family draws, and the environment that plays them."""
 
 from __future__ import annotations
 
@@ -14,37 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from envs.few_shot.base import ExampleEnv, ExampleTasks
 from envs.few_shot.half_planes import LinearClassificationTasks
 from envs.few_shot.sinusoid import FrequencySinusoidTasks, SinusoidTasks
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def test_sinusoid_is_the_papers():
-    family = SinusoidTasks()
-    tasks = np.array([[2.0, 0.5], [0.1, 3.0]])
-    inputs, targets = family.draw(tasks, 50, rng())
-    assert inputs.shape == targets.shape == (2, 50, 1)
-    assert inputs.dtype == targets.dtype == np.float32
-    for (amplitude, phase), xs, ys in zip(tasks.tolist(), inputs, targets, strict=True):
-        expected = [amplitude * math.sin(x - phase) for x in xs[:, 0].tolist()]
-        np.testing.assert_allclose(ys[:, 0], expected, rtol=1e-6, atol=1e-7)
-
-
-def test_frequency_sinusoid_and_its_noise():
-    tasks = np.array([[2.0, 0.5, 1.0], [0.5, 2.0, 6.0]])
-    inputs, targets = FrequencySinusoidTasks(noise_scale=0).draw(tasks, 50, rng())
-    for (amplitude, w, b), xs, ys in zip(tasks.tolist(), inputs, targets, strict=True):
-        expected = [amplitude * math.sin(w * x + b) for x in xs[:, 0].tolist()]
-        np.testing.assert_allclose(ys[:, 0], expected, rtol=1e-5, atol=1e-6)
-
-    inputs, targets = FrequencySinusoidTasks().draw(tasks, 40_000, rng())
-    amplitude, w, b = tasks.T[:, :, None, None]
-    noise = targets - amplitude * np.sin(w * inputs + b)
-    np.testing.assert_allclose(noise.std(axis=(1, 2)), [0.02, 0.005], rtol=0.02)
-    np.testing.assert_allclose(noise.mean(axis=(1, 2)), 0.0, atol=5e-4)
-    with pytest.raises(ValueError, match="noise_scale is -1"):
-        FrequencySinusoidTasks(noise_scale=-1)
+from tests.helpers.few_shot import rng
 
 
 @pytest.mark.parametrize(
@@ -66,27 +36,6 @@ def test_laws_of_the_tasks(family, low, high, split):
     np.testing.assert_allclose(tasks.std(axis=0), width / math.sqrt(12), rtol=0.02)
     np.testing.assert_array_equal(family.space.low, low)
     np.testing.assert_array_equal(family.space.high, high)
-
-
-@pytest.mark.parametrize(
-    ("family", "low", "high"),
-    [
-        (SinusoidTasks(), -5, 5),
-        (SinusoidTasks(input_range=(5, 6)), 5, 6),
-        (FrequencySinusoidTasks(input_range=(-1, 0)), -1, 0),
-    ],
-)
-def test_inputs_are_uniform(family, low, high):
-    inputs, _ = family.draw(family.sample(2, rng()), 20_000, rng())
-    assert (inputs.min(), inputs.max()) == pytest.approx((low, high), abs=0.01)
-    assert inputs.mean() == pytest.approx((low + high) / 2, abs=0.05)
-    assert family.inputs == spaces.Box(low, high, (1,), np.float32)
-
-
-@pytest.mark.parametrize("bad", [(2, 1), (0, np.inf), (1,), 3.0])
-def test_bad_ranges_are_refused(bad):
-    with pytest.raises(ValueError, match="phase_range is"):
-        SinusoidTasks(phase_range=bad)
 
 
 def test_an_episode_is_drawn_from_the_given_generator_alone(make_examples):
@@ -136,31 +85,6 @@ def test_losses():
     wrong = LinearClassificationTasks().loss(np.array([0, 1, 1]), np.array([0, 0, 1]))
     np.testing.assert_array_equal(wrong, [0.0, 1.0, 0.0])
     assert wrong.dtype == squared.dtype == np.float64
-
-
-@pytest.mark.parametrize("offset", [-0.5, 0.0, 0.5])
-def test_lines_are_balanced_and_right(offset):
-    family = LinearClassificationTasks()
-    angles = np.linspace(0, 2 * np.pi, 24)
-    tasks = np.stack([angles, np.full(24, offset)], axis=1)
-    (support, labels), (query, wanted) = family.episode(tasks, 5, 300, rng())
-    np.testing.assert_array_equal(labels, np.tile([0, 1], (24, 5)))
-    np.testing.assert_array_equal(wanted, np.tile([0, 1], (24, 300)))
-    for inputs, classes in [(support, labels), (query, wanted)]:
-        for (angle, height), xs, cs in zip(tasks, inputs, classes, strict=True):
-            side = math.cos(angle) * xs[:, 0].astype(float) + math.sin(angle) * xs[:, 1] > height
-            np.testing.assert_array_equal(side, cs == 1)
-    drawn, classes = family.draw(tasks, 2000, rng())
-    np.testing.assert_allclose(classes.mean(axis=1), 0.5, atol=0.05)
-    assert drawn.shape == (24, 2000, 2)
-
-
-def test_the_smaller_side_is_filled_uniformly():
-    # Of angle 0 and offset .5, class 1 is the strip from .5 to 1.
-    inputs, labels = LinearClassificationTasks().draw(np.array([[0.0, 0.5]]), 20_000, rng())
-    strip = inputs[labels == 1]
-    np.testing.assert_allclose(strip.mean(axis=0), [0.75, 0.0], atol=0.02)
-    np.testing.assert_allclose(strip.std(axis=0), [0.5 / 12**0.5, 2 / 12**0.5], rtol=0.03)
 
 
 def test_the_environment_pays_minus_the_loss(make_examples):
@@ -242,10 +166,3 @@ def test_classes_need_a_family_of_classes():
 
     with pytest.raises(TypeError, match=r"Mistaken has classes .* subclass ClassTasks"):
         ExampleEnv(Mistaken())
-
-
-def test_images_and_texts_need_their_root():
-    with pytest.raises(ValueError, match="pass root="):
-        gymnasium.make("rlmaml/ImageFolder-v0")
-    with pytest.raises(ValueError, match="pass root="):
-        gymnasium.make("rlmaml/Text-v0")
