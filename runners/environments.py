@@ -1,4 +1,4 @@
-"""From a configuration to the environments it names: Gymnasium's, ours or yours."""
+"""From a configuration to the environments it names: ours or yours, by their Gymnasium ids."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike
 
-import rlmaml
 from rlmaml.build import Experiment, build
 from rlmaml.config import TrainConfig
+from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
-from rlmaml.sampling.examples import TaskInputs
-from rlmaml.sampling.vector_env import TaskObservation, vectorize
+from rlmaml.sampling.examples import Family, TaskInputs
+from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
 
 
 def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
@@ -42,43 +43,47 @@ def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experi
 
 def available_threads(config: TrainConfig) -> int:
     """The threads that a run may use: its own number, or as many as there are CPUs for it."""
-    return config.threads or import_envs().available_cpus()
+    return config.threads or find_envs().available_cpus()
 
 
-def make_env(config: TrainConfig, copies: int, threads: int) -> Any:
-    """A vector environment with `task_space`, `sample_tasks` and `set_tasks`."""
-    import_envs()
+def make_env(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
+    """A vector environment of so many copies.
+
+    Raises:
+        ConfigError: an environment that cannot be made.
+    """
+    _check_mujoco()
     with _errors_explained(config):
-        made = _make_env(config, copies, threads)
-        return TaskObservation(made) if config.env.observe_task else made
+        env = _make_vector(config, copies, threads)
+        return TaskObservation(env) if config.env.observe_task else env
 
 
-def _make_env(config: TrainConfig, copies: int, threads: int) -> Any:
-    env = config.env
-    spec = _spec(env.id)
-    batched = spec.vector_entry_point is not None
-    if env.vectorization == "batched" or (env.vectorization == "auto" and batched):
-        made = gymnasium.make_vec(
-            env.id,
+def _make_vector(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
+    chosen = config.env
+    batched = _spec(chosen.id).vector_entry_point is not None
+    if chosen.vectorization == "batched" or (chosen.vectorization == "auto" and batched):
+        env: Any = gymnasium.make_vec(
+            chosen.id,
             num_envs=copies,
             vectorization_mode="vector_entry_point",
             max_episode_steps=config.horizon,
             autoreset_mode="Disabled",
             num_threads=threads,
-            **env.kwargs,
+            **chosen.kwargs,
         )
-        if not hasattr(made, "set_tasks"):
+        if not hasattr(env, "set_tasks"):
             raise TypeError(
-                f"{env.id}'s own vector environment has no set_tasks: pass --env.vectorization sync"
+                f"{chosen.id}'s own vector environment has no set_tasks: pass --env.vectorization "
+                "sync"
             )
-        return made
+        return env
 
     def make() -> gymnasium.Env:
         return gymnasium.make(
-            env.id, max_episode_steps=config.horizon, disable_env_checker=True, **env.kwargs
+            chosen.id, max_episode_steps=config.horizon, disable_env_checker=True, **chosen.kwargs
         )
 
-    return vectorize(make, copies, asynchronous=env.vectorization == "async")
+    return vectorize(make, copies, asynchronous=chosen.vectorization == "async")
 
 
 def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
@@ -90,45 +95,74 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
             `pretty`, which environments of other people are not asked for.
 
     Raises:
-        ConfigError: it cannot be made, or does not draw like that.
+        ConfigError: an environment that cannot be made, or does not draw like that.
     """
-    import_envs()
-    env = config.env
+    _check_mujoco()
+    chosen = config.env
     with _errors_explained(config):
-        spec = _spec(env.id)
+        spec = _spec(chosen.id)
         arguments = {
             "max_episode_steps": config.horizon,
             "disable_env_checker": True,
-            **env.kwargs,
+            **chosen.kwargs,
         }
-        made = gymnasium.make(env.id, **arguments)
+        env = gymnasium.make(chosen.id, **arguments)
         if not drawing:
-            return made
-        modes = made.metadata.get("render_modes", [])
-        made.close()
+            return env
+        modes = env.metadata.get("render_modes", [])
+        env.close()
         if drawing["render_mode"] not in modes:
             raise ConfigError(
-                f"{env.id} does not draw what a video needs: its render_modes are {modes}, "
+                f"{chosen.id} does not draw what a video needs: its render_modes are {modes}, "
                 f"{drawing['render_mode']!r} is not among them."
             )
         if spec.namespace != "rlmaml":
             drawing = {"render_mode": drawing["render_mode"]}
-        made = gymnasium.make(env.id, **{**arguments, **drawing})
-    if hasattr(made.unwrapped, "mujoco_renderer"):
-        headless = _headless()
+        env = gymnasium.make(chosen.id, **{**arguments, **drawing})
+    if hasattr(env.unwrapped, "mujoco_renderer"):
+        opengl = _opengl()
         try:
-            headless.choose_opengl()
-            headless.check_opengl()
-        except headless.NoOpenGLError as problem:
+            opengl.choose_opengl()
+            opengl.check_opengl()
+        except opengl.NoOpenGLError as problem:
             raise ConfigError(str(problem)) from problem
-    return made
+    return env
+
+
+def make_family(config: TrainConfig) -> Family:
+    """A family of labeled examples: what the environment of that id draws from.
+
+    Raises:
+        ConfigError: an environment that cannot be made, or draws from no labeled examples.
+    """
+    chosen = config.env
+    with _errors_explained(config):
+        _spec(chosen.id)
+        env: Any = gymnasium.make(chosen.id, disable_env_checker=True, **chosen.kwargs).unwrapped
+        if not hasattr(env, "examples"):
+            raise TypeError(
+                "it has no labeled examples (an attribute `examples` with `sample` and "
+                "`episode`): pass --data episodes to learn from its rewards"
+            )
+        family = env.examples
+        lacking = [
+            name for name in ("sample", "episode", "inputs", "outputs") if not hasattr(family, name)
+        ]
+        if not lacking and "split" not in inspect.signature(family.sample).parameters:
+            lacking = ["sample(n, rng, split)"]
+        if lacking:
+            raise TypeError(
+                f"its `examples` lack {', '.join(lacking)}; envs.few_shot.base.ExampleTasks says "
+                "what is needed"
+            )
+        return TaskInputs(family) if chosen.observe_task else family
 
 
 def set_task(env: gymnasium.Env, task: Any) -> None:
     """Set the task of a single environment.
 
     Raises:
-        ConfigError: it is not one, to the environment.
+        ConfigError: no task of the environment.
     """
     try:
         env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
@@ -147,26 +181,27 @@ def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
         [n, *space.shape].
 
     Raises:
-        ConfigError: they are not points of the space.
+        ConfigError: numbers that are no points of the space.
     """
     given = np.asarray(numbers, np.float64).ravel()
     size = int(np.prod(space.shape or ()))
     points = given.astype(space.dtype)
-    if len(given) % size or (np.dtype(space.dtype).kind == "i" and (points != given).any()):
-        what = "integers" if np.dtype(space.dtype).kind == "i" else "numbers"
+    integers = np.dtype(space.dtype).kind == "i"
+    if len(given) % size or (integers and (points != given).any()):
+        kind = "integers" if integers else "numbers"
         raise ConfigError(
-            f"--task takes points of {space}, {size} {what} for each; got {given.tolist()}."
+            f"--task takes points of {space}, {size} {kind} for each; got {given.tolist()}."
         )
-    chosen = points.reshape(-1, *(space.shape or ()))
-    for point in chosen:
-        if not space.contains(point):
-            raise ConfigError(f"--task {point.tolist()} is no point of the task space {space}.")
-    return chosen
+    tasks = points.reshape(-1, *(space.shape or ()))
+    for task in tasks:
+        if not space.contains(task):
+            raise ConfigError(f"--task {task.tolist()} is no point of the task space {space}.")
+    return tasks
 
 
-def task_label(world: Any, task: Any) -> str:
+def task_label(source: Any, task: Any) -> str:
     """A task of an environment, single or batched, or of a family of examples, in a few words."""
-    describe = getattr(getattr(world, "unwrapped", world), "describe", None)
+    describe = getattr(getattr(source, "unwrapped", source), "describe", None)
     if describe is not None:
         return describe(task)
     return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
@@ -176,52 +211,22 @@ def picture(env: gymnasium.Env) -> np.ndarray:
     """What the environment draws, [height, width, 3] bytes.
 
     Raises:
-        ConfigError: it cannot, here and now.
+        ConfigError: an environment that cannot draw here and now.
     """
     try:
         return np.asarray(env.render())
-    except (gymnasium.error.Error, _headless().NoOpenGLError) as problem:
+    except (gymnasium.error.Error, _opengl().NoOpenGLError) as problem:
         raise ConfigError(f"{env.spec.id if env.spec else env}: {problem}") from problem
-
-
-def _headless() -> Any:
-    return importlib.import_module("envs.locomotion.opengl")
-
-
-def make_family(config: TrainConfig) -> Any:
-    """A family of labeled examples: what the environment of that id draws from."""
-    import_envs()
-    env = config.env
-    with _errors_explained(config):
-        _spec(env.id)
-        made = gymnasium.make(env.id, disable_env_checker=True, **env.kwargs).unwrapped
-        if not hasattr(made, "examples"):
-            raise TypeError(
-                "it has no labeled examples (an attribute `examples` with `sample` and "
-                "`episode`): pass --data episodes to learn from its rewards"
-            )
-        lacking = [
-            name
-            for name in ("sample", "episode", "inputs", "outputs")
-            if not hasattr(made.examples, name)
-        ]
-        if not lacking and "split" not in inspect.signature(made.examples.sample).parameters:
-            lacking = ["sample(n, rng, split)"]
-        if lacking:
-            raise TypeError(
-                f"its `examples` lack {', '.join(lacking)}; envs.examples.ExampleTasks says what "
-                "is needed"
-            )
-        return TaskInputs(made.examples) if env.observe_task else made.examples
 
 
 def data_error() -> type[ValueError]:
     """The error that is raised in the middle of a run by a file of images that cannot be read."""
-    return importlib.import_module("envs.few_shot.image_folder").ImageFolderError
+    return _in_envs("few_shot.image_folder").ImageFolderError
 
 
 @contextlib.contextmanager
 def _errors_explained(config: TrainConfig) -> Iterator[None]:
+    """Tell which environment could not be made, whatever its constructor raised."""
     try:
         yield
     except ConfigError:
@@ -232,26 +237,36 @@ def _errors_explained(config: TrainConfig) -> Iterator[None]:
         ) from problem
 
 
-def import_envs() -> Any:
-    """Import our `envs`, and make sure that it is ours: people have folders of that name."""
-    worlds = importlib.import_module("envs")
-    ours = Path(rlmaml.__file__).resolve().parent.parent / "envs"
-    found = Path(worlds.__file__).resolve().parent if worlds.__file__ else "a folder without code"
-    if found != ours:
-        raise ConfigError(
-            f"The package `envs` was found at {found}, but rlmaml's own is {ours}. Run from "
-            "another folder, or rename yours."
-        )
+def _check_mujoco() -> None:
+    """Import MuJoCo, which raises whatever it makes of an OpenGL that MUJOCO_GL asks it for.
+
+    Raises:
+        ConfigError: an OpenGL that is not there.
+    """
     try:
-        importlib.import_module("envs.locomotion.mujoco_utils")
-    except Exception as problem:  # whatever MuJoCo makes of an OpenGL that MUJOCO_GL asks it for
+        _in_envs("locomotion.mujoco_utils")
+    except Exception as problem:
         if not os.environ.get("MUJOCO_GL"):
             raise
-        raise ConfigError(str(_headless().no_opengl(problem))) from problem
-    return worlds
+        raise ConfigError(str(_opengl().no_opengl(problem))) from problem
 
 
-def _spec(env_id: str) -> Any:
+def _opengl() -> Any:
+    return _in_envs("locomotion.opengl")
+
+
+def _in_envs(module: str) -> ModuleType:
+    """A module of our `envs`, under whatever name that was imported."""
+    return importlib.import_module(f"{find_envs().__name__}.{module}")
+
+
+def _spec(env_id: str) -> EnvSpec:
+    """What is registered under an id.
+
+    Raises:
+        gymnasium.error.Error: nothing.
+        ImportError: the module before the colon cannot be imported.
+    """
     module, colon, name = env_id.rpartition(":")
     if colon:
         if os.getcwd() not in sys.path:  # a console script does not look where it is run

@@ -81,7 +81,8 @@ class TaskInputs(_Wrapped):
             )
         super().__init__(family)
         size = flatdim(family.space) + family.inputs.shape[0]
-        self.inputs, self.outputs = Box(-np.inf, np.inf, (size,)), family.outputs
+        self.inputs: Box = Box(-np.inf, np.inf, (size,))
+        self.outputs: Box | Discrete = family.outputs
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
