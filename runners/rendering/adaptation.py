@@ -1,12 +1,12 @@
-"""A run's policy before and after adaptation, for looking at: which tasks, and which policies."""
+"""Which tasks of a run are shown, and its policy before and after adaptation to them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from rlmaml import AdaptedPolicy
 from rlmaml.errors import ConfigError
@@ -16,21 +16,21 @@ from runners.config import TrainConfig
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load
 
-FEW = 4
-"""Of so many tasks, or fewer, all are shown where none was asked for."""
+MAX_TASKS = 4
+"""All tasks of a Discrete space of this size or less are shown where none is asked for."""
 
 
 class Adaptation:
-    """Adapts a run's policy to one task or another, always by the same draws.
+    """Adapts a run's policy to a task, with the same random draws for every task.
 
     Args:
         folder: the run.
-        checkpoint: which checkpoint: its folder, or `best`; the newest if None.
-        episodes: for each inner step.
-        seed: of these draws.
+        checkpoint: a checkpoint's folder, or `best`; the newest if None.
+        episodes: per inner step.
+        seed: of the draws.
 
     Raises:
-        ConfigError: there is no checkpoint, or it is cut or altered.
+        ConfigError: a checkpoint that is missing, cut short or altered.
     """
 
     def __init__(self, folder: RunDir, checkpoint: Path | None, episodes: int, seed: int) -> None:
@@ -38,15 +38,16 @@ class Adaptation:
         self._learner = load(folder, checkpoint)
         self._episodes, self._seed = episodes, seed
 
-    def policy(self, task: Any, steps: int) -> AdaptedPolicy:
+    def policy(self, task: ArrayLike, steps: int) -> AdaptedPolicy:
         """The policy for a task after `steps` inner steps, 0 for none.
 
         Raises:
-            ConfigError: the run is of another world, or its environment cannot be copied.
+            ConfigError: an environment with other spaces than the run's, or one that cannot be
+                copied.
         """
         env = environments.make_single(self.config)
         environments.set_task(env, task)
-        episodes = self._episodes if steps else 1  # it takes a copy for each
+        episodes = self._episodes if steps else 1  # a copy of the environment is made for each
         try:
             return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
         except (ValueError, TypeError) as problem:
@@ -55,49 +56,56 @@ class Adaptation:
         finally:
             env.close()
 
-    def paths(self, task: Any, steps: int) -> list[np.ndarray]:
-        """What was observed, [T, *obs] each, in the episodes that would be learned from next.
+    def paths(self, task: ArrayLike, steps: int) -> list[NDArray[np.float64]]:
+        """Observations of the episodes that the next inner step would learn from.
 
         They are sampled with the policy after `steps` inner steps.
+
+        Returns:
+            One array per episode, [T, *obs], without observation normalization.
         """
         policy = self.policy(task, steps + 1)
-        sampled = policy.episodes[steps]
-        observed = sampled.observations.double()
+        episodes = policy.episodes[steps]
+        observations = episodes.observations.double()
         if policy.normalizer is not None:
-            observed = policy.normalizer.undo(observed)
-        lengths = sampled.mask.sum(-1).int().tolist()
-        return [path[:n].numpy() for path, n in zip(observed, lengths, strict=True)]
+            observations = policy.normalizer.undo(observations)
+        lengths = episodes.mask.sum(-1).int().tolist()
+        return [path[:n].numpy() for path, n in zip(observations, lengths, strict=True)]
 
 
 def steps_shown(config: TrainConfig, steps: int | None) -> int:
-    """Inner steps to show: as in training, or 1 where that had none, unless told otherwise."""
+    """Inner steps to show: those asked for, else as in training, but at least 1."""
     return max(config.inner.steps, 1) if steps is None else steps
 
 
-def choose_tasks(config: TrainConfig, task: Any, seed: int) -> np.ndarray:
-    """The tasks to show, [n, *task_space.shape].
+def choose_tasks(config: TrainConfig, task: ArrayLike, seed: int) -> np.ndarray:
+    """The tasks to show.
 
     Args:
         config: the run's.
-        task: numbers in any arrangement, a point of `task_space` or several one after another.
-            None: all points of a small Discrete space, else a test task.
+        task: numbers in any arrangement, one or several points of `task_space` one after another.
+            Empty: all points of a small Discrete space, else a test task.
         seed: draws the test task, the one of `rlmaml evaluate --tasks 1`.
 
+    Returns:
+        [n, *task_space.shape].
+
     Raises:
-        ConfigError: not points of the task space, or the run is of a kind that is not shown.
+        ConfigError: numbers that are no points of the task space, or a run on labeled examples.
     """
     if config.data == "examples":
         raise ConfigError("The run learned from labeled examples: there is nothing to draw.")
     env = environments.make_env(config, 1, 1)
     space = env.task_space
     try:
-        if task is None or np.size(task) == 0:
-            if isinstance(space, gymnasium.spaces.Discrete) and space.n <= FEW:
-                return np.arange(space.start, space.start + space.n)
-            rng = generator(seed, 0, Phase.EVALUATION_TASKS)
+        if np.size(task):
+            return environments.task_points(space, task)
+        if isinstance(space, gymnasium.spaces.Discrete) and space.n <= MAX_TASKS:
+            return np.arange(space.start, space.start + space.n)
+        rng = generator(seed, 0, Phase.EVALUATION_TASKS)
+        try:
             return np.asarray(env.sample_tasks(1, rng, split="test"))
-    except ValueError as problem:
-        raise ConfigError(f"There are no test tasks: {problem}") from problem
+        except ValueError as problem:
+            raise ConfigError(f"There are no test tasks: {problem}") from problem
     finally:
         env.close()
-    return environments.task_points(space, task)

@@ -1,20 +1,21 @@
-"""A picture with a caption over it, and pictures side by side."""
+"""A picture with a caption above it, and pictures side by side."""
 
 from __future__ import annotations
 
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 Line = tuple[str, str]
-"""What stands at the left and at the right."""
+"""Text at the left and at the right."""
 
 
-def captioned(frame: np.ndarray, size: int, lines: tuple[Line, Line]) -> Image.Image:
+def with_caption(frame: NDArray[np.uint8], size: int, lines: tuple[Line, Line]) -> Image.Image:
     """A picture `[height, width, 3]`, fitted into a square of `size` pixels, under two lines."""
-    strip = strip_height(size)
+    strip = caption_height(size)
     panel = Image.new("RGB", (size, size + strip), PAPER)
     picture = Image.fromarray(np.ascontiguousarray(frame))
     if picture.size != (size, size):
@@ -40,8 +41,8 @@ def side_by_side(panels: list[Image.Image]) -> Image.Image:
     return row
 
 
-def strip_height(size: int) -> int:
-    """Pixels of the caption over a picture of `size` pixels."""
+def caption_height(size: int) -> int:
+    """Height in pixels of the caption above a picture of `size` pixels."""
     return 2 * max(9, round(size * 0.06))
 
 

@@ -1,4 +1,4 @@
-"""Pictures into files: MP4 by imageio-ffmpeg, GIF by Pillow."""
+"""Videos as files: MP4 and GIF, by imageio."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import imageio.v2
+import imageio.v3
 import numpy as np
 from PIL import Image
 
 from rlmaml.errors import ConfigError
 
-MOST_FRAMES = {".mp4": 30.0, ".gif": 15.0}
-"""Frames a second of either format, at most."""
+MAX_RATE = {".mp4": 30.0, ".gif": 15.0}
+"""Frames per second of either format, at most."""
 GIF_WIDTH = 480
-"""Pixels, about, at most: a GIF compresses badly, so larger pictures are reduced."""
+"""About the largest width of a GIF in pixels: it compresses badly, so pictures are reduced."""
+GIF_BITS = 7
+"""2^7 colors, and no dithering: its dots differ from picture to picture and do not compress."""
 
 Write = Callable[[Image.Image], None]
 
@@ -27,12 +31,12 @@ def can_mp4() -> bool:
 
 
 def check_format(out: Path) -> None:
-    """Whether a video can be written there.
+    """Check that a video can be written to a path.
 
     Raises:
-        ConfigError: it cannot, and why.
+        ConfigError: another format than MP4 and GIF, an MP4 without imageio-ffmpeg, or a folder.
     """
-    if out.suffix not in MOST_FRAMES:
+    if out.suffix not in MAX_RATE:
         raise ConfigError(f"--out must end in .mp4 or .gif, got {out}.")
     if out.suffix == ".mp4" and not can_mp4():
         raise ConfigError(
@@ -43,37 +47,40 @@ def check_format(out: Path) -> None:
         raise ConfigError(f"--out names a file, but {out} is a folder.")
 
 
-def every(interval: float, suffix: str) -> int:
-    """Of how many steps one is shown, so that the video runs in real time.
+def steps_per_frame(interval: float, suffix: str) -> int:
+    """Environment steps between two frames of a video in real time.
 
     Args:
         interval: seconds that a step lasts.
-        suffix: the format.
+        suffix: the format, `.mp4` or `.gif`.
     """
-    return max(1, math.ceil(1 / (interval * MOST_FRAMES[suffix]) - 1e-9))
+    return max(1, math.ceil(1 / (interval * MAX_RATE[suffix]) - 1e-9))
 
 
 @contextlib.contextmanager
 def writing(path: Path, rate: float) -> Iterator[Write]:
-    """A function that adds a picture; the file is there when all are, and not before.
+    """Open a video for writing; the file appears when it is complete, and not before.
 
     Args:
         path: ends in .mp4 or .gif.
-        rate: frames a second.
+        rate: frames per second.
+
+    Yields:
+        A function that adds a picture. All pictures of a video have one size.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: a path that cannot be written.
     """
     staging = path.with_name(f".{path.name}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging.touch()  # what ffmpeg says when it cannot is long
+        staging.touch()  # ffmpeg's own message about a bad path is long
         with (_mp4 if path.suffix == ".mp4" else _gif)(staging, rate) as write:
             yield write
         staging.replace(path)
     except OSError as problem:
-        said = problem.strerror or " ".join(str(problem).split())
-        raise ConfigError(f"Cannot write {path}: {said}.") from problem
+        reason = problem.strerror or " ".join(str(problem).split())
+        raise ConfigError(f"Cannot write {path}: {reason}.") from problem
     finally:
         with contextlib.suppress(OSError):
             staging.unlink(missing_ok=True)
@@ -81,48 +88,27 @@ def writing(path: Path, rate: float) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _mp4(path: Path, rate: float) -> Iterator[Write]:
-    import imageio_ffmpeg
-
-    encoder = None
-
-    def write(picture: Image.Image) -> None:
-        nonlocal encoder
-        if encoder is None:
-            encoder = imageio_ffmpeg.write_frames(
-                str(path),
-                picture.size,
-                fps=rate,  # pyright: ignore[reportArgumentType]  need not be whole
-                codec="libx264",
-                pix_fmt_out="yuv420p",
-                macro_block_size=2,
-                ffmpeg_log_level="error",
-                output_params=["-crf", "20", "-movflags", "+faststart"],
-            )
-            encoder.send(None)
-        encoder.send(np.ascontiguousarray(picture))
-
-    try:
-        yield write
-    finally:
-        if encoder is not None:
-            encoder.close()
+    with imageio.v2.get_writer(
+        path,
+        format="FFMPEG",  # pyright: ignore[reportArgumentType]  it takes a name
+        fps=rate,
+        codec="libx264",
+        pixelformat="yuv420p",
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        output_params=["-crf", "20", "-movflags", "+faststart"],
+    ) as writer:
+        append = writer.append_data  # pyright: ignore[reportAttributeAccessIssue]
+        yield lambda picture: append(np.asarray(picture))
 
 
 @contextlib.contextmanager
 def _gif(path: Path, rate: float) -> Iterator[Write]:
-    pictures: list[Image.Image] = []
+    settings = {"bits": GIF_BITS, "duration": 10 * round(100 / rate), "loop": 0}  # in milliseconds
 
     def write(picture: Image.Image) -> None:
         picture = picture.reduce(max(1, round(picture.width / GIF_WIDTH)))
-        # Without dithering, whose dots differ from picture to picture and do not compress.
-        pictures.append(picture.quantize(128, dither=Image.Dither.NONE))
+        file.write(np.asarray(picture), **settings)
 
-    yield write
-    if pictures:
-        pictures[0].save(
-            path,
-            save_all=True,
-            append_images=pictures[1:],
-            duration=10 * round(100 / rate),  # a GIF counts hundredths of a second
-            loop=0,
-        )
+    with imageio.v3.imopen(path, "w", plugin="pillow") as file:
+        yield write

@@ -1,82 +1,130 @@
-"""Watch an adapted policy in MuJoCo's own window."""
+"""An adapted policy in MuJoCo's own window, in real time."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import gymnasium
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rlmaml import AdaptedPolicy
 from rlmaml.errors import ConfigError
 from runners import environments
-from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
-from runners.run_dir import RunDir
+from runners.rendering.adaptation import Adaptation
+
+if TYPE_CHECKING:
+    import mujoco
+    from mujoco.viewer import Handle
 
 PAUSE = 1.0
 """Seconds between an episode and the next."""
 
 
-def watch(
-    folder: RunDir,
-    *,
-    task: Any = None,
-    steps: int | None = None,
-    seed: int = 0,
-    episodes: int = 20,
-    deterministic: bool = False,
-    checkpoint: Path | None = None,
-) -> int:
-    """Play the policy after adaptation, in real time, until the window is closed or Ctrl-C.
+@dataclass(frozen=True)
+class Watched:
+    """What was shown in the window."""
 
-    The arguments are those of `runners.render.record`; several tasks are played in turn.
+    steps: int
 
-    Returns:
-        How many steps were shown.
+    def __str__(self) -> str:
+        return f"Shown: {self.steps} steps."
+
+
+@runtime_checkable
+class Robot(Protocol):
+    """What the window needs of an environment."""
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
+    dt: float
+    camera: Mapping[str, float]
+
+    def markers(self) -> Sequence[Mapping[str, object]]:
+        """Arguments of `mjv_initGeom` for each shape to be drawn beside the robot."""
+        ...
+
+
+def check_screen() -> None:
+    """Check that there is a screen to open a window on.
 
     Raises:
-        ConfigError: there is no screen, or the environment is no MuJoCo robot.
+        ConfigError: a Linux session without a display.
     """
     if sys.platform == "linux" and not any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     ):
         raise ConfigError("--viewer needs a screen (DISPLAY is not set): leave it out for a video.")
-    adaptation = Adaptation(folder, checkpoint, episodes, seed)
-    tasks = choose_tasks(adaptation.config, task, seed)
+
+
+def watch(
+    adaptation: Adaptation, tasks: np.ndarray, steps: int, seed: int, deterministic: bool
+) -> Watched:
+    """Play the policy after adaptation until the window is closed or Ctrl-C.
+
+    Args:
+        adaptation: of the run.
+        tasks: played in turn, [n, *task_space.shape].
+        steps: inner steps.
+        seed: of every episode.
+        deterministic: take the likeliest actions.
+
+    Raises:
+        ConfigError: an environment that is no MuJoCo robot, or a window that cannot be opened.
+    """
     env = environments.make_single(adaptation.config)
-    robot: Any = env.unwrapped
-    if not hasattr(robot, "markers"):
+    robot = env.unwrapped
+    if not isinstance(robot, Robot):
         raise ConfigError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
-    steps = steps_shown(adaptation.config, steps)
-    policies = [adaptation.policy(chosen, steps) for chosen in tasks]
-    mujoco = importlib.import_module("mujoco")
-    if not importlib.import_module("glfw").init():
+    policies = [adaptation.policy(task, steps) for task in tasks]
+    shown = 0
+    with _open(robot) as window, contextlib.suppress(KeyboardInterrupt):
+        while window.is_running():
+            for task, policy in zip(tasks, policies, strict=True):
+                shown += _play(window, env, robot, task, policy, seed, deterministic)
+                time.sleep(PAUSE if window.is_running() else 0)
+    return Watched(shown)
+
+
+def _open(robot: Robot) -> Handle:
+    """MuJoCo's window, whose camera follows the robot."""
+    import glfw
+    import mujoco.viewer
+
+    if not glfw.init():
         raise ConfigError("--viewer cannot open a window on this screen: leave it out for a video.")
     try:
-        window = importlib.import_module("mujoco.viewer").launch_passive(
+        window = mujoco.viewer.launch_passive(
             robot.model, robot.data, show_left_ui=False, show_right_ui=False
         )
     except RuntimeError as problem:  # macOS wants it run by `mjpython`
         raise ConfigError(f"--viewer: {problem}.") from problem
-    shown = 0
-    with window, contextlib.suppress(KeyboardInterrupt):
-        with window.lock():
-            window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
-            window.cam.trackbodyid = robot.model.body("torso").id
-            for name, value in robot.camera.items():
-                setattr(window.cam, name, value)
-        while window.is_running():
-            for chosen, policy in zip(tasks, policies, strict=True):
-                shown += _episode(window, env, chosen, policy, seed, deterministic)
-                time.sleep(PAUSE if window.is_running() else 0)
-    return shown
+    with window.lock():
+        window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+        window.cam.trackbodyid = robot.model.body("torso").id
+        for name, value in robot.camera.items():
+            setattr(window.cam, name, value)
+    return window
 
 
-def _episode(window: Any, env: Any, task: Any, policy: Any, seed: int, deterministic: bool) -> int:
-    """Steps that were shown until the episode ended or the window was closed."""
-    robot: Any = env.unwrapped
+def _play(
+    window: Handle,
+    env: gymnasium.Env,
+    robot: Robot,
+    task: ArrayLike,
+    policy: AdaptedPolicy,
+    seed: int,
+    deterministic: bool,
+) -> int:
+    """Play an episode until it ends or the window is closed; the number of steps shown."""
+    import mujoco
+
     environments.set_task(env, task)
     observation, _ = env.reset(seed=seed)
     steps, ended = 0, False
@@ -85,16 +133,12 @@ def _episode(window: Any, env: Any, task: Any, policy: Any, seed: int, determini
         with window.lock():
             action = policy.act(observation, deterministic)
             observation, _, terminated, truncated, _ = env.step(action)
-            _mark(window.user_scn, robot.markers())
+            markers, scene = robot.markers(), window.user_scn
+            if scene is not None:
+                scene.ngeom = len(markers)
+                for geom, marker in zip(scene.geoms, markers, strict=False):
+                    mujoco.mjv_initGeom(geom, **marker)
         window.sync()
         steps, ended = steps + 1, terminated or truncated
         time.sleep(max(0.0, robot.dt - (time.perf_counter() - began)))
     return steps
-
-
-def _mark(scene: Any, markers: Any) -> None:
-    """Put these, and no others, into the scene."""
-    mujoco = importlib.import_module("mujoco")
-    scene.ngeom = len(markers)
-    for geom, marker in zip(scene.geoms, markers, strict=False):
-        mujoco.mjv_initGeom(geom, **marker)

@@ -261,7 +261,7 @@ def _render(folder: RunDir, quiet: bool) -> None:
     and no more.
     """
     try:
-        video.render(folder, quiet=quiet)
+        video.render(folder.path, quiet=quiet)
     except Exception as problem:
         if not quiet:
             print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)

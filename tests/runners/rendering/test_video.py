@@ -15,6 +15,7 @@ from rlmaml.rng import generator
 from runners import cli, environments
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
+from runners.rendering.panel import Panel
 from runners.run_dir import RunDir
 from tests.helpers.frames import WITHOUT, bluish, head, headless_environment, pixels
 from tests.helpers.pendulum import GoalPendulum
@@ -79,7 +80,7 @@ def frames_of(path):
 
 def panels(frames):
     """The pictures left and right, without captions, [n, SIZE, SIZE, 3] each."""
-    top = captions.strip_height(SIZE)
+    top = captions.caption_height(SIZE)
     pictures = frames[:, top : top + SIZE]
     return pictures[:, :, :SIZE], pictures[:, :, -SIZE - SIZE % 2 :][:, :, -SIZE:]
 
@@ -93,7 +94,7 @@ class TestRobots:
     @pytest.mark.parametrize(("suffix", "steps", "rate"), [(".mp4", 4, 25), (".gif", 7, 100 / 7)])
     def test_before_and_after_side_by_side(self, runs, tmp_path, suffix, steps, rate):
         out = tmp_path / "videos" / f"goal{suffix}"
-        result = video.record(runs["vel"], task=1.5, out=out, size=SIZE, episodes=3)
+        result = video.render(runs["vel"].path, task=(1.5,), out=out, size=SIZE, episodes=3)
         frames, played = frames_of(out)
         assert len(frames) == result.frames == 1 + -(-22 // steps)
         assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
@@ -104,7 +105,7 @@ class TestRobots:
         assert difference(left[0], right[0]) < (3 if suffix == ".mp4" else 0.1)  # the same state
         assert difference(left[-1], right[-1]) > 2
         assert difference(left[0], left[-1]) > 2
-        top = captions.strip_height(SIZE)
+        top = captions.caption_height(SIZE)
         assert difference(frames[0, :top], frames[-1, :top]) > 1  # the return so far
         middle = SIZE // 2
         for picture in (*left, *right):
@@ -113,8 +114,8 @@ class TestRobots:
         assert [path.name for path in out.parent.iterdir()] == [out.name]
 
     def test_returns_are_those_of_episodes_that_nobody_watches(self, runs, tmp_path):
-        result = video.record(
-            runs["vel"], task=[0.5], out=tmp_path / "x.gif", size=32, episodes=3, seed=2
+        result = video.render(
+            runs["vel"].path, task=(0.5,), out=tmp_path / "x.gif", size=32, episodes=3, seed=2
         )
         adaptation = Adaptation(runs["vel"], None, 3, 2)
         for steps, total in enumerate(result.returns[0]):
@@ -131,14 +132,14 @@ class TestRobots:
 
     def test_without_a_task_both_directions(self, runs, capsys):
         cli.main(["render", str(runs["dir"].path), "--size", str(SIZE), "--episodes", "2"])
-        said = capsys.readouterr()
-        assert "goal: forward: return" in said.out
-        assert "goal: backward: return" in said.out
+        printed = capsys.readouterr()
+        assert "goal: forward: return" in printed.out
+        assert "goal: backward: return" in printed.out
         path = runs["dir"].path / "videos" / "task-0_1-steps-1.mp4"
         if not video_file.can_mp4():
             path = path.with_suffix(".gif")
-        assert f"Written: {path} (14 frames" in said.out
-        assert not said.err
+        assert f"Written: {path} (14 frames" in printed.out
+        assert not printed.err
         frames, _ = frames_of(path)
         left, _ = panels(frames)
         heads = [np.median([head(frame) for frame in half]) for half in (left[:7], left[7:])]
@@ -147,7 +148,8 @@ class TestRobots:
 
     def test_a_held_out_task_is_drawn_by_the_seed(self, runs):
         first, second, again = (
-            video.render(runs["vel"], size=32, episodes=1, steps=0, seed=seed) for seed in (0, 1, 0)
+            video.render(runs["vel"].path, size=32, episodes=1, steps=0, seed=seed).path
+            for seed in (0, 1, 0)
         )
         assert first == again != second
         task = environments.make_env(runs["vel"].read_config(), 1, 1).sample_tasks(
@@ -205,9 +207,9 @@ def users(out, name):
 
 def test_a_users_environment_draws_itself(tmp_path):
     out = tmp_path / "x.gif"
-    video.render(users(tmp_path / "run", "Drawn"), task=0.5, out=out, size=SIZE)
+    video.render(users(tmp_path / "run", "Drawn").path, task=(0.5,), out=out, size=SIZE)
     frames, rate = frames_of(out)
-    assert rate == 10  # every second of its steps of .05 s
+    assert rate == 10  # every second of its steps of 0.05 s
     left, right = panels(frames)
     np.testing.assert_array_equal(left[:, SIZE // 2, SIZE // 2, 0], [0, 20, 40, 60])
     np.testing.assert_array_equal(left, right)
@@ -222,7 +224,9 @@ def test_who_ends_first_is_still_seen():
     envs = [
         gymnasium.make("Drawn-v0", max_episode_steps=n, disable_env_checker=True) for n in (2, 4)
     ]
-    shown = [video.Panel(env, Still(), "", "", 32, 0, False) for env in envs]
+    shown = [Panel(env, Still(), "", "", 32) for env in envs]
+    for panel in shown:
+        panel.reset(seed=0)
     seen = []
     while not all(panel.ended for panel in shown):
         for panel in shown:
@@ -234,16 +238,16 @@ def test_who_ends_first_is_still_seen():
 def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     def refused(folder, match, **options):
         with pytest.raises(ConfigError, match=match):
-            video.render(folder, **options)
+            video.render(folder.path, **options)
 
     refused(users(tmp_path / "undrawn", "Undrawn"), r"render_modes are \['ansi'\]")
     table = tiny(tmp_path / "table", "--iterations", 1, preset="bandit")
     refused(table, r"BernoulliBandit-v0 does not draw .* render_modes are \[\]")
     vel = runs["vel"]
-    refused(vel, r"--task \[5.0\] is no point of the task space Box", task=5)
-    refused(runs["dir"], "integers for each; got", task=0.5)
-    refused(runs["dir"], "is no point", task=[0, 2])
-    refused(runs["nav"], "2 numbers for each", task=[0.1, 0.2, 0.3])
+    refused(vel, r"--task \[5.0\] is no point of the task space Box", task=(5,))
+    refused(runs["dir"], "integers for each; got", task=(0.5,))
+    refused(runs["dir"], "is no point", task=(0, 2))
+    refused(runs["nav"], "2 numbers for each", task=(0.1, 0.2, 0.3))
     refused(vel, "--size must be at least 32", size=8)
     refused(vel, r"must end in \.mp4 or \.gif", out=tmp_path / "x.avi")
     refused(RunDir(tmp_path / "none"), "not a run folder")
@@ -260,8 +264,8 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     refused(
         vel, r"needs imageio-ffmpeg: pip install .* \S*x\.gif for a GIF", out=tmp_path / "x.mp4"
     )
-    made = video.render(runs["nav"], size=32, episodes=1, task=(0.25, 0.5))
-    assert made == runs["nav"].path / "videos" / "task-0.25_0.5-steps-3.gif"
+    made = video.render(runs["nav"].path, size=32, episodes=1, task=(0.25, 0.5))
+    assert made.path == runs["nav"].path / "videos" / "task-0.25_0.5-steps-3.gif"
 
 
 def test_the_viewer_needs_a_screen(runs, monkeypatch, capsys):
@@ -274,14 +278,11 @@ def test_the_viewer_needs_a_screen(runs, monkeypatch, capsys):
 
 
 def test_real_time():
-    assert [video_file.every(dt, ".mp4") for dt in (0.01, 0.02, 0.05, 1 / 30, 0.1)] == [
-        4,
-        2,
-        1,
-        1,
-        1,
-    ]
-    assert [video_file.every(dt, ".gif") for dt in (0.01, 0.05, 0.1)] == [7, 2, 1]
+    def strides(suffix, intervals):
+        return [video_file.steps_per_frame(interval, suffix) for interval in intervals]
+
+    assert strides(".mp4", (0.01, 0.02, 0.05, 1 / 30, 0.1)) == [4, 2, 1, 1, 1]
+    assert strides(".gif", (0.01, 0.05, 0.1)) == [7, 2, 1]
 
 
 TRAINS_THEN_RENDERS = """

@@ -214,12 +214,12 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
     folder = RunDir(runs / "navigation" / "seed-0")
 
-    def render(folder, quiet):
+    def render(run, quiet):
         if problem is not None:
             raise problem("no display")
-        (folder.path / "videos").mkdir()
+        (run / "videos").mkdir()
         frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-        frames[0].save(folder.path / "videos" / "after-1-step.gif", append_images=frames[1:])
+        frames[0].save(run / "videos" / "after-1-step.gif", append_images=frames[1:])
 
     monkeypatch.setattr(render_module, "render", render)
     page = read(report([folder]))
@@ -241,13 +241,13 @@ def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn
     Image.new("RGB", (32, 32)).save(old)
     newest = checkpoint.latest(folder.checkpoints).stat().st_mtime
     drawn = []
-    monkeypatch.setattr(render_module, "render", lambda folder, quiet: drawn.append(folder))
+    monkeypatch.setattr(render_module, "render", lambda run, quiet: drawn.append(run))
     os.utime(old, (newest + 1, newest + 1))
     assert "task 0, 0" in read(report([folder])).text
     assert not drawn
     os.utime(old, (newest - 1, newest - 1))
     assert "There is no video" in read(report([folder])).text
-    assert drawn == [folder]
+    assert drawn == [folder.path]
 
 
 def test_figures_of_two_evaluations_do_not_mix(runs, undrawn):
