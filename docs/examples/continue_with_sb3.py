@@ -41,7 +41,7 @@ import rlmaml
 from rlmaml.learner import AdaptedPolicy, Learner
 from rlmaml.sampling.normalizer import Normalizer
 from runners.config import TrainConfig
-from runners.export.export import ppo_settings, to_sb3
+from runners.export.ppo import ppo_settings, to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from runners.io import versions, write_json
 

@@ -1,13 +1,13 @@
-"""Batched environments as stable-baselines3's `VecEnv`: for PPO, A2C, evaluate_policy and such."""
+"""Batched environments as stable-baselines3's `VecEnv`, for its algorithms and evaluate_policy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
@@ -16,6 +16,18 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 from rlmaml.errors import ConfigError
 
 Indices = None | int | Sequence[int] | NDArray[np.integer]
+Infos = list[dict[str, object]]
+"""What each copy's step reports, as stable-baselines3 has it."""
+
+
+class HasTasks(Protocol):
+    """What a vector environment with tasks adds to Gymnasium's."""
+
+    task_space: gymnasium.Space
+
+    def set_tasks(self, tasks: np.ndarray) -> None:
+        """Set the copies' tasks, [M, *task_space.shape]."""
+        ...
 
 
 class BatchedVecEnv(VecEnv):
@@ -33,7 +45,7 @@ class BatchedVecEnv(VecEnv):
         env: of M copies, in autoreset mode SAME_STEP: `gymnasium.make_vec("envs:rlmaml/...")`, or
             `rlmaml.vectorize(...)`.
         tasks: for all copies one task `[*task_space.shape]`, or one each `[M, *task_space.shape]`;
-            as they are if None.
+            unchanged if None.
 
     Raises:
         ConfigError: another autoreset mode, or tasks of another shape.
@@ -47,14 +59,14 @@ class BatchedVecEnv(VecEnv):
                 f"but the autoreset mode of {env} is {mode}: make it with "
                 "autoreset_mode='SameStep'."
             )
-        self.env: Any = env
-        self._actions: NDArray[Any] | None = None
+        self.env = env
+        self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         if tasks is not None:
             self.set_tasks(tasks)
 
     def set_tasks(self, tasks: ArrayLike) -> None:
-        """Give all copies one task, or one each; for their rewards from the next step on."""
+        """Set one task for all copies, or one each; it counts from the next step on."""
         self._set_task(np.asarray(tasks), range(self.num_envs))
 
     def seed(self, seed: int | Sequence[int | None] | None = None) -> Sequence[int | None]:
@@ -72,7 +84,7 @@ class BatchedVecEnv(VecEnv):
         self._seeds = [None if s is None else int(s) for s in seed]
         return self._seeds
 
-    def reset(self) -> NDArray[Any]:
+    def reset(self) -> np.ndarray:
         """Begin new episodes; what `seed` and `set_options` (of which `task`) gave is used once."""
         options = [dict(each) for each in self._options]
         for i, each in enumerate(options):
@@ -84,27 +96,29 @@ class BatchedVecEnv(VecEnv):
             )
         given = {"options": options[0]} if options[0] else {}
         seeds = None if all(s is None for s in self._seeds) else list(self._seeds)
-        observations, info = self.env.reset(seed=seeds, **given)
+        observations, info = self.env.reset(
+            seed=seeds,  # pyright: ignore[reportArgumentType]  one for each copy
+            **given,
+        )
         self._reset_seeds()
         self._reset_options()
         self.reset_infos = _each(info, self.num_envs)
         return self._typed(observations)
 
-    def step_async(self, actions: NDArray[Any]) -> None:
+    def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
 
     def step_wait(
         self,
-    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Observations [M, *obs], rewards [M], ends [M], and M dictionaries of what is told."""
+    ) -> tuple[np.ndarray, NDArray[np.float32], NDArray[np.bool_], Infos]:
+        """Observations [M, *obs], rewards [M], whether episodes ended [M], and M infos."""
         if self._actions is None:
             raise ConfigError("step_wait() without step_async(actions).")
         actions, self._actions = self._actions, None
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         done = terminated | truncated
         infos = _each(info, self.num_envs)
-        # What Gymnasium's own vector environments say of a finished copy outside `final_info` is
-        # of the episode that begins.
+        # Outside `final_info` Gymnasium's own vector environments describe the episode that begins.
         last = _each(info["final_info"], self.num_envs) if done.any() else []
         for i in range(self.num_envs):
             if done[i]:
@@ -120,35 +134,35 @@ class BatchedVecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
         """An attribute of each copy; `task` is a task [*task_space.shape] each."""
         chosen = self._indices(indices)
-        below = self.env.unwrapped
-        if attr_name == "task" and hasattr(below, "tasks"):
-            tasks = below.tasks
-            return [tasks[i] for i in chosen]
-        if hasattr(below, "get_attr"):
-            values = below.get_attr(attr_name)
-            return [values[i] for i in chosen]
-        return [getattr(below, attr_name) for _ in chosen]
+        batch = self.env.unwrapped
+        if attr_name == "task" and hasattr(batch, "tasks"):
+            values = batch.tasks  # pyright: ignore[reportAttributeAccessIssue]
+        elif isinstance(batch, SyncVectorEnv | AsyncVectorEnv):
+            values = batch.get_attr(attr_name)
+        else:
+            values = [getattr(batch, attr_name)] * self.num_envs
+        return [values[i] for i in chosen]
 
-    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+    def set_attr(self, attr_name: str, value: object, indices: Indices = None) -> None:
         """Set an attribute of copies to a value: their `task`, or `tasks` for one each.
 
         Raises:
             AttributeError: another attribute of simulations that run as one.
         """
         chosen = self._indices(indices)
-        below = self.env.unwrapped
+        batch = self.env.unwrapped
         if attr_name in ("task", "tasks"):
             self._set_task(np.asarray(value), chosen)
-        elif hasattr(below, "set_attr"):
-            values: list[Any] = [value] * self.num_envs
+        elif isinstance(batch, SyncVectorEnv | AsyncVectorEnv):
+            values = [value] * self.num_envs
             if len(chosen) < self.num_envs:
-                values = list(below.get_attr(attr_name))
+                values = list(batch.get_attr(attr_name))
                 for i in chosen:
                     values[i] = value
-            below.set_attr(attr_name, values)
+            batch.set_attr(attr_name, values)
         else:
             raise AttributeError(
-                f"The copies of {below} run as one: only `task` and `tasks` can be set of each, "
+                f"The copies of {batch} run as one: only `task` and `tasks` can be set of each, "
                 f"not {attr_name!r}."
             )
 
@@ -161,45 +175,48 @@ class BatchedVecEnv(VecEnv):
             AttributeError: another method of simulations that run as one, or in other processes.
         """
         chosen = self._indices(indices)
-        below = self.env.unwrapped
         if method_name == "set_task":
             self._set_task(np.asarray(*method_args, *method_kwargs.values()), chosen)
             return [None for _ in chosen]
-        if hasattr(below, "envs"):
-            methods = [below.envs[i].get_wrapper_attr(method_name) for i in chosen]
+        if self._copies:
+            methods = [self._copies[i].get_wrapper_attr(method_name) for i in chosen]
             return [method(*method_args, **method_kwargs) for method in methods]
-        if hasattr(below, "call") and len(chosen) == self.num_envs:
-            return list(below.call(method_name, *method_args, **method_kwargs))
+        batch = self.env.unwrapped
+        if isinstance(batch, SyncVectorEnv | AsyncVectorEnv) and len(chosen) == self.num_envs:
+            return list(batch.call(method_name, *method_args, **method_kwargs))
         raise AttributeError(
-            f"{method_name!r} cannot be called of single copies of {below}, only `set_task`: call "
-            "it of the whole, .env."
+            f"{method_name!r} cannot be called of single copies of {batch}, only `set_task`: call "
+            "it of all together, .env."
         )
 
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper], indices: Indices = None
     ) -> list[bool]:
-        copies = getattr(self.env.unwrapped, "envs", None)
-        return [
-            copies is not None and is_wrapped(copies[i], wrapper_class)
-            for i in self._indices(indices)
-        ]
+        chosen = self._indices(indices)
+        return [bool(self._copies) and is_wrapped(self._copies[i], wrapper_class) for i in chosen]
 
-    def get_images(self) -> list[NDArray[np.uint8] | None]:
+    def get_images(self) -> list[np.ndarray | None]:
         """Pictures of the copies, where each is an environment that draws."""
-        if hasattr(self.env.unwrapped, "envs"):
-            return [each.render() for each in self.env.unwrapped.envs]
-        return [None] * self.num_envs
+        if not self._copies:
+            return [None] * self.num_envs
+        return [np.asarray(copy.render()) for copy in self._copies]
 
-    def _set_task(self, task: NDArray[Any], chosen: Sequence[int]) -> None:
+    @property
+    def _copies(self) -> Sequence[gymnasium.Env]:
+        """The single environments of a SyncVectorEnv; none where simulations run as one."""
+        return getattr(self.env.unwrapped, "envs", ())
+
+    def _set_task(self, task: np.ndarray, chosen: Sequence[int]) -> None:
         """One task for the chosen copies, or one each."""
-        shape = tuple(self.env.task_space.shape)
+        env = cast(HasTasks, self.env)
+        shape = env.task_space.shape or ()
         if task.shape == shape:
             task = np.broadcast_to(task, (len(chosen), *shape))
         if task.shape != (len(chosen), *shape):
             raise ConfigError(
                 f"A task has shape {shape}: give one, or {len(chosen)} of them; got {task.shape}."
             )
-        tasks = list(task)
+        tasks: list[np.ndarray] = list(task)
         if len(chosen) < self.num_envs:
             tasks = self.get_attr("task")
             if any(each is None for each in tasks):
@@ -209,9 +226,9 @@ class BatchedVecEnv(VecEnv):
                 )
             for i, each in zip(chosen, task, strict=True):
                 tasks[i] = each
-        self.env.set_tasks(np.stack(tasks))
+        env.set_tasks(np.stack(tasks))
 
-    def _typed(self, observations: NDArray[Any]) -> NDArray[Any]:
+    def _typed(self, observations: np.ndarray) -> np.ndarray:
         return np.array(observations, self.observation_space.dtype)
 
     def _indices(self, indices: Indices) -> list[int]:
@@ -221,10 +238,10 @@ class BatchedVecEnv(VecEnv):
         return [every[i] for i in np.atleast_1d(indices).tolist()]
 
 
-def _each(info: dict[str, Any], count: int) -> list[dict[str, Any]]:
+def _each(info: dict[str, Any], count: int) -> Infos:
     """Gymnasium's dictionary of arrays, with `_key` for who has it, as one dictionary a copy."""
     every = np.ones(count, bool)
-    infos: list[dict[str, Any]] = [{} for _ in range(count)]
+    infos: Infos = [{} for _ in range(count)]
     for key, values in info.items():
         if key.startswith("_") or key in ("final_obs", "final_info"):
             continue

@@ -20,7 +20,8 @@ from rlmaml.learner import AdaptedPolicy
 from runners import cli
 from runners.config import TrainConfig
 from runners.environments import make_single, task_points
-from runners.export.export import export_sb3, export_torch, ppo_settings, statistics, to_sb3
+from runners.export.export import export_sb3, export_torch, statistics
+from runners.export.ppo import ppo_settings, to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.runs import TINY, run, tiny
 from tests.helpers.vector_envs import batched
@@ -119,9 +120,9 @@ def test_learning_goes_on(runs, tmp_path):
         "envs:rlmaml/HalfCheetahVel-v0", max_episode_steps=6, disable_env_checker=True, frame_skip=1
     )
     batch = batched("HalfCheetahVel-v0", 3, 6)
-    for place in (alone, BatchedVecEnv(batch, [1.5])):
-        model = PPO.load(tmp_path / "policy.zip", env=place, batch_size=6)
-        assert model.learn(20).num_timesteps == 12 * model.n_envs * (1 + (place is alone))
+    for other in (alone, BatchedVecEnv(batch, [1.5])):
+        model = PPO.load(tmp_path / "policy.zip", env=other, batch_size=6)
+        assert model.learn(20).num_timesteps == 12 * model.n_envs * (1 + (other is alone))
     assert to_sb3(policy, batch, n_steps=6, batch_size=6).learn(18).num_timesteps == 18
 
 
@@ -253,9 +254,9 @@ def test_what_is_exported_needs_nothing_of_ours(runs, standardized, tmp_path):
 def test_the_command(runs, standardized, tmp_path, capsys):
     folder = runs["half-cheetah-vel"]
     run("export", folder.path, "--task", 1.5, "--to", "sb3", tmp_path / "policy.zip")
-    said = capsys.readouterr().out
-    assert "after 1 step on 3 episodes of task 1.5" in said
-    assert "value network is untrained" in said
+    printed = capsys.readouterr().out
+    assert "after 1 step on 3 episodes of task 1.5" in printed
+    assert "value network is untrained" in printed
     env = make_single(folder.read_config())
     env.unwrapped.set_task([1.5])
     policy = rlmaml.load(folder.path).adapt(env)
@@ -269,9 +270,9 @@ def test_the_command(runs, standardized, tmp_path, capsys):
     run("export", folder.path, tmp_path / "three", "--to", "torch", "--task", 1, "--steps", 3)
     assert (tmp_path / "three.pt2").exists()
     run("export", standardized["half-cheetah-vel"].path, "--task", "0.5")
-    places = standardized["half-cheetah-vel"].path / "exports"
+    exports = standardized["half-cheetah-vel"].path / "exports"
     names = {"task-0.5-steps-1.zip", "task-0.5-steps-1-vecnormalize.pkl"}
-    assert {place.name for place in places.iterdir()} == names
+    assert {path.name for path in exports.iterdir()} == names
     assert "VecNormalize.load" in capsys.readouterr().out
     run("export", runs["navigation"].path, "--task", "-0.25", 0.5)
     assert "task -0.25 0.5" in capsys.readouterr().out
@@ -297,9 +298,9 @@ def test_refusals(runs, words, message, capsys):
     with pytest.raises(SystemExit) as stop:
         run("export", runs["half-cheetah-vel"].path, *words)
     assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_nothing_is_overwritten(runs, tmp_path, capsys):
@@ -317,6 +318,21 @@ def test_no_folder_can_be_made_in_a_file(runs, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="Cannot write"):
         export_sb3(policy, env, tmp_path / "file" / "policy.zip")
+
+
+@pytest.mark.parametrize("to", ["sb3", "torch"])
+def test_several_networks_are_refused_before_anything_is_written(tmp_path, capsys, to):
+    words = ("--algorithm-settings.particles", "3", "--trust-region.fisher-fraction", "1")
+    folder = trained(tmp_path, "navigation", "--algorithm", "bayesian-maml", *words)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run("export", folder.path, "--to", to, "--task", "0.25", "0.5")
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert "use " in printed.err
+    assert "from Python, rlmaml.load(run).adapt(env)" in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert not (folder.path / "exports").exists()
 
 
 def test_runs_on_examples_are_refused(tmp_path, capsys):

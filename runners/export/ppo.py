@@ -1,0 +1,160 @@
+"""An adapted policy as a PPO model of stable-baselines3, to go on learning with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypedDict
+
+import gymnasium
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import nn
+
+from rlmaml.errors import ConfigError
+from rlmaml.learner import AdaptedPolicy
+from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
+from rlmaml.sampling.normalizer import Normalizer
+from runners.config import TrainConfig
+from runners.export.sb3 import as_vec_env
+
+
+class PPOSettings(TypedDict):
+    """Arguments of PPO that a run decides."""
+
+    gamma: float
+    gae_lambda: float
+    n_steps: int
+    batch_size: int
+
+
+def ppo_settings(config: TrainConfig, copies: int = 1) -> PPOSettings:
+    """PPO's settings to go on with after a run: its discount, and rollouts of whole episodes.
+
+    Discount and λ are those of the outer advantages. The rollout is stable-baselines3's default
+    of 2048 env steps, rounded to a multiple of the horizon in each of M copies. The size of a
+    minibatch is the divisor of the rollout that is nearest to the default, 64.
+
+    Args:
+        config: the run's.
+        copies: M, environments that are stepped at once.
+    """
+    n_steps = config.horizon * max(1, round(2048 / (config.horizon * copies)))
+    total = n_steps * copies
+    sizes = [size for size in range(32, 129) if total % size == 0]
+    return {
+        "gamma": config.outer_advantages.discount,
+        "gae_lambda": config.outer_advantages.gae_lambda,
+        "n_steps": n_steps,
+        "batch_size": min(sizes, key=lambda size: abs(math.log(size / 64)), default=64),
+    }
+
+
+def to_sb3(
+    policy: AdaptedPolicy, env: gymnasium.Env | VectorEnv | VecEnv, **hyperparameters: Any
+) -> PPO:
+    """Make a PPO model of the policy on `env`; its value network is untrained.
+
+    With deterministic=True it predicts what the policy does. Where the policy standardizes vectors,
+    the model's environment is a `VecNormalize` with the same statistics, frozen; of Discrete
+    observations they go into the first layer's weights instead.
+
+    Args:
+        policy: what `rlmaml.load(run).adapt(env)` returned.
+        env: what to go on learning in: one environment, a batched one in SAME_STEP mode, or a
+            `VecEnv`.
+        hyperparameters: of PPO; see `ppo_settings`. stable-baselines3's defaults otherwise.
+
+    Raises:
+        ConfigError: an environment with other spaces than the policy's, spaces that
+            stable-baselines3 cannot handle, or a policy that is not one MLP.
+    """
+    check_spaces(policy)
+    network = mlp_of(policy)
+    venv = as_vec_env(env)
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(policy, name), getattr(venv, name)
+        if ours != theirs:
+            raise ConfigError(f"The policy's {name} is {ours}, but the environment's is {theirs}.")
+    if policy.normalizer is not None and isinstance(policy.observation_space, spaces.Box):
+        venv = _standardized(venv, policy.normalizer)
+    hidden = [layer.out_features for layer in network if isinstance(layer, nn.Linear)][:-1]
+    shape: dict[str, object] = {"net_arch": {"pi": hidden, "vf": hidden}}
+    if hidden:
+        shape["activation_fn"] = type(network[1])
+    own = hyperparameters.pop("policy_kwargs", {})
+    model = PPO(
+        "MlpPolicy", venv, policy_kwargs=shape | own, **{"device": "cpu", **hyperparameters}
+    )
+    _copy_parameters(policy, network, model.policy)
+    return model
+
+
+@torch.no_grad()
+def _copy_parameters(
+    policy: AdaptedPolicy, network: nn.Sequential, model: ActorCriticPolicy
+) -> None:
+    sources = [layer for layer in network if isinstance(layer, nn.Linear)]
+    targets = [layer for layer in model.mlp_extractor.policy_net if isinstance(layer, nn.Linear)]
+    if isinstance(model.action_net, nn.Linear):
+        targets.append(model.action_net)
+    for source, target in zip(sources, targets, strict=True):
+        target.weight.copy_(source.weight)
+        target.bias.copy_(source.bias)
+    if policy.normalizer is not None and isinstance(policy.observation_space, spaces.Discrete):
+        # Row i: what the first layer is given of observation i.
+        inputs = policy.normalizer(torch.eye(sources[0].in_features))
+        targets[0].weight.copy_(sources[0].weight @ inputs.T)
+    if isinstance(policy.module, GaussianMLP):
+        model.log_std.copy_(policy.module.log_std.clamp(min=policy.module.min_log_std))
+
+
+def mlp_of(policy: AdaptedPolicy) -> nn.Sequential:
+    """The layers from observations to the mean or the logits.
+
+    Raises:
+        ConfigError: a policy that is not one MLP, such as Bayesian MAML's several networks.
+    """
+    module = policy.module
+    if isinstance(module, GaussianMLP):
+        return module.mean
+    if isinstance(module, CategoricalMLP):
+        return module.logits
+    raise ConfigError(
+        f"stable-baselines3 takes a GaussianMLP or a CategoricalMLP, not a "
+        f"{type(module).__name__}: use the policy from Python, rlmaml.load(run).adapt(env)."
+    )
+
+
+def check_spaces(policy: AdaptedPolicy) -> None:
+    """Check that stable-baselines3 can handle the policy's spaces.
+
+    Raises:
+        ConfigError: a Discrete space that does not begin at 0, or unbounded actions.
+    """
+    for space in (policy.observation_space, policy.action_space):
+        if isinstance(space, spaces.Discrete) and space.start:
+            raise ConfigError(
+                f"stable-baselines3 counts from 0, but there is a {space}: wrap the environment, "
+                "or export to torch."
+            )
+    actions = policy.action_space
+    if isinstance(actions, spaces.Box) and not actions.is_bounded():
+        raise ConfigError(
+            f"stable-baselines3 needs bounded actions, but there is {actions}: wrap the "
+            "environment in gymnasium.wrappers.ClipAction or RescaleAction, or export to torch."
+        )
+
+
+def _standardized(venv: VecEnv, normalizer: Normalizer) -> VecNormalize:
+    """`Normalizer` in stable-baselines3's terms: its statistics, ε and bounds, frozen."""
+    wrapped = VecNormalize(venv, training=False, norm_reward=False, clip_obs=10.0, epsilon=1e-8)
+    moments = RunningMeanStd(shape=tuple(normalizer.mean.shape))
+    moments.mean, moments.var = normalizer.mean.numpy().copy(), normalizer.variance.numpy().copy()
+    moments.count = float(normalizer.count)
+    wrapped.obs_rms = moments
+    return wrapped
