@@ -21,18 +21,16 @@ COMMANDS: dict[str, str] = {
     "evaluate": "runners.legacy:evaluate",
     "compare": "runners.legacy:compare",
     "reproduce": "runners.legacy:reproduce",
-    "theory": "runners.legacy:theory",
-    "render": "runners.legacy:render",
+    "theory": "runners.studies.convergence.study:theory",
+    "render": "runners.rendering.video:render",
     "report": "runners.legacy:report",
-    "export": "runners.legacy:export",
+    "export": "runners.export.export:export",
     "list": "runners.presets:list_presets",
 }
 """Where the function of each command is. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
-TAKES_WORDS = frozenset(
-    {"train", "evaluate", "compare", "reproduce", "theory", "render", "report", "export"}
-)
+TAKES_WORDS = frozenset({"train", "evaluate", "compare", "reproduce", "report"})
 """Commands whose options depend on what is trained, and which read them themselves."""
 
 

@@ -7,7 +7,7 @@ are batch sizes: samples of a task for the inner step, the outer gradient and th
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from runners.studies.convergence.problems import Constants
 
@@ -32,38 +32,46 @@ def first_order_bias(constants: Constants, step_size: float, inner: int) -> floa
 
 
 def second_order_bias(constants: Constants, step_size: float, inner: int) -> float:
-    """(1 + αL) ½ ρ α² σ̃²/D_in, the smaller one but where D_in < (ρασ̃/2L)²: the noise of the inner
-    step has mean zero, so that only the curvature of ∇f_i turns it into a bias."""
+    """A bound of the same bias, (1 + αL) ½ ρ α² σ̃²/D_in; the smaller one where D_in > (ρασ̃/2L)².
+
+    The noise of the inner step has mean zero, so only the curvature of ∇f_i makes a bias of it.
+    """
     noise = step_size**2 * constants.gradient_noise**2 / inner
     return (1 + step_size * constants.smoothness) * constants.hessian_lipschitz * noise / 2
 
 
 def first_moment(constants: Constants, gradient: float, inner: int) -> float:
-    """(7): of ‖E G_i‖², where ‖∇F‖ = gradient."""
+    """The bound (7) of ‖E G_i‖², where ‖∇F‖ = gradient."""
     return 2 * gradient**2 + 0.08 * constants.gradient_noise**2 / inner
 
 
 def second_moment(constants: Constants, gradient: float, inner: int, outer: int) -> float:
-    """(8): of E‖G_i‖², where ‖∇F‖ = gradient."""
+    """The bound (8) of E‖G_i‖², where ‖∇F‖ = gradient."""
     samples = constants.gradient_noise**2 * (2 / outer + 1 / (6 * inner))
     return 40 * gradient**2 + 14 * constants.between_tasks**2 + samples
 
 
 def smoothness_at(constants: Constants, step_size: float, task_gradients: float) -> float:
-    """L(w) = 4L + 2ρα E_i‖∇f_i(w)‖, where E_i‖∇f_i(w)‖ = task_gradients: 1/β̃ where that is known
-    exactly."""
-    grows = 2 * constants.hessian_lipschitz * step_size
-    return 4 * constants.smoothness + grows * task_gradients
+    """How smooth F is around w: L(w) = 4L + 2ρα E_i‖∇f_i(w)‖, of which 1/β̃ is an estimate.
+
+    Args:
+        constants: of the tasks.
+        step_size: α.
+        task_gradients: E_i‖∇f_i(w)‖.
+    """
+    slope = 2 * constants.hessian_lipschitz * step_size
+    return 4 * constants.smoothness + slope * task_gradients
 
 
 def iterations(constants: Constants, step_size: float, gap: float, precision: float) -> float:
-    """(14): T after which some k ≤ T has had E‖∇F(w_k)‖ ≤ ε, where F(w_0) - inf F = gap."""
+    """The bound (14): T such that E‖∇F(w_k)‖ ≤ ε for some k ≤ T, where F(w_0) - inf F = gap."""
     bend = constants.hessian_lipschitz * step_size * (constants.between_tasks + precision)
     return 1600 * gap * (constants.smoothness + bend) / precision**2
 
 
-class Batches(NamedTuple):
-    """What the theorem asks for."""
+@dataclass(frozen=True)
+class Batches:
+    """Batch sizes of one iteration."""
 
     tasks: int  # B
     inner: int  # D_in
@@ -74,23 +82,23 @@ class Batches(NamedTuple):
 
 
 def batches(constants: Constants, step_size: float, precision: float) -> Batches:
-    """Batch sizes with which the floor of the theorem is at most ε.
+    """Batch sizes for which the floor of the theorem is at most ε.
 
     E‖∇F‖ ≤ max{√(61 (1 + ρασ/L) N), 61 (ρα/L) N, ε},  N = σ²/B + σ̃²/(B D_o) + σ̃²/D_in.
 
-    Half of the largest such N is given to D_in, and a quarter to each of the other two terms.
-    What makes each number what it is, is in docs/theory.md.
+    Half of the largest such N is given to D_in, and a quarter to each of the other two terms;
+    docs/theory.md derives the numbers.
     """
     bent = constants.hessian_lipschitz * step_size / constants.smoothness
     first = precision**2 / (61 * (1 + bent * constants.between_tasks))
-    most = min(first, precision / (61 * bent)) if bent > 0 else first
+    largest = min(first, precision / (61 * bent)) if bent > 0 else first  # N
     noise, spread = constants.gradient_noise**2, constants.between_tasks**2
-    tasks = max(20, math.ceil(4 * spread / most))
+    tasks = max(20, math.ceil(4 * spread / largest))
     hessian = 2 * step_size**2 * constants.hessian_noise**2
     return Batches(
         tasks=tasks,
-        inner=max(1, math.ceil(2 * noise / most)),
-        outer=max(1, math.ceil(4 * noise / (most * tasks))),
+        inner=max(1, math.ceil(2 * noise / largest)),
+        outer=max(1, math.ceil(4 * noise / (largest * tasks))),
         hessian=max(1, math.ceil(hessian)),
         step_tasks=max(1, math.ceil((bent * constants.between_tasks) ** 2 / 2)),
         step_samples=max(1, math.ceil((2 * bent * constants.gradient_noise) ** 2)),
@@ -98,14 +106,14 @@ def batches(constants: Constants, step_size: float, precision: float) -> Batches
 
 
 def floor(constants: Constants, step_size: float, sizes: Batches) -> float:
-    """What the theorem promises of E‖∇F‖ with these batches, however long."""
+    """The bound of E‖∇F‖ with these batches after any number of iterations."""
     bent = constants.hessian_lipschitz * step_size / constants.smoothness
     left = noise(constants, sizes)
     return max(math.sqrt(61 * (1 + bent * constants.between_tasks) * left), 61 * bent * left)
 
 
 def noise(constants: Constants, sizes: Batches) -> float:
-    """N of the floor."""
+    """N of the floor, σ²/B + σ̃²/(B D_o) + σ̃²/D_in."""
     spread, samples = constants.between_tasks**2, constants.gradient_noise**2
     between = spread / sizes.tasks
     return between + samples / (sizes.tasks * sizes.outer) + samples / sizes.inner

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +22,20 @@ from torch import Tensor
 from rlmaml.types import MetaBatch
 from runners.studies.convergence import bounds
 from runners.studies.convergence.descent import exactly
-from runners.studies.convergence.problems import Cosines, Family, Samples, estimates
+from runners.studies.convergence.problems import (
+    Constants,
+    Cosines,
+    Family,
+    Samples,
+    estimates,
+)
 
 ROWS = 100_000
 """Estimates in one stacked computation."""
 
 
 class Outcomes(NamedTuple):
-    """All values that the mean noise of D samples has, by coordinate, and their probabilities."""
+    """Values of the mean noise of D samples in a coordinate, and their probabilities."""
 
     gradient_noise: Tensor  # [C]
     hessian_noise: Tensor  # [C]
@@ -35,7 +43,7 @@ class Outcomes(NamedTuple):
 
 
 def every_mean(count: int) -> Outcomes:
-    """Of D = count samples: (D + 1)² outcomes, binomial."""
+    """Outcomes of the mean of D = count samples, (D + 1)² of them, binomial."""
     heads = torch.arange(count + 1, dtype=torch.float64)
     log = math.lgamma(count + 1) - torch.lgamma(heads + 1) - torch.lgamma(count - heads + 1)
     probability = (log - count * math.log(2)).exp()
@@ -45,8 +53,10 @@ def every_mean(count: int) -> Outcomes:
 
 
 def two_points(count: int, *, slope: bool = True) -> Outcomes:
-    """±1/√D: the same mean and variance as every mean of D = count samples, in 4 outcomes; in 2
-    where the slope's noise does not matter, as for Hessians."""
+    """Outcomes ±1/√D, with the mean and variance of those of D = count samples.
+
+    They are 4, or 2 without noise of the slope, which does not matter for Hessians.
+    """
     values = ((-1.0, 1.0) if slope else (0.0,)), (-1.0, 1.0)
     signs = torch.tensor(list(itertools.product(*values)), dtype=torch.float64)
     probability = torch.full((len(signs),), 1 / len(signs), dtype=torch.float64)
@@ -55,12 +65,13 @@ def two_points(count: int, *, slope: bool = True) -> Outcomes:
 
 
 def no_noise() -> Outcomes:
+    """The one outcome of exact data."""
     zero = torch.zeros(1, dtype=torch.float64)
     return Outcomes(zero, zero, torch.ones(1, dtype=torch.float64))
 
 
 class Moments(NamedTuple):
-    """Of G_i at one w, over samples and equally likely tasks."""
+    """Moments of G_i at one w, over samples and equally likely tasks."""
 
     mean: Tensor  # [d]  E G_i, which is E g_k
     square: float  # E‖G_i‖²
@@ -74,7 +85,16 @@ def moments(
     outer: Outcomes,
     hessian: Outcomes,
 ) -> Moments:
-    """Exact moments of the package's own update (3), MAML with `inner.hessian separate`."""
+    """Exact moments of the package's own update (3), MAML with `inner.hessian separate`.
+
+    Args:
+        family: the tasks.
+        w: where, [d].
+        step_size: α.
+        inner: of the samples of the inner step.
+        outer: of those of the outer gradient.
+        hessian: of those of the Hessian.
+    """
     objective = family.objective("maml", step_size)._replace(chunk_size=ROWS)
     sizes = [len(each.probability) for each in (inner, outer, hessian)]
     index = torch.cartesian_prod(torch.arange(len(family.centers)), *map(torch.arange, sizes))
@@ -86,11 +106,11 @@ def moments(
 
     sets = [samples(each, index[:, k + 1]) for k, each in enumerate((inner, outer, hessian))]
     batch = MetaBatch((sets[0],), sets[1], (sets[2],))
-    found = estimates(objective, {"params": {"w": w}}, batch)
+    rows = estimates(objective, {"params": {"w": w}}, batch)
     weights = torch.full((len(index),), 1 / len(family.centers), dtype=torch.float64)
     for k, each in enumerate((inner, outer, hessian)):
         weights = weights * each.probability[index[:, k + 1]]
-    return Moments(weights @ found, float(weights @ found.square().sum(1)))
+    return Moments(weights @ rows, float(weights @ rows.square().sum(1)))
 
 
 def exact_gradient(family: Family, w: Tensor, step_size: float) -> Tensor:
@@ -114,56 +134,108 @@ def family() -> Cosines:
     )
 
 
-def points(its: Family, step_size: float, seed: int = 0) -> Tensor:
-    """Where to look, [25, d]: anywhere on the torus, and where ∇F is zero to rounding or nearly."""
+def points(tasks: Family, step_size: float, seed: int = 0) -> Tensor:
+    """Points w to look at, [25, d]: 20 anywhere on the torus, 3 stationary ones, 2 near those."""
     rng = torch.Generator().manual_seed(seed)
-    anywhere = (2 * torch.rand(20, its.size, generator=rng, dtype=torch.float64) - 1) * math.pi
-    resting = [exactly(its, "maml", step_size, w, 400, 1.0).w for w in anywhere[:3]]
-    near = [w + 1e-2 * torch.randn(its.size, generator=rng, dtype=torch.float64) for w in resting]
+    anywhere = (2 * torch.rand(20, tasks.size, generator=rng, dtype=torch.float64) - 1) * math.pi
+    resting = [exactly(tasks, "maml", step_size, w, 400, 1.0).w for w in anywhere[:3]]
+    near = [w + 1e-2 * torch.randn(tasks.size, generator=rng, dtype=torch.float64) for w in resting]
     return torch.stack([*anywhere, *resting, *near[:2]])
 
 
-def moments_study() -> dict[str, Any]:
-    """Bias and second moment for every D_in, the worst over w, beside their bounds."""
-    its = family()
-    constants = its.constants
-    size = bounds.largest_step_size(constants)
-    where = points(its, size)
-    exact = [exact_gradient(its, w, size) for w in where]
-    rows = []
-    for inner in SIZES:
-        every = every_mean(inner)
-        found = [
-            moments(its, w, size, every, two_points(1), two_points(1, slope=False)) for w in where
-        ]
-        biases = [float((m.mean - g).norm()) for m, g in zip(found, exact, strict=True)]
-        lengths = [float(g.norm()) for g in exact]
-        first = [
-            float(m.mean.square().sum()) / bounds.first_moment(constants, length, inner)
-            for m, length in zip(found, lengths, strict=True)
-        ]
-        second = [
-            m.square / bounds.second_moment(constants, length, inner, 1)
-            for m, length in zip(found, lengths, strict=True)
-        ]
-        rows.append(
-            {
-                "inner": inner,
-                "bias": max(biases),
-                "biases": biases,
-                "first_order_bound": bounds.first_order_bias(constants, size, inner),
-                "second_order_bound": bounds.second_order_bias(constants, size, inner),
-                "first_moment_share": max(first),
-                "second_moment": max(m.square for m in found),
-                "second_moment_share": max(second),
-            }
-        )
-    slopes = np.polyfit(np.log(SIZES), np.log([row["biases"] for row in rows]), 1)[0]  # [25]
-    return {
-        "constants": constants._asdict(),
-        "step_size": size,
-        "points": where.tolist(),
-        "gradient_norms": [float(g.norm()) for g in exact],
-        "rows": rows,
-        "slopes": slopes.tolist(),
-    }
+@dataclass(frozen=True)
+class SizeResult:
+    """Bias and moments for one D_in: the worst over w."""
+
+    inner: int
+    """D_in."""
+    bias: float
+    biases: list[float]
+    """At every w."""
+    first_order_bound: float
+    second_order_bound: float
+    first_moment_share: float
+    """‖E G‖² as a share of its bound (7)."""
+    second_moment: float
+    second_moment_share: float
+    """E‖G‖² as a share of its bound (8)."""
+
+
+@dataclass(frozen=True)
+class MomentsStudy:
+    """Bias and second moment of the estimator beside their bounds."""
+
+    constants: Constants
+    step_size: float
+    points: list[list[float]]
+    """w, [25, d]."""
+    gradient_norms: list[float]
+    """‖∇F(w)‖."""
+    rows: list[SizeResult]
+    slopes: list[float]
+    """Of log bias against log D_in, at every w."""
+
+
+def moments_study(sizes: Sequence[int] = SIZES) -> MomentsStudy:
+    """Measure bias and second moment for every D_in."""
+    tasks = family()
+    step_size = bounds.largest_step_size(tasks.constants)
+    where = points(tasks, step_size)
+    exact = [exact_gradient(tasks, w, step_size) for w in where]
+    rows = [_with_samples(tasks, where, exact, step_size, inner) for inner in sizes]
+    slopes = np.polyfit(np.log(sizes), np.log([row.biases for row in rows]), 1)[0]  # [25]
+    return MomentsStudy(
+        tasks.constants,
+        step_size,
+        where.tolist(),
+        [float(gradient.norm()) for gradient in exact],
+        rows,
+        slopes.tolist(),
+    )
+
+
+def _with_samples(
+    tasks: Family, where: Tensor, exact: list[Tensor], step_size: float, inner: int
+) -> SizeResult:
+    """The result for one D_in; `exact` is ∇F at each w of `where`."""
+    constants, means = tasks.constants, every_mean(inner)
+    outer, hessian = two_points(1), two_points(1, slope=False)
+    at = [moments(tasks, w, step_size, means, outer, hessian) for w in where]
+    biases = [float((m.mean - gradient).norm()) for m, gradient in zip(at, exact, strict=True)]
+    lengths = [float(gradient.norm()) for gradient in exact]
+    first = [
+        float(m.mean.square().sum()) / bounds.first_moment(constants, length, inner)
+        for m, length in zip(at, lengths, strict=True)
+    ]
+    second = [
+        m.square / bounds.second_moment(constants, length, inner, 1)
+        for m, length in zip(at, lengths, strict=True)
+    ]
+    return SizeResult(
+        inner=inner,
+        bias=max(biases),
+        biases=biases,
+        first_order_bound=bounds.first_order_bias(constants, step_size, inner),
+        second_order_bound=bounds.second_order_bias(constants, step_size, inner),
+        first_moment_share=max(first),
+        second_moment=max(m.square for m in at),
+        second_moment_share=max(second),
+    )
+
+
+def table(study: MomentsStudy) -> str:
+    """The study as text."""
+    lines = [
+        "The estimator g against ∇F, exactly: the worst of 25 points w, near-stationary ones too.",
+        "  D_in      bias   first-order bound   second-order bound   (7)     (8)",
+    ]
+    lines += [
+        f"{row.inner:6d}{row.bias:10.2e}{row.first_order_bound:20.2e}"
+        f"{row.second_order_bound:21.2e}{row.first_moment_share:7.2f}{row.second_moment_share:8.2f}"
+        for row in study.rows
+    ]
+    low, high = min(study.slopes), max(study.slopes)
+    lines.append(
+        f"Slope of the bias in D_in: {low:.3f} to {high:.3f}. (7), (8): left over right side."
+    )
+    return "\n".join(lines)

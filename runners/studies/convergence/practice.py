@@ -1,7 +1,7 @@
 """The rule of the analysis on a problem that people train: sinusoids, with constants from data.
 
 The analysis asks for bounds that hold for every loss and everywhere. Of a network they can only be
-looked for: here at the initial parameters, on as many examples as an inner step has. The network
+estimated: here at the initial parameters, on as many examples as an inner step has. The network
 has tanh units, since a ReLU's losses have no ρ.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.losses import Loss
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
-from rlmaml.types import Examples, Meta
+from rlmaml.types import Examples, Meta, Params
 from runners.build import Experiment, build
 from runners.config import TrainConfig
 from runners.presets import PRESETS
@@ -33,9 +34,12 @@ PROBLEM = "sinusoid"
 METHODS = {"maml": "MAML", "fo-maml": "FO-MAML", "hf-maml": "HF-MAML"}
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 """Of Adam; the one that is best on tasks of its own is shown."""
-LOOKED_AT = 100
+SAMPLE_TASKS = 100
 """Tasks that constants are estimated on."""
 HELD_OUT = 200
+"""Tasks that errors are means over."""
+EVALUATIONS = 20
+"""Along training, about."""
 
 
 def task_generator() -> np.random.Generator:
@@ -43,64 +47,84 @@ def task_generator() -> np.random.Generator:
     return generator(0, 0, Phase.VALIDATION_TASKS)
 
 
-def seen_data(experiment: Experiment, tasks: np.ndarray) -> Examples:
-    """A support set of each of N tasks."""
+def support_sets(experiment: Experiment, tasks: np.ndarray) -> Examples:
+    """A support set of each of N tasks, leaves [N, B, ...]."""
     key = (0, 0, Phase.VALIDATION_ROLLOUT)
     params = tree.repeat(experiment.params, len(tasks))
-    data: Any = experiment.sampler(params, tasks, key, "support")
+    data = experiment.sampler(params, tasks, key, "support")
+    assert isinstance(data, Examples)
     return data
 
 
-def estimated(experiment: Experiment, tasks: int = LOOKED_AT, *, powers: int = 30) -> Constants:
-    """What the constants are at least, from the initial parameters alone.
+def estimated(experiment: Experiment, tasks: int, *, powers: int = 30) -> Constants:
+    """Lower bounds of the constants, from the initial parameters alone.
 
     L is the largest |curvature| of a task's loss and ρ the largest rate at which a task's Hessian
     changes along its gradient, both by power iteration; σ is how tasks' gradients spread, and σ̃
     and σ_H the largest spread of single examples' gradients and Hessians within a task. Of
     Hessians the spread is that of their products with the task's own gradient direction.
+
+    Args:
+        experiment: on examples.
+        tasks: N.
+        powers: steps of the power iteration.
     """
-    loss = experiment.algorithm.inner_loss
     w, unravel = tree.ravel(experiment.params)
-    data = seen_data(experiment, experiment.sample_tasks(tasks, task_generator()))
+    losses = _TaskLosses(experiment.algorithm.inner_loss, w, unravel)
+    data = support_sets(experiment, experiment.sample_tasks(tasks, task_generator()))
 
-    def gradient(w: Tensor, its: Examples) -> Tensor:
-        return torch.func.grad(lambda w: loss(unravel(w), its))(w)
-
-    def product(w: Tensor, v: Tensor, its: Examples) -> Tensor:
-        return torch.func.jvp(lambda w: gradient(w, its), (w,), (v,))[1]
-
-    def largest(of: Callable[[Tensor, Examples], Tensor]) -> float:
-        def one(its: Examples, v: Tensor) -> Tensor:
+    def largest(product: Callable[[Tensor, Examples], Tensor]) -> float:
+        def one(examples: Examples, v: Tensor) -> Tensor:
             for _ in range(powers):
-                v = of(v, its)
+                v = product(v, examples)
                 v = v / v.norm()
-            return of(v, its).norm()
+            return product(v, examples).norm()
 
         first = torch.randn(tasks, len(w), generator=torch.Generator().manual_seed(0))
         return float(torch.func.vmap(one)(data, first).max())
 
-    def change(v: Tensor, its: Examples) -> Tensor:
-        away, h = gradient(w, its), 1e-2
-        away = h * away / away.norm()
-        return (product(w + away, v, its) - product(w - away, v, its)) / (2 * h)
-
-    def spreads(its: Examples) -> tuple[Tensor, Tensor]:
-        single = tree.map(lambda leaf: leaf.unsqueeze(1), its)  # sets of one example
-        along = gradient(w, its)
-        along = along / along.norm()
-        slopes = torch.func.vmap(gradient, (None, 0))(w, single)
-        bends = torch.func.vmap(product, (None, None, 0))(w, along, single)
-        return _spread(slopes), _spread(bends)
-
-    between = _spread(torch.func.vmap(gradient, (None, 0))(w, data))
-    slope, bend = torch.func.vmap(spreads)(data)
+    between = _spread(torch.func.vmap(losses.gradient, (None, 0))(w, data))
+    gradient_spread, hessian_spread = torch.func.vmap(losses.spreads)(data)
     return Constants(
-        largest(lambda v, its: product(w, v, its)),
-        largest(change),
+        largest(lambda v, examples: losses.product(w, v, examples)),
+        largest(losses.change),
         float(between.sqrt()),
-        float(slope.max().sqrt()),
-        float(bend.max().sqrt()),
+        float(gradient_spread.max().sqrt()),
+        float(hessian_spread.max().sqrt()),
     )
+
+
+@dataclass(frozen=True)
+class _TaskLosses:
+    """Derivatives of one task's loss around w, [P]."""
+
+    loss: Loss
+    w: Tensor
+    unravel: Callable[[Tensor], Params]
+
+    def gradient(self, w: Tensor, examples: Examples) -> Tensor:
+        """∇f at w."""
+        return torch.func.grad(lambda w: self.loss(self.unravel(w), examples))(w)
+
+    def product(self, w: Tensor, v: Tensor, examples: Examples) -> Tensor:
+        """∇²f v at w."""
+        return torch.func.jvp(lambda w: self.gradient(w, examples), (w,), (v,))[1]
+
+    def change(self, v: Tensor, examples: Examples) -> Tensor:
+        """The rate at which ∇²f v changes along the gradient, by a central difference."""
+        step, h = self.gradient(self.w, examples), 1e-2
+        step = h * step / step.norm()
+        ahead = self.product(self.w + step, v, examples)
+        return (ahead - self.product(self.w - step, v, examples)) / (2 * h)
+
+    def spreads(self, examples: Examples) -> tuple[Tensor, Tensor]:
+        """Spreads [] of single examples' gradients, and of their Hessians along the gradient."""
+        single = tree.map(lambda leaf: leaf.unsqueeze(1), examples)  # sets of one example
+        along = self.gradient(self.w, examples)
+        along = along / along.norm()
+        gradients = torch.func.vmap(self.gradient, (None, 0))(self.w, single)
+        products = torch.func.vmap(self.product, (None, None, 0))(self.w, along, single)
+        return _spread(gradients), _spread(products)
 
 
 def _spread(vectors: Tensor) -> Tensor:
@@ -108,53 +132,72 @@ def _spread(vectors: Tensor) -> Tensor:
     return (vectors - vectors.mean(0)).square().sum(1).mean()
 
 
-class Curve(NamedTuple):
-    """Training of one method, looked at on the same held-out tasks."""
+@dataclass(frozen=True)
+class Curve:
+    """The error of one algorithm along training, on the same held-out tasks."""
 
     iterations: list[int]
-    loss: list[float]  # mean squared error after the inner step
+    loss: list[float]
+    """Mean squared error after the inner step."""
 
 
-def practice(iterations: int, seed: int = 0) -> dict[str, Any]:
-    """Every method with the rule of the analysis, beside Adam with the same α and the preset's."""
+@dataclass(frozen=True)
+class Practice:
+    """The rule of the analysis beside Adam."""
+
+    problem: str
+    constants: Constants
+    """Lower bounds, estimated."""
+    step_size: float
+    """α = 1/6L."""
+    floor: float
+    """The theorem's bound of ‖∇F‖ with the batches used."""
+    curves: dict[str, Curve]
+    learning_rates: dict[str, float]
+    """Of Adam, by curve."""
+
+
+def practice(iterations: int, seed: int = 0, *, evaluations: int = EVALUATIONS) -> Practice:
+    """Train every algorithm by the rule, and MAML by Adam with the same α and the preset's.
+
+    Args:
+        iterations: meta-iterations of each.
+        seed: of the training.
+        evaluations: along training, about.
+    """
     config = PRESETS[PROBLEM][1].changed({"policy.activation": "tanh", "seed": seed})
-    seen = estimated(build(config))
+    constants = estimated(build(config), SAMPLE_TASKS)
     curves: dict[str, Curve] = {}
     for name, label in METHODS.items():
-        separate = "support" if name == "fo-maml" else "separate"
-        its = with_algorithm(config, name).changed(
-            {
-                "inner.step_size": bounds.largest_step_size(seen, name),
-                "inner.hessian": separate,
-                "optimizer": Optimizer("SGD"),
-            }
-        )
-        curves[f"{label}, the rule"] = _by_the_rule(its, seen, name, iterations)
-    size = bounds.largest_step_size(seen)
+        changes = {
+            "inner.step_size": bounds.largest_step_size(constants, name),
+            "inner.hessian": "support" if name == "fo-maml" else "separate",
+            "optimizer": Optimizer("SGD"),
+        }
+        changed = with_algorithm(config, name).changed(changes)
+        steps = (iterations, evaluations)
+        curves[f"{label}, the rule"] = _by_the_rule(changed, constants, name, *steps)
+    size = bounds.largest_step_size(constants)
     rates: dict[str, float] = {}
     for alpha in (size, config.inner.step_size):
         runs: dict[float, tuple[float, Curve]] = {}
         for rate in LEARNING_RATES:
             optimizer = Optimizer("Adam", learning_rate=rate)
-            its = config.changed({"inner.step_size": alpha, "optimizer": optimizer})
-            runs[rate] = _by_optimizer(its, iterations)
+            changed = config.changed({"inner.step_size": alpha, "optimizer": optimizer})
+            runs[rate] = _by_optimizer(changed, iterations, evaluations)
         best = min(runs, key=lambda rate: runs[rate][0])
         label = f"MAML, Adam, α = {alpha:.2g}"
         rates[label], curves[label] = best, runs[best][1]
     shots, queries = config.examples.shots, config.examples.queries
     sizes = bounds.Batches(config.tasks, shots, queries, shots, config.tasks, shots)
-    return {
-        "problem": PROBLEM,
-        "constants": seen._asdict(),
-        "step_size": size,
-        "floor": bounds.floor(seen, size, sizes),
-        "curves": {name: curve._asdict() for name, curve in curves.items()},
-        "learning_rates": rates,
-    }
+    floor = bounds.floor(constants, size, sizes)
+    return Practice(PROBLEM, constants, size, floor, curves, rates)
 
 
-def _by_the_rule(config: TrainConfig, seen: Constants, name: str, iterations: int) -> Curve:
-    """β = share · β̃, β̃ from as many other tasks as the update has."""
+def _by_the_rule(
+    config: TrainConfig, constants: Constants, name: str, iterations: int, evaluations: int
+) -> Curve:
+    """Train with β = share · β̃, β̃ from as many other tasks as the update has."""
     experiment = build(config)
     algorithm = experiment.algorithm
     objective = algorithm.objective(algorithm.init(experiment.params))
@@ -162,24 +205,25 @@ def _by_the_rule(config: TrainConfig, seen: Constants, name: str, iterations: in
     other = dataclasses.replace(config, seed=config.seed + 1)
 
     def slope(meta: Meta, data: Examples) -> float:
-        def norm(its: Examples) -> Tensor:
-            return tree.ravel(torch.func.grad(inner_loss)(meta["params"], its))[0].norm()
+        def norm(examples: Examples) -> Tensor:
+            return tree.ravel(torch.func.grad(inner_loss)(meta["params"], examples))[0].norm()
 
         return float(torch.func.vmap(norm)(data).mean())
 
     def step(meta: Meta, k: int) -> Meta:
         batch = meta_batch(experiment, config, meta, k)
-        beside = meta_batch(experiment, other, meta, k).support[0]
-        smoothness = bounds.smoothness_at(seen, config.inner.step_size, slope(meta, beside))
+        others = meta_batch(experiment, other, meta, k).support[0]
+        smoothness = bounds.smoothness_at(constants, config.inner.step_size, slope(meta, others))
         gradient = meta_gradient(objective, meta, batch)[1]
         theta, unravel = tree.ravel(meta)
         return unravel(theta - bounds.STEP_SHARES[name] / smoothness * gradient)
 
-    return _watched(config, algorithm.init_meta(experiment.params), step, iterations)
+    meta = algorithm.init_meta(experiment.params)
+    return _trained(config, meta, step, iterations, evaluations)[1]
 
 
-def _by_optimizer(config: TrainConfig, iterations: int) -> tuple[float, Curve]:
-    """Its final error on tasks of its own, and its curve on the held-out ones."""
+def _by_optimizer(config: TrainConfig, iterations: int, evaluations: int) -> tuple[float, Curve]:
+    """The final error on validation tasks, and the curve on the held-out ones."""
     experiment = build(config)
     state = experiment.algorithm.init(experiment.params)
 
@@ -188,31 +232,50 @@ def _by_optimizer(config: TrainConfig, iterations: int) -> tuple[float, Curve]:
         state, _ = experiment.algorithm.update(state, meta_batch(experiment, config, meta, k))
         return state.meta
 
-    curve = _watched(config, state.meta, step, iterations)
-    return _error(config, state.meta, split="validation"), curve
+    meta, curve = _trained(config, state.meta, step, iterations, evaluations)
+    return _error(build(config, tasks=HELD_OUT), meta, split="validation"), curve
 
 
-def _watched(
-    config: TrainConfig, meta: Meta, step: Callable[[Meta, int], Meta], iterations: int
-) -> Curve:
-    """Errors on held-out tasks, at about 20 iterations and the last."""
+def _trained(
+    config: TrainConfig,
+    meta: Meta,
+    step: Callable[[Meta, int], Meta],
+    iterations: int,
+    evaluations: int,
+) -> tuple[Meta, Curve]:
+    """The last meta-parameters, and the errors along training, the last one included."""
+    evaluator = build(config, tasks=HELD_OUT)
     curve = Curve([], [])
     for k in range(iterations + 1):
-        if k % max(1, iterations // 20) == 0 or k == iterations:
+        if k % max(1, iterations // evaluations) == 0 or k == iterations:
             curve.iterations.append(k)
-            curve.loss.append(_error(config, meta))
+            curve.loss.append(_error(evaluator, meta))
         if k < iterations:
             meta = step(meta, k)
-    return curve
+    return meta, curve
 
 
-def _error(config: TrainConfig, meta: Meta, split: str = "test") -> float:
+def _error(evaluator: Experiment, meta: Meta, split: str = "test") -> float:
     """Mean squared error after the inner step, on tasks that the split draws."""
-    experiment = build(config, tasks=HELD_OUT)
-    algorithm, phase = experiment.algorithm, Phase.EVALUATION_TASKS
-    tasks = experiment.sample_tasks(
-        HELD_OUT, generator(0, int(split == "test"), phase), split=split
-    )
+    algorithm, phase = evaluator.algorithm, Phase.EVALUATION_TASKS
+    rng = generator(0, int(split == "test"), phase)
+    tasks = evaluator.sample_tasks(HELD_OUT, rng, split=split)
     key = (0, int(split == "test"), Phase.EVALUATION_ROLLOUT)
-    batch = collect(experiment.sampler, algorithm.inner, meta, tasks, steps=1, key=key)
-    return experiment.measure.line(meta, batch)["mse/post"]
+    batch = collect(evaluator.sampler, algorithm.inner, meta, tasks, steps=1, key=key)
+    return evaluator.measure.line(meta, batch)["mse/post"]
+
+
+def table(study: Practice) -> str:
+    """The study as text."""
+    letters = zip(("L", "ρ", "σ", "σ̃", "σ_H"), vars(study.constants).values(), strict=True)
+    constants = ", ".join(f"{letter} {value:.3g}" for letter, value in letters)
+    lines = [
+        f"The rule on {study.problem}, α = 1/6L = {study.step_size:.2g}; seen in data: "
+        f"{constants}. With its batches the theorem promises ‖∇F‖ ≤ {study.floor:.3g}.",
+        "after training               mean squared error after one step",
+    ]
+    for name, curve in study.curves.items():
+        rate = study.learning_rates.get(name)
+        suffix = f"   (rate {rate:g})" if rate else ""
+        lines.append(f"{name:<29}{curve.loss[-1]:8.3f}{suffix}")
+    return "\n".join(lines)

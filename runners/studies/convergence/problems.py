@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -29,9 +29,10 @@ from torch import Tensor
 from rlmaml import tree
 from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import InnerConfig
+from rlmaml.losses import Loss
 from rlmaml.objective import Objective, over_tasks
 from rlmaml.outer.optimizer import Optimizer
-from rlmaml.types import Meta, MetaBatch, Params
+from rlmaml.types import Meta, MetaBatch, Params, Policy
 
 
 class Samples(NamedTuple):
@@ -43,8 +44,9 @@ class Samples(NamedTuple):
     hessian_noise: Tensor  # [D, d]  ζ
 
 
-class Constants(NamedTuple):
-    """What the analysis assumes to exist (Fallah, Mokhtari and Ozdaglar 2020, section 4)."""
+@dataclass(frozen=True)
+class Constants:
+    """Constants of the assumptions (Fallah, Mokhtari and Ozdaglar 2020, section 4)."""
 
     smoothness: float  # L: ‖∇f_i(w) - ∇f_i(u)‖ ≤ L ‖w - u‖
     hessian_lipschitz: float  # ρ: ‖∇²f_i(w) - ∇²f_i(u)‖ ≤ ρ ‖w - u‖
@@ -68,7 +70,7 @@ class Family(ABC):
     """
 
     infimum: ClassVar[float] = 0.0
-    """A lower bound of F: no ψ here is below it."""
+    """A lower bound of F, since no ψ here is negative."""
 
     amplitudes: Tensor
     centers: Tensor
@@ -96,7 +98,7 @@ class Family(ABC):
     @property
     @abstractmethod
     def constants(self) -> Constants:
-        """Those that hold for every w, as small as they can be said to be."""
+        """Constants that hold for every w, as small as is known."""
 
     @property
     def size(self) -> int:
@@ -112,15 +114,21 @@ class Family(ABC):
         bend = self.hessian_scale * samples.hessian_noise.mean(0) @ (1 - torch.cos(shift))
         return exact + level + bend
 
-    def objective(self, name: str, step_size: float, **settings: Any) -> Objective:
-        """What a method of the package descends on this family, with one inner step."""
+    def objective(self, name: str, step_size: float, **settings: float) -> Objective:
+        """The package's objective on this family, with one inner step.
+
+        Args:
+            name: of an algorithm.
+            step_size: α.
+            settings: the algorithm's own.
+        """
         kind = get_algorithm(name)
         hessian = "support" if "support-hessian" in kind.requires else "separate"
 
-        def loss_of(policy: Any) -> Any:
+        def loss_of(policy: Policy) -> Loss:
             return self.loss
 
-        its = kind(
+        algorithm = kind(
             _no_policy,
             InnerConfig(steps=1, step_size=step_size, hessian=hessian),
             Optimizer("SGD"),
@@ -129,7 +137,7 @@ class Family(ABC):
             outer_loss=loss_of,
         )
         zero = torch.zeros(self.size, dtype=torch.float64)
-        return its.objective(its.init({"w": zero}))
+        return algorithm.objective(algorithm.init({"w": zero}))
 
     def exact(self) -> Samples:
         """Every task without noise, leaves [N, ...]."""
@@ -160,7 +168,7 @@ class Family(ABC):
         return math.sqrt(squared), self.hessian_scale
 
 
-def _no_policy(params: Params, inputs: Any) -> Any:
+def _no_policy(params: Params, inputs: object) -> NoReturn:
     raise TypeError("These tasks have losses, no policy.")
 
 
@@ -185,8 +193,10 @@ class Cosines(Family):
 
 @dataclass(frozen=True, eq=False)
 class Quadratics(Family):
-    """ψ = z²/2, on which update (3) is linear and stationary points have closed forms. Tasks'
-    gradients differ without bound, so that the analysis does not hold for it: σ is infinite."""
+    """ψ = z²/2, on which update (3) is linear and stationary points have closed forms.
+
+    Tasks' gradients differ without bound, so σ is infinite and the analysis does not hold.
+    """
 
     def profile(self, shift: Tensor) -> Tensor:
         return shift**2 / 2
@@ -198,8 +208,9 @@ class Quadratics(Family):
 
 @dataclass(frozen=True, eq=False)
 class SlowTail(Family):
-    """ψ(z) = (1 + z²)^{-p/2}, on one coordinate: far out ∇F is like p |w|^{-p-1} and falls, along
-    gradient descent, like k^{-(p+1)/(p+2)}.
+    """ψ(z) = (1 + z²)^{-p/2}, on one coordinate.
+
+    Far out ∇F is like p |w|^{-p-1}; along gradient descent it falls like k^{-(p+1)/(p+2)}.
 
     Attributes:
         power: p, positive.
@@ -238,17 +249,17 @@ class SlowTail(Family):
 
 def full_batch(family: Family) -> MetaBatch:
     """All tasks, no noise: the meta-gradient on it is ∇F."""
-    exact = family.exact()
-    return MetaBatch((exact,), exact, (exact,))
+    samples = family.exact()
+    return MetaBatch((samples,), samples, (samples,))
 
 
 def estimates(objective: Objective, meta: Meta, batch: MetaBatch) -> Tensor:
-    """G_i, equation (6), of every row of a batch by itself: [rows, d]."""
+    """G_i, equation (6), of every row of a batch, [rows, d]."""
 
     def one(data: MetaBatch) -> Tensor:
         def loss(meta: Meta) -> Tensor:
-            path = objective.adjoint(objective.inner, meta, data.support, data.hessian)
-            return objective.outer_loss(path, data)
+            iterates = objective.adjoint(objective.inner, meta, data.support, data.hessian)
+            return objective.outer_loss(iterates, data)
 
         return tree.ravel(torch.func.grad(loss)(meta))[0]
 

@@ -10,7 +10,8 @@ a method rests does not depend on it.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -21,8 +22,7 @@ from runners.studies.convergence.problems import Cosines, Family, Quadratics
 SHIFTS = (0.5, 0.25, 0.125)
 """h of HF-MAML, beside the published 1/6ρα and the package's own."""
 START = -0.9
-"""On one side of all resting points: from the other, a method that stalls would pass through ∇F = 0
-on its way."""
+"""On one side of all resting points: from the other, a descent could pass ∇F = 0 on its way."""
 
 
 def two(kind: type[Family]) -> Family:
@@ -39,8 +39,15 @@ def step_size(family: Family) -> float:
 
 
 def direction(family: Family, alpha: float, w: float, share: float) -> float:
-    """E (1 - α share ∇²f_i) v_i, of derivatives written down by hand: share 1 is MAML's and ∇F,
-    0 FO-MAML's, and on cosines sin(h)/h HF-MAML's."""
+    """E (1 - α share ∇²f_i) v_i at w, from derivatives written down by hand.
+
+    Args:
+        family: two tasks of one coordinate.
+        alpha: α.
+        w: where.
+        share: of the curvature: 1 is MAML's and gives ∇F, 0 FO-MAML's, and on cosines sin(h)/h
+            HF-MAML's.
+    """
     straight = isinstance(family, Quadratics)
     centers, amplitudes = family.centers[:, 0].tolist(), family.amplitudes.tolist()
     total = 0.0
@@ -52,7 +59,7 @@ def direction(family: Family, alpha: float, w: float, share: float) -> float:
 
 
 def resting_point(family: Family, alpha: float, share: float) -> float:
-    """w where `direction` is zero, by bisection between the tasks' centers."""
+    """The w where `direction` is zero, by bisection between the tasks' centers."""
     low, high = float(family.centers.min()), float(family.centers.max())
     for _ in range(200):
         middle = (low + high) / 2
@@ -79,53 +86,92 @@ def first_order_floor(family: Quadratics, alpha: float) -> float:
 
 
 class Case(NamedTuple):
-    """A method with its settings, and how much of the curvature it sees."""
+    """An algorithm with its settings, and the share of the curvature that it sees."""
 
     label: str
     name: str
-    settings: dict[str, Any]
+    settings: dict[str, float]
     share: float
-    shift: float = 0.0  # h, where it is HF-MAML's
+    shift: float = 0.0  # h of HF-MAML
 
 
 def cases(family: Family, alpha: float) -> list[Case]:
-    """What is run on a family."""
-    found = [Case("MAML", "maml", {}, 1.0), Case("FO-MAML", "fo-maml", {}, 0.0)]
+    """The algorithms that are run on a family."""
+    first = [Case("MAML", "maml", {}, 1.0), Case("FO-MAML", "fo-maml", {}, 0.0)]
     if isinstance(family, Quadratics):  # differences of whose gradients are exact
-        return [*found, Case("HF-MAML", "hf-maml", {}, 1.0)]
+        return [*first, Case("HF-MAML", "hf-maml", {}, 1.0)]
     lipschitz = family.constants.hessian_lipschitz
     published = 1 / (6 * lipschitz * alpha)
     own = (torch.finfo(torch.float64).eps * (1 + resting_point(family, alpha, 1.0))) ** (1 / 3)
     shifts = [(f"published h = {published:.3g}", {"hessian_lipschitz": lipschitz}, published)]
     shifts += [(f"h = {h:g}", {"shift": h}, h) for h in SHIFTS]
     shifts += [(f"the package's h = {own:.1e}", {}, own)]
-    return found + [
-        Case(f"HF-MAML, {what}", "hf-maml", settings, math.sin(h) / h, h)
-        for what, settings, h in shifts
+    return first + [
+        Case(f"HF-MAML, {label}", "hf-maml", settings, math.sin(h) / h, h)
+        for label, settings, h in shifts
     ]
 
 
-def stalls(steps: int = 400) -> list[dict[str, Any]]:
-    """‖∇F‖ of every method on both problems, at its smallest and at the end, beside where it should
-    rest."""
-    found = []
-    for kind in (Quadratics, Cosines):
-        family = two(kind)
+@dataclass(frozen=True)
+class Stall:
+    """Where one algorithm comes to rest on one problem."""
+
+    problem: str
+    method: str
+    h: float
+    """Of HF-MAML."""
+    gradient: float
+    """‖∇F‖ at the end."""
+    smallest: float
+    """‖∇F‖ at its smallest on the way."""
+    expected: float
+    norms: list[float]
+    """‖∇F‖ before every step and after the last."""
+    closed_form: float | None
+    """`expected` in closed form, for FO-MAML on quadratics."""
+
+
+def stalls(steps: int = 400, share: float = 1.0) -> list[Stall]:
+    """Run every algorithm on both problems.
+
+    Args:
+        steps: outer steps, at most.
+        share: β as a share of β̃; where an algorithm rests does not depend on it.
+    """
+    results = []
+    for family in (two(Quadratics), two(Cosines)):
         alpha = step_size(family)
-        start = torch.full((1,), START, dtype=torch.float64)
-        for case in cases(family, alpha):
-            descent = exactly(family, case.name, alpha, start, steps, 1.0, **case.settings)
-            found.append(
-                {
-                    "problem": kind.__name__,
-                    "method": case.label,
-                    "h": case.shift,
-                    "gradient": float(descent.norms[-1]),
-                    "smallest": float(descent.norms.min()),
-                    "expected": floor(family, alpha, case.share),
-                    "norms": descent.norms.tolist(),
-                }
-            )
-        if isinstance(family, Quadratics):
-            found[1]["closed_form"] = first_order_floor(family, alpha)
-    return found
+        results += [_stall(family, alpha, case, steps, share) for case in cases(family, alpha)]
+    return results
+
+
+def _stall(family: Family, alpha: float, case: Case, steps: int, share: float) -> Stall:
+    start = torch.full((1,), START, dtype=torch.float64)
+    descent = exactly(family, case.name, alpha, start, steps, share, settings=case.settings)
+    closed_form = None
+    if isinstance(family, Quadratics) and case.name == "fo-maml":
+        closed_form = first_order_floor(family, alpha)
+    return Stall(
+        problem=type(family).__name__,
+        method=case.label,
+        h=case.shift,
+        gradient=float(descent.norms[-1]),
+        smallest=float(descent.norms.min()),
+        expected=floor(family, alpha, case.share),
+        norms=descent.norms.tolist(),
+        closed_form=closed_form,
+    )
+
+
+def table(results: list[Stall]) -> str:
+    """The study as text."""
+    lines = [
+        "Where ‖∇F‖ comes to rest on two tasks, all data.",
+        "problem      method                                smallest       end   expected",
+    ]
+    lines += [
+        f"{row.problem:<13}{row.method:<36}{row.smallest:10.2e}{row.gradient:10.2e}"
+        f"{row.expected:11.2e}"
+        for row in results
+    ]
+    return "\n".join(lines)

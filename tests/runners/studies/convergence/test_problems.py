@@ -73,8 +73,8 @@ def test_a_sample_is_the_loss_and_noise_of_mean_zero_that_is_as_large_as_said(fa
         torch.testing.assert_close(gradients.mean(0), exact)
         spread = (gradients - gradients.mean(0)).square().sum(1).mean()
         bend = torch.linalg.matrix_norm(hessians - hessians.mean(0), 2).square().mean()
-        found = {"gradient_noise": spread, "hessian_noise": bend}[field]
-        assert math.sqrt(found) == pytest.approx(getattr(family.constants, field), rel=1e-12)
+        measured = {"gradient_noise": spread, "hessian_noise": bend}[field]
+        assert math.sqrt(measured) == pytest.approx(getattr(family.constants, field), rel=1e-12)
         assert math.sqrt(spread) <= family.constants.gradient_noise * (1 + 1e-12)
 
 
