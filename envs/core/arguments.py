@@ -52,7 +52,7 @@ def check_interval(name: str, given: Interval) -> Interval:
     Raises:
         ValueError: not two finite numbers with the lower first.
     """
-    ends = np.asarray(given, dtype=np.float64)
+    ends = _numbers(given)
     if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
         raise ValueError(f"{name} is (low, high), two finite numbers, got {given!r}")
     return float(ends[0]), float(ends[1])
@@ -64,9 +64,17 @@ def check_range(name: str, given: Range) -> NDArray[np.float64]:
     Raises:
         ValueError: not one or several pairs of finite numbers with the lower first.
     """
-    rows = np.atleast_2d(np.asarray(given, dtype=np.float64))
+    rows = np.atleast_2d(_numbers(given))
     if rows.ndim != 2 or rows.shape[1] != 2 or not np.isfinite(rows).all():
         raise ValueError(f"{name} is (low, high), or several of them, got {given!r}")
     if (rows[:, 0] > rows[:, 1]).any():
         raise ValueError(f"{name} has its lower end first, got {given!r}")
     return rows
+
+
+def _numbers(given: Range) -> NDArray[np.float64]:
+    """`given` as an array; an empty one where it is ragged or has something else than numbers."""
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.zeros(0)

@@ -80,3 +80,13 @@ def test_time_limit_and_disabled_autoreset(env_id):
         for a, b, old in zip(step[:4], expected[:4], frozen[:4], strict=True):
             np.testing.assert_array_equal(a[mask], b[mask])
             np.testing.assert_array_equal(a[~mask], old[~mask])
+
+
+def test_an_episode_that_ends_at_the_time_limit_is_both_terminated_and_truncated():
+    vector = make("rlmaml/AntDir-v0", num_envs=3, max_episode_steps=2, autoreset_mode="Disabled")
+    vector.reset(seed=0)
+    vector.step(actions_for(vector))
+    vector.simulation.qpos[1, 2] = 1.5  # above 1 m: it has fallen
+    _, _, terminations, truncations, _ = vector.step(actions_for(vector))
+    assert terminations.tolist() == [False, True, False]
+    assert truncations.tolist() == [True, True, True]

@@ -1,11 +1,17 @@
-"""Simulations that blow up or are left alone."""
+"""Simulations that blow up or are left alone, one and many, and a simulator of another make."""
 
 from __future__ import annotations
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
+from envs.locomotion.maml_paper import PaperAnt, PaperHalfCheetah
+from envs.locomotion.robots.ant import Ant
+from envs.locomotion.robots.base import State
+from envs.locomotion.robots.half_cheetah import HalfCheetah
+from envs.locomotion.simulation import MuJoCoBatch, MuJoCoData
 from tests.helpers.vector_actions import random_actions
 
 CHEETAH = "rlmaml/HalfCheetahVel-v0"
@@ -94,3 +100,97 @@ def test_divergence_of_a_single_environment():
     np.testing.assert_array_equal(observation, before)
     env.reset(seed=0)
     np.testing.assert_array_equal(env.step(np.zeros(6))[0], before)
+
+
+class Sliders:
+    """A simulator of another make: whatever the robot is, its root slides as it is pushed."""
+
+    def __init__(self, robot, num_envs, num_threads):
+        self.model = robot.model()
+        self._qpos = np.zeros((num_envs, self.model.nq))
+        self._qvel = np.zeros((num_envs, self.model.nv))
+        self._dt = self.model.opt.timestep * robot.frame_skip
+        self._lost = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(self, ids, qpos, qvel):
+        self._qpos[ids], self._qvel[ids], self._lost[ids] = qpos, qvel, False
+
+    def step(self, rows, controls):
+        self._qvel[rows, 0] = controls[:, 0]
+        self._qpos[rows, 0] += self._dt * controls[:, 0]
+        self._lost[rows] = controls[:, 1] > 0.9
+
+    def state(self, rows):
+        count = len(self._qpos[rows])
+        nothing = np.zeros((count, 0, 3)), np.zeros((count, 0, 6)), np.zeros((count, 0))
+        return State(self._qpos[rows], self._qvel[rows], *nothing)
+
+    def diverged(self, rows):
+        return self._lost[rows]
+
+
+def test_another_simulator_is_one_class():
+    env = gymnasium.make_vec(
+        "rlmaml/HalfCheetahDir-v0", num_envs=3, simulate=Sliders, autoreset_mode="Disabled"
+    )
+    env.set_tasks([0, 1, 0])
+    first, _ = env.reset(seed=0)
+    with_mujoco = make("rlmaml/HalfCheetahDir-v0", num_envs=3)
+    np.testing.assert_array_equal(first, with_mujoco.reset(seed=0)[0])
+    actions = np.zeros((3, 6))
+    actions[:, 0] = 0.5
+    actions[2, 1] = 1.0
+    observations, rewards, _, truncations, info = env.step(actions)
+    np.testing.assert_allclose(info["x_velocity"], [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(rewards, [0.5 - 0.0125, -0.5 - 0.0125, 0.0])
+    assert truncations.tolist() == info["diverged"].tolist() == [False, False, True]
+    np.testing.assert_array_equal(observations[2], first[2])
+
+
+@pytest.mark.parametrize(
+    "robot",
+    [
+        HalfCheetah(),
+        Ant(contact_cost_weight=5e-4, include_cfrc_ext_in_observation=True),
+        PaperHalfCheetah(),
+        PaperAnt(),
+    ],
+    ids=lambda robot: type(robot).__name__,
+)
+def test_one_simulation_in_an_mjdata_is_one_of_a_batch(robot):
+    one, batch = MuJoCoData(robot), MuJoCoBatch(robot, 3, 2)
+    start = robot.start(one.model)
+    firsts = [robot.first_state(np.random.default_rng(i), *start) for i in range(3)]
+    qpos, qvel = map(np.stack, zip(*firsts, strict=True))
+    batch.reset(np.arange(3), qpos, qvel)
+    one.reset(np.arange(1), qpos[1:2], qvel[1:2])
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        controls = rng.uniform(-1, 1, (3, one.model.nu))
+        one.step(slice(None), controls[1:2])
+        batch.step(slice(None), controls)
+        a, b = robot.observation(one.state(slice(None))), robot.observation(batch.state([1]))
+        np.testing.assert_array_equal(a, b)
+        assert not one.diverged(slice(None)).any()
+    none = np.zeros(0, dtype=np.intp)
+    one.step(none, np.zeros((0, one.model.nu)))
+    assert len(one.state(none).qpos) == 0
+    with pytest.raises(ValueError, match="num_envs is 2"):
+        MuJoCoData(robot, 2)
+
+
+def test_paper_ants_touch_the_ground_as_softly_as_the_papers():
+    """The force on a foot that is pressed into the ground, set against gymnasium's contacts."""
+    paper, softer = PaperAnt().model(), PaperAnt().model()
+    softer.geom_solimp[:] = Ant().model().geom_solimp
+    softer.geom_solref[:] = Ant().model().geom_solref
+    forces = []
+    for model in (paper, softer):
+        data = mujoco.MjData(model)
+        data.qpos[:] = PaperAnt().start(model)[0]
+        data.qpos[2] = 0.45
+        mujoco.mj_forward(model, data)
+        assert data.ncon
+        forces.append(data.efc_force.copy())
+        assert (data.contact.solimp[:, :3] == [0.8, 0.8, 0.01]).all() == (model is paper)
+    assert not np.allclose(*forces)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from envs.locomotion.tasks import Direction, GoalVelocity
+from envs.locomotion.env import LocomotionEnv
+from envs.locomotion.robots.ant import Ant
+from envs.locomotion.tasks import Direction, GoalVelocity, LocomotionTasks
+from envs.locomotion.vector_env import LocomotionVectorEnv
 from tests.helpers.robots import moving
 
 
@@ -65,3 +69,78 @@ def test_balanced_goals_are_one_from_each_part_of_the_range():
         [GoalVelocity((0.0, 2.0), balanced=True).sample(3, rng) for _ in range(900)]
     )
     assert np.histogram(many, 4, (0, 2))[0] / len(many) == pytest.approx(0.25, abs=0.03)
+
+
+def test_balanced_directions_come_in_random_order():
+    rng = np.random.default_rng(0)
+    batches = {tuple(Direction().sample(4, rng).tolist()) for _ in range(200)}
+    assert len(batches) == 6  # all orders of two forward and two backward
+    assert all(sum(batch) == 2 for batch in batches)
+
+
+def test_the_odd_balanced_direction_is_a_coin():
+    rng = np.random.default_rng(0)
+    backward = np.array([Direction().sample(5, rng).sum() for _ in range(400)])
+    assert set(backward.tolist()) == {2, 3}
+    assert np.mean(backward == 3) == pytest.approx(0.5, abs=0.1)
+    first = [Direction().sample(1, rng)[0] for _ in range(400)]
+    assert np.mean(first) == pytest.approx(0.5, abs=0.1)
+
+
+class GoalPosition(LocomotionTasks):
+    """Come to a place: pays minus the distance in x and in y."""
+
+    space = spaces.Box(-3.0, 3.0, (2,), dtype=np.float64)
+    default = np.array([1.0, 0.0])
+
+    def sample(self, n, rng, split="train"):
+        return rng.uniform(-3.0, 3.0, size=(n, 2))
+
+    def reward(self, tasks, result):
+        return -np.abs(result.position - tasks).sum(axis=1)
+
+
+class Heading(LocomotionTasks):
+    """Run in a direction of the plane, an angle: pays the velocity along it."""
+
+    space = spaces.Box(-np.pi, np.pi, (1,), dtype=np.float64)
+    default = np.array([0.5])
+
+    def sample(self, n, rng, split="train"):
+        return rng.uniform(-np.pi, np.pi, size=(n, 1))
+
+    def reward(self, tasks, result):
+        direction = np.concatenate([np.cos(tasks), np.sin(tasks)], axis=1)
+        return (result.velocity * direction).sum(axis=1)
+
+
+def by_hand(name, data, before, task, dt):
+    """What the two families pay for the simulation's own numbers."""
+    after = data.xpos[1, :2]
+    if name == "position":
+        return -np.abs(after - task).sum()
+    return (after - before) / dt @ [np.cos(task[0]), np.sin(task[0])]
+
+
+@pytest.mark.parametrize(("name", "family"), [("position", GoalPosition), ("heading", Heading)])
+def test_a_reward_may_look_at_more_than_the_velocity_along_x(name, family):
+    """No robot knows of these tasks; one environment and many of them pay the same."""
+    env = LocomotionEnv(Ant(), family())
+    vector = LocomotionVectorEnv(Ant(), family(), 3, num_threads=1, max_episode_steps=None)
+    tasks = vector.sample_tasks(3, np.random.default_rng(0))
+    vector.reset(seed=5, options={"tasks": tasks})
+    env.reset(seed=6, options={"task": tasks[1]})
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        actions = rng.uniform(-1, 1, (3, 8))
+        before = env.data.xpos[1, :2].copy()
+        info = env.step(actions[1])[4]
+        expected = by_hand(name, env.data, before, tasks[1], env.dt)
+        assert info["reward_forward"] == pytest.approx(expected, rel=1e-12)
+        assert vector.step(actions)[4]["reward_forward"][1] == info["reward_forward"]
+    assert env.markers() == ()  # they ask for no velocity along x
+
+
+def test_goal_velocities_for_frames():
+    assert GoalVelocity((0.0, 2.0)).goal_velocity(np.array([1.5])) == 1.5
+    assert [Direction().goal_velocity(np.array(task)) for task in (0, 1)] == [np.inf, -np.inf]
