@@ -221,6 +221,19 @@ def test_models_are_gymnasiums_but_for_what_the_paper_has_otherwise():
     np.testing.assert_array_equal(ant.actuator_ctrlrange, [[-1.0, 1.0]] * 8)
 
 
+def test_an_ants_contacts_are_the_papers_whatever_the_model_says():
+    """All but gymnasium's impedances are the paper's already; another version's may not be."""
+    spec = mujoco.MjSpec.from_file(str(mujoco_utils.ASSETS / "ant.xml"))
+    for geom in spec.geoms:
+        geom.solref, geom.solimp[:3] = (0.5, 0.7), (0.5, 0.6, 0.1)
+    ANT._adjust(spec)
+    model = spec.compile()
+    np.testing.assert_allclose(model.geom_solref, [[0.02, 1.0]] * model.ngeom)
+    np.testing.assert_allclose(model.geom_solimp[:, :3], [[0.8, 0.8, 0.01]] * model.ngeom)
+    theirs = mujoco_utils.load("ant.xml").geom_solimp[:, :3]
+    assert not np.allclose(theirs, model.geom_solimp[:, :3])
+
+
 def test_directions_by_independent_coins():
     rng = np.random.default_rng(0)
     family = gymnasium.make("rlmaml/PaperHalfCheetahDir-v0").unwrapped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gymnasium
-import mujoco
 import numpy as np
 import pytest
 
@@ -177,20 +176,3 @@ def test_one_simulation_in_an_mjdata_is_one_of_a_batch(robot):
     assert len(one.state(none).qpos) == 0
     with pytest.raises(ValueError, match="num_envs is 2"):
         MuJoCoData(robot, 2)
-
-
-def test_paper_ants_touch_the_ground_as_softly_as_the_papers():
-    """The force on a foot that is pressed into the ground, set against gymnasium's contacts."""
-    paper, softer = PaperAnt().model(), PaperAnt().model()
-    softer.geom_solimp[:] = Ant().model().geom_solimp
-    softer.geom_solref[:] = Ant().model().geom_solref
-    forces = []
-    for model in (paper, softer):
-        data = mujoco.MjData(model)
-        data.qpos[:] = PaperAnt().start(model)[0]
-        data.qpos[2] = 0.45
-        mujoco.mj_forward(model, data)
-        assert data.ncon
-        forces.append(data.efc_force.copy())
-        assert (data.contact.solimp[:, :3] == [0.8, 0.8, 0.01]).all() == (model is paper)
-    assert not np.allclose(*forces)
