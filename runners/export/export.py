@@ -30,7 +30,7 @@ from runners.errors import require_at_least
 from runners.export.ppo import PPOSettings, ppo_settings, to_sb3
 from runners.export.torch_program import program
 from runners.run_dir import RunDir
-from runners.training.checkpoints import load
+from runners.training.checkpoints import load_learner
 
 Format = Literal["sb3", "torch"]
 SUFFIX: dict[Format, str] = {"sb3": ".zip", "torch": ".pt2"}
@@ -106,7 +106,7 @@ def export(
     require_at_least(1, episodes=episodes)
     if not task and (steps or episodes):
         raise ConfigError("--steps and --episodes adapt to a task: name it by --task.")
-    learner = load(folder, checkpoint)
+    learner = load_learner(folder, checkpoint)
     steps = (config.inner.steps if steps is None else steps) if task else 0
     episodes = (episodes or config.episodes) if steps else 1
     path = _free_path(out or _default_path(folder, task, steps, to), to)  # before time is spent

@@ -15,8 +15,8 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
+from rlmaml.adapted import AdaptedPolicy
 from rlmaml.errors import ConfigError
-from rlmaml.learner import AdaptedPolicy
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
 from rlmaml.sampling.normalizer import Normalizer
 from runners.config import TrainConfig

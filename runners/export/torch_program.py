@@ -6,8 +6,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from rlmaml.adapted import AdaptedPolicy, StackedNetworks
 from rlmaml.errors import ConfigError
-from rlmaml.learner import AdaptedPolicy, ManyNetworks
 from rlmaml.sampling.normalizer import Normalizer
 
 
@@ -70,7 +70,7 @@ def program(policy: AdaptedPolicy) -> torch.export.ExportedProgram:
     Raises:
         ConfigError: a policy of several networks, such as Bayesian MAML's.
     """
-    if isinstance(policy.module, ManyNetworks):
+    if isinstance(policy.module, StackedNetworks):
         raise ConfigError(
             "A program for torch holds one network, but this policy has several, one for each "
             "particle: use it from Python, rlmaml.load(run).adapt(env)."

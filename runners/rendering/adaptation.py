@@ -14,7 +14,7 @@ from rlmaml.rng import Phase, generator
 from runners import environments
 from runners.config import TrainConfig
 from runners.run_dir import RunDir
-from runners.training.checkpoints import load
+from runners.training.checkpoints import load_learner
 
 MAX_TASKS = 4
 """All tasks of a Discrete space of this size or less are shown where none is asked for."""
@@ -35,7 +35,7 @@ class Adaptation:
 
     def __init__(self, folder: RunDir, checkpoint: Path | None, episodes: int, seed: int) -> None:
         self.config = folder.read_config()
-        self._learner = load(folder, checkpoint)
+        self._learner = load_learner(folder, checkpoint)
         self._episodes, self._seed = episodes, seed
 
     def policy(self, task: ArrayLike, steps: int) -> AdaptedPolicy:
