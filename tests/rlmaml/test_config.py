@@ -1,13 +1,20 @@
-"""Configurations: JSON, changes, versions."""
+"""Configurations: JSON, changes, algorithms and outer steps, versions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from rlmaml.algorithms.promp import ProMP
+from rlmaml.config import TrainConfig, changes, flat
 from rlmaml.errors import ConfigError
-from runners.config import TrainConfig, changes
-from runners.presets import PRESETS
-from runners.presets.overrides import with_algorithm
+from rlmaml.outer.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Careful(Optimizer):
+    """An outer step of one's own."""
+
+    caution: float = 0.5
 
 
 def test_a_config_of_another_version_is_refused():
@@ -18,9 +25,55 @@ def test_a_config_of_another_version_is_refused():
 
 
 def test_settings_survive_json():
-    config = with_algorithm(PRESETS["navigation"][1], "promp")
-    config = replace(config, algorithm_settings=replace(config.algorithm_settings, clip=0.2))
+    config = TrainConfig().with_algorithm("promp", ProMP.Settings(clip=0.2))
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.outer == "optimizer"
-    with pytest.raises(ValueError, match="settings of another method"):
+    with pytest.raises(ConfigError, match="settings of another algorithm"):
         replace(config, algorithm="maml")
+
+
+def test_an_outer_step_of_ones_own_survives_json():
+    config = TrainConfig().with_outer(f"{__name__}:Careful")
+    config = config.changed({"outer_settings.caution": 0.25})
+    assert config.outer_step == Careful(caution=0.25)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ConfigError, match="settings of another outer step"):
+        replace(config, outer_settings=None)
+    with pytest.raises(ConfigError, match="Unknown outer step 'nothing'"):
+        TrainConfig().with_outer("nothing")
+
+
+def test_options_are_changed_together_and_found_again():
+    config = TrainConfig()
+    changed = config.changed({"inner.steps": 3, "inner.step_size": 0.2, "seed": 5})
+    assert (changed.inner.steps, changed.inner.step_size, changed.seed) == (3, 0.2, 5)
+    assert config.differing(changed) == {"inner.steps": 3, "inner.step_size": 0.2, "seed": 5}
+    assert flat(changed.to_dict())["inner.steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tasks": 0}, "tasks must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be zero or more, got -1"),
+        ({"chunk_size": 0}, "chunk_size must be at least 1"),
+        ({"data": "examples", "batch_by": "steps"}, "batch_by is for data episodes"),
+        ({"data": "examples", "inner.surrogate": "dice"}, "are for data episodes"),
+        ({"episodes": 1, "outer_advantages.baseline": "cross-fitted"}, "take more episodes"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig().changed(wrong)
+
+
+def test_an_evaluation_takes_no_derivatives_and_all_of_the_tasks_in_chunks():
+    config = TrainConfig().changed(
+        {"inner.hessian": "separate", "trust_region.fisher_fraction": 0.1, "chunk_size": None}
+    )
+    measured = config.for_evaluation()
+    assert measured.inner.hessian == "support"
+    assert measured.trust_region.fisher_fraction == 1.0
+    assert measured.chunk_size == config.tasks
+    assert TrainConfig(episodes=20, horizon=200).tasks_per_chunk == 1
+    assert TrainConfig(episodes=10, horizon=100).tasks_per_chunk == 8

@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import rlmaml
 from rlmaml import models
-from rlmaml.errors import ConfigError
 from rlmaml.adapted import AdaptedPolicy
+from rlmaml.errors import ConfigError
 from runners import cli
 from runners.config import TrainConfig
 from runners.environments import make_single, task_points

@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 import rlmaml
 from rlmaml import models, tree
-from rlmaml.errors import ConfigError
 from rlmaml.adapted import AdaptedPolicy
+from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.rollouts import RolloutSampler
 from runners.evaluation import evaluate
