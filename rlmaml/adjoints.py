@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.linalg import conjugate_gradient
 from rlmaml.types import Adjoint, Data, InnerLoop, Iterates, Meta, Params
@@ -80,7 +81,7 @@ def hessian_free(
         step_size: α, the inner loop's; not learned.
         later_step_size: α of the steps after the first; None is the same.
         shift: h, how far from φ_k the gradients are taken. None: (ε (1 + ‖φ_k‖))^⅓, ε the dtype's
-            (1e-7, 2e-16): .01 or 1e-5 where ‖φ_k‖ is 10. Truncation is about h², relative to the
+            (1e-7, 2e-16): 0.01 or 1e-5 where ‖φ_k‖ is 10. Truncation is about h², relative to the
             product, if L changes over distances of 1, as it does whatever the network's size;
             rounding of φ_k ± δv is about ε‖φ_k‖ in h. The two meet at this h, around 1e-4 or
             1e-10. For a one-sided difference the same gives √(ε (1 + ‖φ_k‖)), the customary
@@ -89,12 +90,12 @@ def hessian_free(
             most ‖v‖/12, whatever v: enough for convergence in theory, not for accuracy.
 
     Raises:
-        ValueError: for a size that is not positive, or both `shift` and `hessian_lipschitz`.
+        ConfigError: a size that is not positive, or both `shift` and `hessian_lipschitz`.
     """
     sizes = step_size, step_size if later_step_size is None else later_step_size
     _require_positive(step_size=min(sizes), shift=shift, hessian_lipschitz=hessian_lipschitz)
     if shift is not None and hessian_lipschitz is not None:
-        raise ValueError("Give shift or hessian_lipschitz, not both: either determines h.")
+        raise ConfigError("Give shift or hessian_lipschitz, not both: either determines h.")
 
     def distance(w: Tensor, alpha: float) -> Tensor | float:
         if shift is not None:
@@ -146,14 +147,14 @@ def implicit(
             ∇²L has different eigenvalues are enough; the paper takes 5.
 
     Raises:
-        ValueError: for a size that is not positive; by the adjoint for `hessian` data.
+        ConfigError: a size that is not positive; by the adjoint, `hessian` data.
     """
     _require_positive(strength=strength, iterations=iterations)
 
     def solve(v: Tensor, params: Params, data: Data) -> Tensor:
         w, gradient = _gradient(loss, params, data)
         # Reverse over reverse: the graph of ∇L, recorded once, serves every product.
-        curvature: Any = torch.func.vjp(gradient, w)[1]
+        _, curvature, *_ = torch.func.vjp(gradient, w)
 
         def product(u: Tensor) -> Tensor:
             return u + curvature(u)[0] / strength
@@ -164,7 +165,7 @@ def implicit(
         inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple[Data, ...] = ()
     ) -> Iterates:
         if hessian:
-            raise ValueError(
+            raise ConfigError(
                 "The implicit adjoint takes no Hessian data of its own: φ* is where the gradient "
                 "on the support data vanishes, and only their Hessian says how it moves with θ."
             )
@@ -176,7 +177,7 @@ def implicit(
 
 
 def anchored(inner: InnerLoop, iterates: Iterates) -> InnerLoop:
-    """The same derivatives, but the values of a path computed on other data."""
+    """The same derivatives, but the values of iterates computed on other data."""
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
         estimate = inner.step(meta, params, data, k)
@@ -186,7 +187,7 @@ def anchored(inner: InnerLoop, iterates: Iterates) -> InnerLoop:
 
 
 def _values(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Iterates:
-    """The path without a graph."""
+    """The iterates without a graph."""
     return adapt(inner, tree.map(lambda leaf: leaf.detach(), meta), support)
 
 
@@ -198,7 +199,7 @@ def _gradient(
     return w, torch.func.grad(lambda w: loss(unravel(w), data))
 
 
-def _linked(start: Params, end: Params, product: Callable[..., Tensor], *context: Any) -> Params:
+def _linked(start: Params, end: Params, product: Callable[..., Tensor], *context: Data) -> Params:
     """`end`, with a derivative with respect to `start` that is symmetric: J = Jᵀ.
 
     Args:
@@ -243,4 +244,4 @@ class _Linked(torch.autograd.Function):
 def _require_positive(**sizes: float | None) -> None:
     for name, size in sizes.items():
         if size is not None and not size > 0:
-            raise ValueError(f"{name} must be positive, got {size}.")
+            raise ConfigError(f"{name} must be positive, got {size}.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlmaml import value_baseline
+from rlmaml.errors import ConfigError
 from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.types import Episodes
 
@@ -36,11 +37,11 @@ class AdvantageConfig:
     def __post_init__(self) -> None:
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
+                raise ConfigError(
                     f"advantages: {name} must lie in [0, 1], got {getattr(self, name)}."
                 )
         if self.bootstrap and self.baseline == "none":
-            raise ValueError(
+            raise ConfigError(
                 "advantages: bootstrap goes on with the baseline's value, and baseline is none. "
                 "Take baseline linear, or bootstrap False."
             )

@@ -19,7 +19,7 @@ from rlmaml import losses, models, tree
 from rlmaml.algorithms.base import Algorithm, DataSpec
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from rlmaml.metrics import Measure, Predictions, Returns
+from rlmaml.metrics import Metric, Predictions, Returns
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.examples import ClassLabels, ExampleSampler, Family
@@ -39,7 +39,7 @@ class Experiment:
     model: nn.Module
     algorithm: Algorithm
     device: torch.device
-    measure: Measure
+    measure: Metric
     predictor_spec: PredictorSpec | None = None  # of labeled examples
     fingerprint: str | None = None  # of the data, where a run depends on files
 

@@ -16,8 +16,8 @@ these are trees of tensors. Leading shapes [...] are arbitrary. All of them can:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -90,6 +90,21 @@ class Categorical(NamedTuple):
 
 
 Distribution = Gaussian | Categorical
+
+
+def like(distribution: Distribution, fields: Iterable[Tensor]) -> Distribution:
+    """A distribution of the same kind with other fields, in their order."""
+    return type(distribution)(*fields)
+
+
+def kl(old: Distribution, new: Distribution) -> Tensor:
+    """KL(old ‖ new) [...] of two distributions of one kind, in nats."""
+    return old.kl(cast(Any, new))
+
+
+def fisher(distribution: Distribution, tangent: Distribution) -> Distribution:
+    """The Fisher information matrix of the parameters times a tangent, of the same kind."""
+    return distribution.fisher(cast(Any, tangent))
 
 
 def stack(distributions: Sequence[Distribution]) -> Distribution:

@@ -1,4 +1,4 @@
-"""Conjugate gradient, and how many threads linear algebra may have."""
+"""Conjugate gradient."""
 
 from __future__ import annotations
 

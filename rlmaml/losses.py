@@ -17,11 +17,12 @@ constant.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
+from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Data, Episodes, Examples, Params, Policy
 
@@ -135,7 +136,7 @@ def mse(policy: Policy) -> Loss:
     """
 
     def loss(params: Params, examples: Examples) -> Tensor:
-        predicted: Any = policy(params, examples.inputs)
+        predicted = cast(Gaussian, policy(params, examples.inputs))
         if predicted.mean.shape != examples.targets.shape:
             raise ValueError(
                 f"Predictions have shape {tuple(predicted.mean.shape)}, targets "
@@ -163,7 +164,7 @@ def accuracy(policy: Policy) -> Loss:
     """The share of examples whose most probable class is the target. Not to be differentiated."""
 
     def share(params: Params, examples: Examples) -> Tensor:
-        predicted: Any = policy(params, examples.inputs)
+        predicted = cast(Categorical, policy(params, examples.inputs))
         return (predicted.logits.argmax(-1) == examples.targets).float().mean()
 
     return share

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rlmaml.losses import Loss
@@ -13,12 +14,12 @@ from rlmaml.objective import along_iterates
 from rlmaml.returns import episode_mean
 from rlmaml.types import Episodes, Examples, InnerLoop, Meta, MetaBatch
 
-Scores = dict[str, np.ndarray]
+Scores = dict[str, NDArray[np.floating]]
 """Scores by name, each [N, K+1]; the first is the one that runs are compared by."""
 
 
-class Measure(Protocol):
-    """How well a batch's tasks go."""
+class Metric(Protocol):
+    """Measures how well a batch's tasks go."""
 
     metric: str
     """The score that runs are compared by."""
@@ -26,7 +27,14 @@ class Measure(Protocol):
     note: str
     """What a reader has to know of how the score was come by; may be empty."""
 
-    def scores(self, meta: Meta, batch: MetaBatch) -> Scores: ...
+    def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
+        """Scores of every task after 0 .. K inner steps.
+
+        Args:
+            meta: the meta-parameters that the batch was collected with.
+            batch: leaves [N, ...].
+        """
+        ...
 
     def steps(self, batch: MetaBatch) -> int:
         """Environment steps that the batch cost; an example is an episode of one step."""
@@ -78,7 +86,7 @@ class Predictions:
         losses: by name; the first is the metric.
         chunk_size: tasks per stacked computation.
         fresh_support: whether inner steps have examples of their own, or share a set.
-        note: see `Measure`.
+        note: see `Metric`.
     """
 
     def __init__(
@@ -96,8 +104,8 @@ class Predictions:
         self.higher_is_better = self.metric == "accuracy"
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
-        found = along_iterates(self.inner, meta, batch, self.losses, self.chunk_size)
-        return {name: value.cpu().numpy() for name, value in found.items()}
+        losses = along_iterates(self.inner, meta, batch, self.losses, self.chunk_size)
+        return {name: value.cpu().numpy() for name, value in losses.items()}
 
     def steps(self, batch: MetaBatch) -> int:
         support = batch.support if self.fresh_support else batch.support[:1]
@@ -121,7 +129,7 @@ def _sets(batch: MetaBatch) -> list[Episodes]:
     return [*batch.support, batch.query]
 
 
-def _returns(sets: list[Episodes]) -> np.ndarray:
+def _returns(sets: list[Episodes]) -> NDArray[np.floating]:
     """Mean undiscounted return of each task's episodes, [N, K+1].
 
     One that diverged in its first step has none, like padding.
@@ -134,7 +142,7 @@ def _length(data: Episodes) -> float:
     return episode_mean(data.mask.sum(-1), data.mask).mean().item()
 
 
-def _stack(values: Iterable[Tensor]) -> np.ndarray:
+def _stack(values: Iterable[Tensor]) -> NDArray[np.floating]:
     """K+1 tensors [N] as one array [N, K+1]."""
     return np.stack([value.cpu().numpy() for value in values], 1)
 

@@ -2,26 +2,36 @@
 
     F(θ) = mean_i L_i(φ_i(θ), D'_i),   φ_i(θ) = adapt(θ, D_i)
 
-or, in some methods, another loss of the path from θ to φ_i.
-Below this file functions see one task; above it they see F, its gradient, the divergence
-between adapted policies and its curvature.
+or, in some algorithms, another loss of the iterates from θ to φ_i. Below this file functions see
+one task; above it they see F, its gradient, the divergence between adapted policies and its
+curvature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from rlmaml import tree
 from rlmaml.adjoints import anchored
-from rlmaml.distributions import Distribution
+from rlmaml.distributions import Distribution, fisher, kl, like
 from rlmaml.inner import adapt
 from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
-from rlmaml.types import Adjoint, Episodes, InnerLoop, Iterates, Meta, MetaBatch, Params, Policy
+from rlmaml.types import (
+    Adjoint,
+    Data,
+    Episodes,
+    InnerLoop,
+    Iterates,
+    Meta,
+    MetaBatch,
+    Params,
+    Policy,
+)
 
 OuterLoss = Callable[[Iterates, MetaBatch], Tensor]
 """(φ_0 .. φ_K, one task's data) -> scalar."""
@@ -38,12 +48,19 @@ class Objective(NamedTuple):
     curvature: Adjoint | None = None  # in place of `adjoint`, for the trust region's curvature
 
 
-def at_end(loss: Callable[[Params, Any], Tensor]) -> OuterLoss:
+def at_end(loss: Callable[[Params, Data], Tensor]) -> OuterLoss:
     """MAML's outer loss: that of φ_K on the query data."""
     return lambda iterates, data: loss(iterates[-1], data.query)
 
 
-def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Noted = TypeVar("Noted")
+
+
+def over_tasks(
+    function: Callable[Arguments, Result], chunk_size: int | None = None
+) -> Callable[Arguments, Result]:
     """Apply a function of one task to all: every leaf of its arguments gains a leading [N].
 
     Args:
@@ -53,11 +70,12 @@ def over_tasks(function: Callable, chunk_size: int | None = None) -> Callable:
             thousands of samples.
     """
 
-    def apply(*stacked: Any) -> Any:
+    def apply(*stacked: Arguments.args, **unused: Arguments.kwargs) -> Result:
+        one = cast(Callable[..., Result], function)
         count = tree.leaves(stacked)[0].shape[0]
         if min(count, chunk_size or count) > 1:
-            return torch.func.vmap(function, chunk_size=chunk_size)(*stacked)
-        rows = [function(*tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(count)]
+            return torch.func.vmap(one, chunk_size=chunk_size)(*stacked)
+        rows = [one(*tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(count)]
         return tree.map(lambda *values: torch.stack(values), *rows)
 
     return apply
@@ -96,8 +114,8 @@ def evaluate(
 
     def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
         iterates = adapt(objective.inner, meta, data.support)
-        new: Any = objective.policy(iterates[-1], data.query.inputs)
-        return objective.outer_loss(iterates, data), masked_mean(old.kl(new), data.query.mask)
+        divergence = kl(old, objective.policy(iterates[-1], data.query.inputs))
+        return objective.outer_loss(iterates, data), masked_mean(divergence, data.query.mask)
 
     return over_tasks(one, objective.chunk_size)(batch, ref.policy)
 
@@ -107,7 +125,7 @@ def along_iterates(
     inner: InnerLoop,
     meta: Meta,
     batch: MetaBatch,
-    losses: dict[str, Callable[[Params, Any], Tensor]],
+    losses: dict[str, Callable[[Params, Data], Tensor]],
     chunk_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Losses of φ_0 .. φ_K on the query data, [N, K+1] each."""
@@ -147,20 +165,24 @@ def gradient_and_reference(
 
 @timer("meta-gradient")
 def _differentiate(
-    objective: Objective, meta: Meta, batch: MetaBatch, beside: Callable[[Iterates, MetaBatch], Any]
-) -> tuple[Tensor, Tensor, Any]:
-    """Losses [N], their mean's gradient [P], and what else is wanted of each path, stacked."""
+    objective: Objective,
+    meta: Meta,
+    batch: MetaBatch,
+    beside: Callable[[Iterates, MetaBatch], Noted],
+) -> tuple[Tensor, Tensor, Noted]:
+    """Losses [N], their mean's gradient [P], and what `beside` makes of all tasks' iterates."""
     meta = tree.map(lambda leaf: leaf.detach().requires_grad_(), meta)
     theta = tree.leaves(meta)
 
-    def one(data: MetaBatch) -> tuple[Tensor, Any]:
+    def one(data: MetaBatch) -> tuple[Tensor, Noted]:
         iterates = objective.adjoint(objective.inner, meta, data.support, data.hessian)
         values = tree.map(torch.Tensor.detach, iterates)
         with torch.no_grad():
             noted = beside(values, data)
         return objective.outer_loss(iterates, data), noted
 
-    found, total = [], torch.zeros_like(tree.ravel(meta)[0])
+    found: list[tuple[Tensor, Noted]] = []
+    total = torch.zeros_like(tree.ravel(meta)[0])
     for chunk in tree.chunks(batch, objective.chunk_size):
         loss, noted = over_tasks(one)(chunk)
         parts = torch.autograd.grad(loss.sum(), theta, materialize_grads=True)
@@ -205,16 +227,15 @@ def fisher_product(
     theta, unravel = tree.ravel(meta)
     theta = theta.detach().requires_grad_()
 
-    def one(data: MetaBatch, iterates: Iterates) -> tuple[Any, Tensor]:
+    def one(data: MetaBatch, iterates: Iterates) -> tuple[Distribution, Tensor]:
         data = _part(data, fraction)
         inner = objective.inner if fraction == 1 else anchored(objective.inner, iterates)
         adjoint = objective.curvature or objective.adjoint
         params = adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
         weights = data.query.mask / data.query.mask.sum().clamp(min=1)
-        outputs: Any = objective.policy(params, data.query.inputs)
+        outputs = objective.policy(params, data.query.inputs)
         # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.
-        outputs = type(outputs)(*(field + 0 * theta.sum() for field in outputs))
-        return outputs, weights
+        return like(outputs, (field + 0 * theta.sum() for field in outputs)), weights
 
     # All tasks' graphs are held in any case. Where the gradient takes one task at a time, so it is
     # fastest here on all data, but on a tenth to stack all tasks (docs/performance.md).
@@ -233,7 +254,7 @@ def fisher_product(
         total = torch.zeros_like(v)
         for outputs, zeros, pulled, weights in linearized:
             pushed = torch.autograd.grad(pulled, zeros, v, retain_graph=True)
-            metric = outputs.fisher(type(outputs)(*pushed))
+            metric = fisher(outputs, like(outputs, pushed))
             cotangent = tuple((weights * field).detach() for field in metric)
             total = total + torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0]
         return _mean_of_sum(total, tasks)

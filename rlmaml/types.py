@@ -59,10 +59,14 @@ class InputsWithStatistics(NamedTuple):
     reference: Tensor  # [R, *x]
 
 
+Inputs = Tensor | InputsWithStatistics
+"""What a model sees, [..., *x]."""
+
+
 class Examples(NamedTuple):
     """B labeled examples of one task: episodes of length 1, the target being the best action."""
 
-    inputs: Tensor | InputsWithStatistics  # [B, *x]
+    inputs: Inputs  # [B, *x]
     targets: Tensor  # [B, *y]; of a classification [B], class numbers
 
     @property
@@ -99,7 +103,7 @@ class MetaBatch(NamedTuple):
     support: tuple[Data, ...]  # K entries: entry k was sampled with φ_k
     query: Data  # sampled with φ_K
     hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
-    credit: Any = ()  # scalar per task: what its inner data are credited with (E-MAML)
+    credit: Tensor | tuple[()] = ()  # scalar: what a task's inner data are credited with (E-MAML)
     iterates: Iterates = ()  # φ_0 .. φ_K that sampled; empty where data do not depend on them
 
 
@@ -129,9 +133,12 @@ class Adjoint(Protocol):
 Role = Literal["support", "hessian", "query"]
 """What data are for: an inner step, the derivative of one, or the outer loss."""
 
-Policy = Callable[[Params, Any], Distribution]
+Policy = Callable[[Params, Inputs], Distribution]
 """(parameters, inputs [..., *obs]) -> distribution over actions [...]. A regression is a Gaussian
 of standard deviation 1 over targets, a classification a Categorical over classes."""
+
+StateDict = dict[str, Any]
+"""Tensors, numbers, strings and containers of them by name: what a checkpoint can hold."""
 
 Metrics = dict[str, Any]
 """Numbers, strings and lists of numbers by name: one line of metrics.jsonl."""

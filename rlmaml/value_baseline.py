@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
 
 
@@ -70,12 +71,12 @@ def cross_fit(
             where these are fewer.
 
     Raises:
-        ValueError: fewer than two episodes, or folds.
+        ConfigError: fewer than two episodes, or folds.
     """
     count = len(features)
     folds = min(folds, count)
     if folds < 2:
-        raise ValueError(
+        raise ConfigError(
             f"A cross-fitted baseline needs two episodes and two folds, got {count} and {folds}."
         )
     members = torch.arange(count, device=features.device) % folds

@@ -14,9 +14,8 @@ more than a factor of 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +34,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
-from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State, StateDict
 
 
 class AlphaMAML(Algorithm):
@@ -133,12 +132,12 @@ class HypergradientStep:
         theta, _ = tree.ravel(meta["params"])
         return Tuned(live, self.optimizer.learning_rate, torch.zeros_like(theta))
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> Tuned:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> Tuned:
         live = self.optimizer.load_state_dict({"params": meta["params"]}, saved)
         device = live.params[0].device
         return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
 
-    def state_dict(self, state: Tuned) -> dict[str, Any]:
+    def state_dict(self, state: Tuned) -> StateDict:
         """Those of the optimizer, "beta" and "direction" [P]."""
         kept = self.optimizer.state_dict(state.live)
         return {**kept, "beta": state.beta, "direction": state.direction.clone()}

@@ -41,6 +41,7 @@ from rlmaml.types import (
     Params,
     Policy,
     State,
+    StateDict,
 )
 
 
@@ -116,7 +117,7 @@ class AlgorithmContext:
     """The algorithm's own, an instance of its `Settings`."""
     inner: InnerConfig
     """The inner loop."""
-    outer: OuterStep[Any]
+    outer: OuterStep
     """The outer step."""
     from_rewards: bool = True
     """Learn from the rewards of episodes, or else from labeled examples."""
@@ -206,7 +207,7 @@ class Algorithm:
         self,
         policy: Policy,
         inner: InnerConfig | None = None,
-        outer: OuterStep[Any] | None = None,
+        outer: OuterStep | None = None,
         settings: AlgorithmSettings | None = None,
         *,
         inner_loss: Callable[[Policy], losses.Loss] | None = None,
@@ -216,7 +217,7 @@ class Algorithm:
     ) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
         self.inner_config = inner or InnerConfig()
-        self.outer: OuterStep[Any] = outer or self.default_outer(self.settings)
+        self.outer: OuterStep = outer or self.default_outer(self.settings)
         self.from_rewards = inner_loss is None
         self.check(
             AlgorithmContext(
@@ -279,7 +280,7 @@ class Algorithm:
         return False
 
     @classmethod
-    def default_outer(cls, settings: AlgorithmSettings) -> OuterStep[Any]:
+    def default_outer(cls, settings: AlgorithmSettings) -> OuterStep:
         """The outer step where none is given, in Python."""
         return Optimizer() if cls._requires_of_outer() else TrustRegion()
 
@@ -409,7 +410,7 @@ class Algorithm:
         """
         return State(meta, self.outer.init(meta))
 
-    def state_dict(self, state: State) -> dict[str, Any]:
+    def state_dict(self, state: State) -> StateDict:
         """What of a state is not in its meta-parameters: tensors, numbers, containers of them.
 
         Returns:
@@ -417,7 +418,7 @@ class Algorithm:
         """
         return {"iteration": state.iteration, **self.outer.state_dict(state.outer)}
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> State:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> State:
         """The state of meta-parameters and what `state_dict` gave.
 
         Raises:

@@ -16,8 +16,9 @@ query loss of what the particles predict together.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -31,12 +32,12 @@ from rlmaml.algorithms.base import (
     RunConfig,
     require_outer,
 )
-from rlmaml.distributions import Categorical, Distribution, Gaussian
+from rlmaml.distributions import Categorical, Distribution, Gaussian, like
 from rlmaml.errors import ConfigError
 from rlmaml.outer.base import OuterStep
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import generator
-from rlmaml.types import Data, Iterates, Meta, MetaBatch, Params, Policy
+from rlmaml.types import Data, Inputs, Iterates, Meta, MetaBatch, Params, Policy
 
 
 class BayesianMAML(Algorithm):
@@ -81,7 +82,7 @@ class BayesianMAML(Algorithm):
     settings: Settings
 
     @classmethod
-    def default_outer(cls, settings: Settings) -> OuterStep[Any]:
+    def default_outer(cls, settings: Settings) -> OuterStep:
         return Optimizer() if settings.loss == "chaser" else super().default_outer(settings)
 
     @classmethod
@@ -130,19 +131,19 @@ class BayesianMAML(Algorithm):
         return overrides
 
     def wrap(self, policy: Policy) -> Policy:
-        def together(params: Params, inputs: Any) -> Distribution:
+        def together(params: Params, inputs: Inputs) -> Distribution:
             count = len(next(iter(params.values())))  # not the setting: a loss is of one particle
             if count == 1:
                 return policy(self.particles(params)[0], inputs)
             if not self.from_rewards:
                 return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
             # Any number of rows can be acted on: what is missing from a multiple of M is made up.
-            padded = torch.arange(-(-len(inputs) // count) * count, device=inputs.device)
-            own = by_particle(inputs[padded % len(inputs)], count)
-            acted: Any = torch.func.vmap(policy)(params, own)
-            return type(acted)(
-                *(field.transpose(0, 1).flatten(0, 1)[: len(inputs)] for field in acted)
-            )
+            rows = cast(Tensor, inputs)
+            padded = torch.arange(-(-len(rows) // count) * count, device=rows.device)
+            own = by_particle(rows[padded % len(rows)], count)
+            acted: Distribution = torch.func.vmap(policy)(params, own)
+            fields = (field.transpose(0, 1).flatten(0, 1)[: len(rows)] for field in acted)
+            return like(acted, fields)
 
         return together
 
@@ -195,11 +196,10 @@ class BayesianMAML(Algorithm):
             """-log p of one particle."""
             alone = tree.map(lambda leaf: leaf[None], particle)
             losses = (self.inner_loss(alone, data) for data in sets)
-            total: Any = sum(
-                (size / sum(sizes)) * loss for size, loss in zip(sizes, losses, strict=True)
-            )
+            weights = (size / sum(sizes) for size in sizes)
+            total = _sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
             if self.settings.prior:
-                norm: Any = sum(leaf.square().sum() for leaf in tree.leaves(particle))
+                norm = _sum(leaf.square().sum() for leaf in tree.leaves(particle))
                 total = total + 0.5 * self.settings.prior * norm
             return total
 
@@ -244,7 +244,7 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
 
 def squared_distances(centered: Params) -> Tensor:
     """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
-    gram: Any = sum(x @ x.mT for x in tree.leaves(centered))
+    gram = _sum(x @ x.mT for x in tree.leaves(centered))
     squares = gram.diagonal()
     return (squares[:, None] + squares - 2 * gram).clamp(min=0)
 
@@ -269,13 +269,17 @@ def by_particle(rows: Tensor, count: int) -> Tensor:
     return rows.view(-1, count, *rows.shape[1:]).transpose(0, 1)
 
 
-def pooled(particles: Any) -> Distribution:
+def pooled(particles: Distribution) -> Distribution:
     """The mixture of M distributions, fields [M, ...], or the Gaussian of its mean and variance."""
     if isinstance(particles, Categorical):
         log_p = particles.logits.log_softmax(-1)
         return Categorical(log_p.logsumexp(0) - math.log(len(log_p)))
     variance = (2 * particles.log_std).exp().mean(0) + particles.mean.var(0, correction=0)
     return Gaussian(particles.mean.mean(0), 0.5 * variance.log())
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return cast(Tensor, sum(tensors))
 
 
 def _check_rows(particles: int, count: int, what: str) -> None:

@@ -14,7 +14,6 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import torch
@@ -25,7 +24,7 @@ from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Overrides, RunC
 from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
-from rlmaml.types import Meta, Params, Policy
+from rlmaml.types import Inputs, Meta, Params, Policy
 
 CONTEXT, ENTRY = "context", "context@"
 """The name of c among adapted parameters, and what V's have before that of what they shift."""
@@ -105,7 +104,7 @@ class CAVIA(Algorithm):
         return {**plain, **shifts}
 
     def wrap(self, policy: Policy) -> Policy:
-        def in_context(params: Params, inputs: Any) -> Distribution:
+        def in_context(params: Params, inputs: Inputs) -> Distribution:
             return policy(self.network(params), inputs)
 
         return in_context

@@ -12,7 +12,7 @@ is the gradient of what: docs/meta_gradients.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor
 
@@ -113,7 +113,7 @@ def score_term(policy: Policy) -> OuterLoss:
         score = data.query.mask.new_zeros(())
         for params, support in zip(iterates[:-1], data.support, strict=True):
             score = score + log_ratio(params, support)
-        return -data.credit * score
+        return -cast(Tensor, data.credit) * score
 
     return term
 

@@ -9,15 +9,16 @@ policies that sampled D_k.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from rlmaml import losses
 from rlmaml.algorithms.base import Algorithm, AlgorithmContext, AlgorithmSettings, Requires
+from rlmaml.distributions import kl
 from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.objective import (
@@ -32,7 +33,7 @@ from rlmaml.objective import (
 from rlmaml.outer.base import OuterCapability
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.returns import masked_mean
-from rlmaml.types import Iterates, Meta, MetaBatch, Metrics, Policy, State
+from rlmaml.types import Iterates, Meta, MetaBatch, Metrics, Policy, State, StateDict
 
 
 class ProMP(Algorithm):
@@ -107,8 +108,9 @@ def kl_penalty(policy: Policy, coefficients: Sequence[float]) -> OuterLoss:
 
     def penalty(iterates: Iterates, data: MetaBatch) -> Tensor:
         total = data.query.mask.new_zeros(())
-        for coefficient, kl in zip(coefficients, step_kls(policy, iterates, data), strict=True):
-            total = total + coefficient * kl
+        moved = step_kls(policy, iterates, data)
+        for coefficient, each in zip(coefficients, moved, strict=True):
+            total = total + coefficient * each
         return total
 
     return penalty
@@ -118,8 +120,8 @@ def step_kls(policy: Policy, iterates: Iterates, data: MetaBatch) -> list[Tensor
     """KL(π_φk,old ‖ π_φk) on the states of D_k, for each inner step; φ_old is `data.iterates`."""
     kls = []
     for old, new, support in zip(data.iterates[:-1], iterates[:-1], data.support, strict=True):
-        before: Any = policy(old, support.inputs)
-        kls.append(masked_mean(before.kl(policy(new, support.inputs)), support.mask))
+        moved = kl(policy(old, support.inputs), policy(new, support.inputs))
+        kls.append(masked_mean(moved, support.mask))
     return kls
 
 
@@ -152,11 +154,11 @@ class ProximalStep:
         coefficients = (self.config.kl_coefficient,) * self.steps
         return Proximal(self.optimizer.init(meta), coefficients)
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> Proximal:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> Proximal:
         live = self.optimizer.load_state_dict(meta, saved)
         return Proximal(live, tuple(saved["kl_coefficients"]))
 
-    def state_dict(self, state: Proximal) -> dict[str, Any]:
+    def state_dict(self, state: Proximal) -> StateDict:
         """Those of the optimizer, and "kl_coefficients"."""
         kept = self.optimizer.state_dict(state.live)
         return {**kept, "kl_coefficients": list(state.coefficients)}
@@ -202,7 +204,7 @@ class ProximalStep:
         live.advance()
         if self.config.adaptive_kl:
             pairs = zip(coefficients, inner_kls, strict=True)
-            coefficients = tuple(self.adapted(c, kl) for c, kl in pairs)
+            coefficients = tuple(self.adapted(c, moved) for c, moved in pairs)
         return state._replace(meta=meta, outer=Proximal(live, coefficients)), metrics
 
     def adapted(self, coefficient: float, kl: float) -> float:
@@ -235,4 +237,4 @@ def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[flo
         iterates = adapt(objective.inner, meta, data.support)
         return tuple(step_kls(objective.policy, iterates, data))
 
-    return [mean_over_tasks(kl).item() for kl in over_tasks(one, objective.chunk_size)(batch)]
+    return [mean_over_tasks(moved).item() for moved in over_tasks(one, objective.chunk_size)(batch)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical
+from rlmaml.errors import ConfigError
 from rlmaml.types import InputsWithStatistics
 
 
@@ -30,7 +31,7 @@ class ConvConfig:
     def __post_init__(self) -> None:
         for name in ("blocks", "filters"):
             if getattr(self, name) < 1:
-                raise ValueError(f"conv.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"conv.{name} must be at least 1, got {getattr(self, name)}.")
 
 
 class ConvClassifier(nn.Module):
@@ -44,7 +45,7 @@ class ConvClassifier(nn.Module):
         num_classes: N of N-way.
 
     Raises:
-        ValueError: the images are too small to be halved that often.
+        ConfigError: images too small to be halved that often.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class ConvClassifier(nn.Module):
             channels = config.filters
             size = [length // 2 if pool else (length + 1) // 2 for length in size]
         if not all(size):
-            raise ValueError(
+            raise ConfigError(
                 f"Images of {shape[1]} x {shape[2]} cannot be halved {config.blocks} times by "
                 "pooling: use conv.downsample stride or fewer conv.blocks."
             )

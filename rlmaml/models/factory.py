@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 
+from rlmaml.errors import ConfigError
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.mlp import (
     CategoricalMLP,
@@ -20,7 +21,7 @@ def policy_for(
     """The policy network for observations of a shape and an action space.
 
     Raises:
-        ValueError: the observations or the actions are no vectors.
+        ConfigError: observations or actions that are no vectors.
     """
     size = _length(observation_shape)
     if isinstance(actions, gymnasium.spaces.Discrete):
@@ -29,7 +30,7 @@ def policy_for(
 
 
 def predictor_for(
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | None,
     outputs: gymnasium.Space,
     config: PolicyConfig,
     conv: ConvConfig,
@@ -44,14 +45,14 @@ def predictor_for(
         config: of the network for vectors.
         conv: of that for images.
         text: of that for texts.
-        num_tokens: where inputs are token ids, how many there are (`rlmaml.text.token_count`).
+        num_tokens: where inputs are token ids, how many there are (`text.token_count`).
 
     Raises:
-        ValueError: the inputs are neither vectors nor images or texts to be classified.
+        ConfigError: inputs that are neither vectors nor images or texts to be classified.
     """
     if num_tokens is not None:
         if not isinstance(outputs, gymnasium.spaces.Discrete):
-            raise ValueError(
+            raise ConfigError(
                 f"Token ids are for classification, but the outputs are {outputs}: make them a "
                 "Discrete, or the inputs floats."
             )
@@ -61,14 +62,14 @@ def predictor_for(
         return TextTransformer(num_tokens, _length(input_shape), int(outputs.n), text)
     if not isinstance(outputs, gymnasium.spaces.Discrete):
         return RegressionMLP(_length(input_shape), _length(outputs.shape), config)
-    if len(input_shape) == 3:
+    if input_shape is not None and len(input_shape) == 3:
         return ConvClassifier(input_shape, int(outputs.n), conv)
     return CategoricalMLP(_length(input_shape), int(outputs.n), config)
 
 
 def _length(shape: tuple[int, ...] | None) -> int:
     if shape is None or len(shape) != 1:
-        raise ValueError(
+        raise ConfigError(
             "The built-in networks take and give vectors, but the environment has a space of shape "
             f"{shape}. Wrap it (gymnasium.wrappers.FlattenObservation) or use the Python API with "
             "your own module."

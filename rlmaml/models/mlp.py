@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical, Gaussian
+from rlmaml.errors import ConfigError
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -31,7 +32,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
-            raise ValueError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
+            raise ConfigError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
 
 
 def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:

@@ -1,10 +1,11 @@
-"""What the names of parameters tell: which are norms, which layers there are, which is the last."""
+"""What the names of parameters say: which are norms, which layers there are, which is the last."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from rlmaml.errors import ConfigError
 from rlmaml.types import Params
 
 
@@ -24,16 +25,16 @@ def layers(params: Iterable[str]) -> list[str]:
         params: parameters by name.
 
     Raises:
-        ValueError: the names do not tell.
+        ConfigError: names that do not tell.
     """
-    found = [name.removesuffix(".weight") for name in params if name.endswith(".weight")]
-    found = [layer for layer in found if layer.split(".")[0] in ("mean", "logits")] or found
-    if len({re.sub(r"\d+", "#", layer) for layer in found}) != 1:
-        raise ValueError(
+    names = [name.removesuffix(".weight") for name in params if name.endswith(".weight")]
+    names = [layer for layer in names if layer.split(".")[0] in ("mean", "logits")] or names
+    if len({re.sub(r"\d+", "#", layer) for layer in names}) != 1:
+        raise ConfigError(
             f"The names of the parameters ({', '.join(params)}) do not tell which layer is the "
-            "first and which the last: name the parameters that are meant in the method's settings."
+            "first and which the last: name the parameters that are meant in algorithm_settings."
         )
-    return sorted(found, key=lambda layer: [int(part) for part in re.findall(r"\d+", layer)])
+    return sorted(names, key=lambda layer: [int(part) for part in re.findall(r"\d+", layer)])
 
 
 def unit_axis(name: str) -> int:
@@ -52,7 +53,7 @@ def head(params: Iterable[str], prefixes: tuple[str, ...] = ()) -> tuple[str, ..
         prefixes: names, whole or up to a dot.
 
     Raises:
-        ValueError: there is none of that name, or the names do not tell which layer is the last.
+        ConfigError: a prefix of no parameter, or names that do not tell which layer is the last.
     """
 
     def under(prefix: str) -> list[str]:
@@ -60,7 +61,7 @@ def head(params: Iterable[str], prefixes: tuple[str, ...] = ()) -> tuple[str, ..
 
     for prefix in prefixes:
         if not under(prefix):
-            raise ValueError(
+            raise ConfigError(
                 f"There is no parameter {prefix!r}: use {', '.join(params)}, or one of these up to "
                 "a dot."
             )

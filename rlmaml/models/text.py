@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from rlmaml.distributions import Categorical
+from rlmaml.errors import ConfigError
 
 PADDING = 0
 """The token id after the end of a text."""
@@ -46,12 +47,12 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
-            raise ValueError(f"text.hidden needs widths of at least 1, got {self.hidden}.")
+            raise ConfigError(f"text.hidden needs widths of at least 1, got {self.hidden}.")
         for name in ("dimension", "layers", "heads", "feedforward"):
             if getattr(self, name) < 1:
-                raise ValueError(f"text.{name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"text.{name} must be at least 1, got {getattr(self, name)}.")
         if self.model == "transformer" and self.dimension % self.heads:
-            raise ValueError(
+            raise ConfigError(
                 f"text.dimension must be a multiple of text.heads, got {self.dimension} and "
                 f"{self.heads}."
             )
@@ -63,7 +64,7 @@ def token_count(space: gymnasium.Space) -> int | None:
     Token ids are the integers of a Box of one axis, from 0 on.
 
     Raises:
-        ValueError: they are, but without a bound that a table of embeddings could have.
+        ConfigError: token ids without a bound that a table of embeddings could have.
     """
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
         return None
@@ -71,7 +72,7 @@ def token_count(space: gymnasium.Space) -> int | None:
         return None
     low, high = int(space.low.min()), int(space.high.max())
     if low < 0 or high >= _MOST:
-        raise ValueError(
+        raise ConfigError(
             f"Integer inputs are taken for token ids, from 0 to less than {_MOST}, but the space "
             f"goes from {low} to {high}: give it the ids there are, or floats if they are numbers."
         )
@@ -107,7 +108,7 @@ class TextTransformer(nn.Module):
 
     Args:
         num_tokens: ids that there are, the padding's included.
-        length: tokens of a text at most; each place has an embedding.
+        length: tokens of a text at most; each position has an embedding.
         num_classes: N of N-way.
         config: the shape.
     """

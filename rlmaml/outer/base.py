@@ -7,13 +7,12 @@ An outer step is a frozen dataclass whose fields are its options and whose metho
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast, get_args
+from typing import ClassVar, Literal, Protocol, TypeVar, cast, get_args
 
 from rlmaml.errors import ConfigError
 from rlmaml.lookup import find_class
 from rlmaml.objective import Objective
-from rlmaml.types import Meta, MetaBatch, Metrics, State
+from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 
 OuterState = TypeVar("OuterState")
 """What an outer step carries from one update to the next: momenta and the like, or None."""
@@ -59,11 +58,11 @@ class OuterStep(Protocol[OuterState]):
         """
         ...
 
-    def state_dict(self, state: OuterState) -> dict[str, Any]:
+    def state_dict(self, state: OuterState) -> StateDict:
         """The state as tensors, numbers, strings and containers of them; a copy."""
         ...
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> OuterState:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> OuterState:
         """The inverse of `state_dict`, for meta-parameters of the same shapes.
 
         Raises:
@@ -89,7 +88,7 @@ OUTER_STEPS: dict[str, str] = {
 _METHODS = ("init", "update", "state_dict", "load_state_dict", "validate_schedule")
 
 
-def get_outer_step(name: str) -> type[OuterStep[Any]]:
+def get_outer_step(name: str) -> type[OuterStep]:
     """The class of an outer step.
 
     Args:
@@ -111,7 +110,7 @@ def get_outer_step(name: str) -> type[OuterStep[Any]]:
             f"The outer step {name!r} is no frozen dataclass: decorate it with "
             "@dataclass(frozen=True), its options being its fields."
         )
-    return cast(type[OuterStep[Any]], found)
+    return cast(type[OuterStep], found)
 
 
 def outer_name(outer: object) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from rlmaml import tree
 from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability
-from rlmaml.types import Meta, MetaBatch, Metrics, State
+from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,16 @@ class Optimizer:
         """
         return self._make([leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)])
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> OptimizerState:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> OptimizerState:
         """The optimizer, and its schedule, as `saved` holds them."""
         live = self.init(meta)
-        saved = copy.deepcopy(dict(saved))  # torch takes the tensors over, and writes to them
+        saved = copy.deepcopy(saved)  # torch takes the tensors over, and writes to them
         live.optimizer.load_state_dict(saved["optimizer"])
         if live.schedule is not None:
             live.schedule.load_state_dict(saved["schedule"])
         return live
 
-    def state_dict(self, state: OptimizerState) -> dict[str, Any]:
+    def state_dict(self, state: OptimizerState) -> StateDict:
         """{"optimizer": ..., "schedule": ...}, the latter where there is one."""
         saved = {"optimizer": state.optimizer.state_dict()}
         if state.schedule is not None:
@@ -170,7 +172,7 @@ class OptimizerState(NamedTuple):
 
     params: list[Tensor]  # its own copies of the meta-parameters
     optimizer: torch.optim.Optimizer
-    schedule: Any  # a torch.optim.lr_scheduler, or None
+    schedule: LRScheduler | None
 
     @property
     def learning_rate(self) -> float:
@@ -182,27 +184,30 @@ class OptimizerState(NamedTuple):
             self.schedule.step()
 
 
+Kind = TypeVar("Kind")
+Made = TypeVar("Made")
+
 UNFIT = {"LBFGS", "SparseAdam", "ReduceLROnPlateau"}
 """What needs more than one dense gradient a step, or a metric."""
 
 
-def _member(module: Any, name: str, base: type) -> Any:
+def _member(module: ModuleType, name: str, base: type[Kind]) -> type[Kind]:
     """The class `name` of a torch module.
 
     Raises:
         ConfigError: an unknown name.
     """
-    found = {
+    names = {
         key
         for key, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, base) and value is not base
     } - UNFIT
-    if name not in found:
-        raise ConfigError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(found))}.")
+    if name not in names:
+        raise ConfigError(f"{module.__name__} has no {name!r}: use {', '.join(sorted(names))}.")
     return getattr(module, name)
 
 
-def _call(action: Callable[[], Any], name: str | None, arguments: dict[str, Any]) -> Any:
+def _call(action: Callable[[], Made], name: str | None, arguments: StateDict) -> Made:
     """`action()`, with whatever it raises told as bad arguments of the class `name`."""
     try:
         return action()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
 from rlmaml.linalg import solve
 from rlmaml.objective import (
     Objective,
+    Reference,
     evaluate,
     fisher_product,
     gradient_and_reference,
@@ -22,7 +25,7 @@ from rlmaml.objective import (
 from rlmaml.outer.base import OuterCapability
 from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
-from rlmaml.types import Data, Meta, MetaBatch, Metrics, State
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, State, StateDict
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class TrustRegion:
     def init(self, meta: Meta) -> None:
         """Nothing: a trust region carries nothing from one update to the next."""
 
-    def state_dict(self, state: None) -> dict[str, Any]:
+    def state_dict(self, state: None) -> StateDict:
         """Nothing."""
         return {}
 
-    def load_state_dict(self, meta: Meta, saved: Mapping[str, Any]) -> None:
+    def load_state_dict(self, meta: Meta, saved: StateDict) -> None:
         """Nothing."""
 
     def validate_schedule(self, iterations: int) -> None:
@@ -78,13 +81,20 @@ class TrustRegion:
         return state._replace(meta=meta), metrics
 
 
-def _mean_entropy(policy: Any, query: Data) -> torch.Tensor:
-    return masked_mean(policy.entropy(), query.mask)
-
-
 AIM, FAR = 0.9, 0.5
 """Of curvature on part of the data: the share of the trust region at which its step aims, so that
 what it leaves out rarely costs a candidate; and the least share that need not be corrected."""
+
+
+class _Candidate(NamedTuple):
+    """An acceptable end of the line search."""
+
+    meta: Meta
+    metrics: Metrics
+
+
+Judge = Callable[[Tensor], tuple[_Candidate | None, Tensor]]
+"""step [P] -> what it leads to, if that is acceptable, and its KL as a share of the bound."""
 
 
 def update(
@@ -101,13 +111,35 @@ def update(
         The new meta-parameters, and metrics. Where no step can be taken (gradient zero or not
         finite, x·Hx ≤ 0, no acceptable candidate), `meta` itself, and `outcome` says why.
     """
-    theta, unravel = tree.ravel(meta)
     losses, gradient, ref = gradient_and_reference(objective, meta, batch)
-    before = mean_over_tasks(losses)
-    entropies = over_tasks(_mean_entropy)(ref.policy, batch.query)
-    metrics: Metrics = {
+    metrics = _metrics_before(losses, gradient, batch, ref)
+    if not torch.isfinite(gradient).all():
+        return meta, metrics | {"outcome": "gradient not finite"}
+    if not gradient.any():
+        return meta, metrics | {"outcome": "gradient zero"}
+    with timer("curvature"):
+        fraction = config.fisher_fraction
+        curvature = fisher_product(objective, meta, batch, ref, fraction=fraction)
+        step, metrics["cg_iterations"] = _longest_step(curvature, gradient, config)
+    if step is None:
+        return meta, metrics | {"outcome": "curvature not positive"}
+    judge = _judge(objective, meta, batch, ref, mean_over_tasks(losses), config)
+    accepted, metrics["line_search_steps"] = _line_search(judge, step, config)
+    if accepted is None:
+        return meta, metrics | {"outcome": "no acceptable step"}
+    return accepted.meta, metrics | accepted.metrics
+
+
+def _metrics_before(losses: Tensor, gradient: Tensor, batch: MetaBatch, ref: Reference) -> Metrics:
+    """The metrics of an update that has taken no step yet."""
+
+    def mean_entropy(policy: Distribution, query: Data) -> Tensor:
+        return masked_mean(policy.entropy(), query.mask)
+
+    entropies = over_tasks(mean_entropy)(ref.policy, batch.query)
+    return {
         "outcome": "accepted",
-        "surrogate": -before.item(),
+        "surrogate": -mean_over_tasks(losses).item(),
         "surrogate/gain": 0.0,
         "entropy": mean_over_tasks(entropies).item(),
         "kl": 0.0,
@@ -117,31 +149,39 @@ def update(
         "line_search_steps": 0,
     }
 
-    def refuse(reason: str) -> tuple[Meta, Metrics]:
-        return meta, {**metrics, "outcome": reason}
 
-    if not torch.isfinite(gradient).all():
-        return refuse("gradient not finite")
-    if not gradient.any():
-        return refuse("gradient zero")
+def _longest_step(
+    curvature: Callable[[Tensor], Tensor], gradient: Tensor, config: TrustRegion
+) -> tuple[Tensor | None, int]:
+    """The step -x √(2 max_kl / x·Hx), H x = g, and the products spent on x.
 
-    with timer("curvature"):
-        curvature = fisher_product(objective, meta, batch, ref, fraction=config.fisher_fraction)
+    None where x·Hx is not positive: then there is no such step.
+    """
 
-        def damped(v: torch.Tensor) -> torch.Tensor:
-            return curvature(v) + config.damping * v
+    def damped(v: Tensor) -> Tensor:
+        return curvature(v) + config.damping * v
 
-        x, residual, spent = solve(damped, gradient, iterations=config.cg_iterations)
-    metrics["cg_iterations"] = spent
+    x, residual, spent = solve(damped, gradient, iterations=config.cg_iterations)
     # x·Hx without another product. Rounding leaves the residual not quite orthogonal to x, so that
     # x·g alone would be off by a hundredth where H is nearly singular.
     quadratic = x @ (gradient - residual)
     if not (torch.isfinite(quadratic) and quadratic > 0):
-        return refuse("curvature not positive")
-    step = -x * (2 * config.max_kl / quadratic).sqrt()
+        return None, spent
+    return -x * (2 * config.max_kl / quadratic).sqrt(), spent
 
-    def judge(step: torch.Tensor) -> tuple[tuple[Meta, Metrics] | None, torch.Tensor]:
-        """What a step leads to, if it is acceptable, and its KL as a share of the bound."""
+
+def _judge(
+    objective: Objective,
+    meta: Meta,
+    batch: MetaBatch,
+    ref: Reference,
+    before: Tensor,
+    config: TrustRegion,
+) -> Judge:
+    """Accept candidates whose loss is below `before` and whose KL is within the bound."""
+    theta, unravel = tree.ravel(meta)
+
+    def judge(step: Tensor) -> tuple[_Candidate | None, Tensor]:
         candidate = unravel(theta + step)
         losses, kls = evaluate(objective, candidate, batch, ref)
         after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
@@ -149,39 +189,33 @@ def update(
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
         if not (after < before and kl <= config.max_kl):
             return None, share
-        found = {
+        metrics: Metrics = {
             "surrogate": -after.item(),
             "surrogate/gain": (before - after).item(),
             "kl": kl.item(),
             "kl/per_task": kls.tolist(),
         }
-        return (candidate, found), share
+        return _Candidate(candidate, metrics), share
 
-    found, metrics["line_search_steps"] = _line_search(judge, step, config)
-    if found is None:
-        return refuse("no acceptable step")
-    return found[0], metrics | found[1]
+    return judge
 
 
-def _line_search(
-    judge: Callable[[torch.Tensor], tuple[Any, torch.Tensor]],
-    step: torch.Tensor,
-    config: TrustRegion,
-) -> tuple[Any, int]:
+def _line_search(judge: Judge, step: Tensor, config: TrustRegion) -> tuple[_Candidate | None, int]:
     """The first acceptable candidate along a step, None if there is none, and how many were tried.
 
     With curvature on part of the data the first may be too long or needlessly short: then the next
     has the length that its KL suggests.
     """
-    estimated, short = config.fisher_fraction < 1, None
+    short: _Candidate | None = None
+    estimated = config.fisher_fraction < 1
     if estimated:
         step = step * AIM**0.5
     for tried in range(1, config.backtracks + 1):
-        found, share = judge(step)
+        accepted, share = judge(step)
         if estimated and tried == 1 and (0 < share < FAR or 1 < share < torch.inf):
-            short, step = found, step * (AIM / share).sqrt()
-        elif found is not None:
-            return found, tried
+            short, step = accepted, step * (AIM / share).sqrt()
+        elif accepted is not None:
+            return accepted, tried
         else:
             step = step * config.backtrack_ratio
     return short, config.backtracks  # short, if nothing longer will do

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, flatdim
 from torch import Tensor
 
+from rlmaml.errors import ConfigError
 from rlmaml.models.text import token_count
 from rlmaml.rng import Key, generator
 from rlmaml.sampling.vector_env import flat
@@ -19,14 +21,23 @@ Labeled = tuple[np.ndarray, np.ndarray]
 
 
 class Family(Protocol):
-    """A family of supervised tasks, as `envs.examples.ExampleTasks` is one."""
+    """A family of supervised tasks.
 
-    inputs: Box
-    """The space of one input."""
-    outputs: Box | Discrete
-    """The space of one target; Discrete where targets are classes."""
+    `check_episode(shots, queries)` is optional: it raises a ValueError where the family cannot
+    supply that many.
+    """
 
-    def sample(self, n: int, rng: np.random.Generator, split: Any = "train") -> np.ndarray:
+    @property
+    def inputs(self) -> gymnasium.Space:
+        """The space of one input."""
+        ...
+
+    @property
+    def outputs(self) -> gymnasium.Space:
+        """The space of one target: Discrete in classification, else a Box."""
+        ...
+
+    def sample(self, n: int, rng: np.random.Generator, split: str = "train") -> np.ndarray:
         """n tasks [n, ...]; `split` is train, validation or test."""
         ...
 
@@ -41,20 +52,34 @@ class Family(Protocol):
         ...
 
 
+class FamilyWithSpace(Family, Protocol):
+    """A family whose tasks are points of a space."""
+
+    @property
+    def space(self) -> gymnasium.Space: ...
+
+
+class ClassFamily(Family, Protocol):
+    """A family of classifications that knows the classes of training."""
+
+    @property
+    def class_count(self) -> int:
+        """How many classes there are in training."""
+        ...
+
+    def class_labels(self, tasks: np.ndarray) -> np.ndarray:
+        """The label [n, way] of each class of training tasks [n, ...]."""
+        ...
+
+
 class _Wrapped:
-    """A family that is another one but for what is said."""
+    """A family that is another one but for what a subclass defines."""
 
-    inputs: Box
-    outputs: Box | Discrete
-
-    def __init__(self, family: Any) -> None:
+    def __init__(self, family: Family) -> None:
         self._family = family
+        self.sample = family.sample
 
-    def sample(self, n: int, rng: np.random.Generator, split: Any = "train") -> np.ndarray:
-        """As of the family that it wraps."""
-        return self._family.sample(n, rng, split=split)
-
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._family, name)
 
 
@@ -65,29 +90,30 @@ class TaskInputs(_Wrapped):
         family: with `inputs`, `outputs` and a `space` of tasks.
 
     Raises:
-        ValueError: its inputs are no vectors.
+        ConfigError: a family whose inputs are no vectors.
     """
 
-    def __init__(self, family: Any) -> None:
-        if len(family.inputs.shape) != 1:
-            raise ValueError(
-                f"{type(family).__name__} has inputs of shape {family.inputs.shape}: a task can "
+    def __init__(self, family: FamilyWithSpace) -> None:
+        shape = family.inputs.shape or ()
+        if len(shape) != 1:
+            raise ConfigError(
+                f"{type(family).__name__} has inputs of shape {shape}: a task can "
                 "be shown beside a vector alone."
             )
         if token_count(family.inputs) is not None:
-            raise ValueError(
+            raise ConfigError(
                 f"{type(family).__name__} has token ids as inputs: a task can be shown beside a "
                 "vector alone."
             )
         super().__init__(family)
-        size = flatdim(family.space) + family.inputs.shape[0]
-        self.inputs: Box = Box(-np.inf, np.inf, (size,))
-        self.outputs: Box | Discrete = family.outputs
+        size = flatdim(family.space) + shape[0]
+        self._space, self.outputs = family.space, family.outputs
+        self.inputs = Box(-np.inf, np.inf, (size,))
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Labeled, Labeled]:
-        shown = flat(self._family.space, tasks).astype(np.float32)
+        shown = flat(self._space, tasks).astype(np.float32)
         sets = self._family.episode(tasks, shots, queries, rng)
 
         def show(inputs: np.ndarray) -> np.ndarray:
@@ -111,27 +137,27 @@ class ClassLabels(_Wrapped):
         relabel: whether tasks are those of training; otherwise only the outputs are.
 
     Raises:
-        ValueError: the family does not know its classes.
+        ConfigError: a family that does not know its classes.
     """
 
-    def __init__(self, family: Any, relabel: bool = True) -> None:
-        if not (hasattr(family, "class_count") and isinstance(family.outputs, Discrete)):
-            raise ValueError(
+    def __init__(self, family: ClassFamily, relabel: bool = True) -> None:
+        outputs = family.outputs
+        if not (hasattr(family, "class_count") and isinstance(outputs, Discrete)):
+            raise ConfigError(
                 "Training on classes under labels of their own (algorithm_settings.classes) "
-                "needs tasks made "
-                f"of classes, but {type(family).__name__} has no `class_count` and "
+                "needs tasks made of classes, but {type(family).__name__} has no `class_count` and "
                 "`class_labels(tasks)`: leave it out."
             )
         super().__init__(family)
-        self._relabel, self.inputs = relabel, family.inputs
-        self.outputs: Box | Discrete = Discrete(max(int(family.class_count), int(family.outputs.n)))
+        self._classes, self._relabel, self.inputs = family, relabel, family.inputs
+        self.outputs = Discrete(max(int(family.class_count), int(outputs.n)))
 
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Labeled, Labeled]:
         (x, y), (query_x, query_y) = self._family.episode(tasks, shots, queries, rng)
         if self._relabel:
-            labels = self._family.class_labels(tasks)
+            labels = self._classes.class_labels(tasks)
             y, query_y = (np.take_along_axis(labels, own, 1) for own in (y, query_y))
         return (x, y), (query_x, query_y)
 
@@ -146,8 +172,8 @@ class ExampleSampler:
         family: the tasks.
         shots: support examples per task (classification: per class).
         queries: query examples per task (classification: per class).
-        own_hessian: draw as many examples as `shots` once more, disjoint from the others, for the
-            derivative of the inner steps.
+        separate_hessian: draw as many examples as `shots` once more, disjoint from the others, for
+            the derivative of the inner steps.
         fresh_support: draw as many sets of `shots`, disjoint, one for each of so many inner steps;
             0 is one set for all.
         reference: hand the support inputs over with the query inputs, as `InputsWithStatistics`,
@@ -156,7 +182,7 @@ class ExampleSampler:
         dtype: of inputs and of targets that are not classes.
 
     Raises:
-        ValueError: the family cannot supply that many.
+        ConfigError: numbers below one, or more than the family can supply.
     """
 
     on_policy = False
@@ -175,7 +201,7 @@ class ExampleSampler:
     ) -> None:
         for name, count in (("shots", shots), ("queries", queries)):
             if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}.")
+                raise ConfigError(f"{name} must be at least 1, got {count}.")
         self._sets = max(fresh_support, 1)
         parts = self._sets + separate_hessian
         check = getattr(family, "check_episode", None)
@@ -184,8 +210,8 @@ class ExampleSampler:
                 check(shots * parts, queries)
             except ValueError as problem:
                 if parts == 1:
-                    raise
-                raise ValueError(
+                    raise ConfigError(str(problem)) from problem
+                raise ConfigError(
                     "With examples of its own for the Hessian or for each inner step, a task "
                     f"takes {parts} times its {shots} shots: {problem}"
                 ) from problem

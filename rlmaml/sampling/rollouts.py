@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -22,7 +19,7 @@ from rlmaml.sampling.buffer import RolloutBuffer
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder
 from rlmaml.sampling.stacked_mlp import actor
-from rlmaml.sampling.vector_env import TaskVectorEnv
+from rlmaml.sampling.vector_env import Info, TaskVectorEnv
 from rlmaml.types import Episodes, Params, Policy, Role
 
 _STEPS_AT_ONCE = 32_768
@@ -222,7 +219,7 @@ class RolloutSampler:
         drawn = [policy.noise(rng, (self.horizon, self.episodes)) for rng in rngs]
         return torch.from_numpy(np.stack(drawn, 1)).to(self.device)
 
-    def _reports(self, info: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    def _reports(self, info: Info) -> dict[str, NDArray[np.float64]]:
         """What the environments report of the step just taken, [M] each."""
         names = (*self._reported, "diverged")
         return {name: _report(info, name, self.env.num_envs) for name in names}
@@ -238,7 +235,7 @@ def _require_finite(actions: Tensor) -> None:
         )
 
 
-def _report(info: Mapping[str, Any], name: str, count: int) -> NDArray[np.float64]:
+def _report(info: Info, name: str, count: int) -> NDArray[np.float64]:
     """What the environments report by a name, [M]; 0 where they say nothing.
 
     With SAME_STEP, Gymnasium's own vector environments move the info of an episode's last step

@@ -21,6 +21,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rlmaml.errors import ConfigError
+
+Info = dict[str, Any]
+"""What an environment reports beside observations and rewards."""
+
+StepResult = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]
+"""Observations [M, *obs], rewards, terminations and truncations [M] each, and the report."""
+
 
 class TaskVectorEnv(Protocol):
     """A vector environment of copies with a task each: what `RolloutSampler` needs of it."""
@@ -28,7 +36,7 @@ class TaskVectorEnv(Protocol):
     @property
     def num_envs(self) -> int: ...
     @property
-    def metadata(self) -> dict[str, Any]: ...
+    def metadata(self) -> Info: ...
     @property
     def single_observation_space(self) -> gymnasium.Space: ...
     @property
@@ -38,8 +46,11 @@ class TaskVectorEnv(Protocol):
         """Give copy i task i. tasks: [num_envs, *task_space.shape]."""
         ...
 
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]: ...
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+    def reset(
+        self, *, seed: Any = None, options: Info | None = None
+    ) -> tuple[np.ndarray, Info]: ...
+    def step(self, actions: np.ndarray) -> StepResult: ...
+    def close(self) -> None: ...
 
 
 class TaskProperty(gymnasium.Wrapper):
@@ -56,11 +67,12 @@ class TaskProperty(gymnasium.Wrapper):
                 )
 
     @property
-    def task(self) -> Any:
+    def task(self) -> object:
+        """The task that is set; None where the environment does not say."""
         return getattr(self.env.unwrapped, "task", None)
 
     @task.setter
-    def task(self, task: Any) -> None:
+    def task(self, task: object) -> None:
         self.env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
@@ -120,11 +132,11 @@ class TaskObservation(VectorWrapper):
         self.env.set_tasks(tasks)  # pyright: ignore[reportAttributeAccessIssue]
         self._shown = flat(self.task_space, np.asarray(tasks))
 
-    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        observations, info = self.env.reset(**arguments)
+    def reset(self, *, seed: Any = None, options: Info | None = None) -> tuple[np.ndarray, Info]:
+        observations, info = self.env.reset(seed=seed, options=options)
         return self._show(observations), info
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> StepResult:
         observations, rewards, terminations, truncations, info = self.env.step(actions)
         if "final_obs" in info:
             final = info["final_obs"].copy()
@@ -134,7 +146,7 @@ class TaskObservation(VectorWrapper):
             info = {**info, "final_obs": final}
         return self._show(observations), rewards, terminations, truncations, info
 
-    def _show(self, observations: Any) -> np.ndarray:
+    def _show(self, observations: np.ndarray) -> np.ndarray:
         return np.concatenate([flat(self._observed, observations), self._shown], 1)
 
 
@@ -156,16 +168,16 @@ class FixedTask(VectorWrapper):
         super().__init__(env)
         self.diagnostics, self.own = diagnostics, own
 
-    def set_tasks(self, tasks: Any) -> None:
-        """Nothing: the task is the environment's own."""
+    def set_tasks(self, tasks: np.ndarray) -> None:
+        """Do nothing: the task is the environment's own."""
 
 
 def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
     """An environment's task in `count` copies, or in those of a vector environment.
 
     Raises:
-        TypeError: the environment cannot be copied.
-        ValueError: the copies of a vector environment have several tasks.
+        TypeError: an environment that cannot be copied.
+        ConfigError: copies of a vector environment with several tasks.
     """
     if isinstance(env, VectorEnv):
         tasks = getattr(env, "tasks", None)
@@ -175,7 +187,7 @@ def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
             except AttributeError:  # whatever the task is, it cannot be asked for
                 tasks = None
         if tasks is not None and any(not np.array_equal(each, tasks[0]) for each in tasks):
-            raise ValueError(
+            raise ConfigError(
                 f"The copies of {env} have several tasks: give all of them the one to adapt to."
             )
         return FixedTask(env, tuple(getattr(env, "diagnostics", ())), own=False)
@@ -203,7 +215,7 @@ def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np
         return rng.integers(space.low, space.high, (n, *space.shape), space.dtype, endpoint=True)
     if isinstance(space, gymnasium.spaces.Box):
         if not space.is_bounded():
-            raise ValueError(
+            raise ConfigError(
                 f"Cannot draw tasks uniformly from the unbounded {space}: give the "
                 "environment `sample_tasks(n, rng)`."
             )
@@ -226,7 +238,7 @@ def vectorize(
             environments that take milliseconds a step.
 
     Raises:
-        TypeError: the environment lacks `task_space` or `set_task`.
+        TypeError: an environment without `task_space` or `set_task`.
     """
 
     def wrapped() -> TaskProperty:
