@@ -1,10 +1,8 @@
 """Adapted policies in stable-baselines3 and in plain torch: the same actions, and learning on."""
 
 import json
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -353,32 +351,3 @@ def test_points_of_task_spaces():
         task_points(box, (1,))
     with pytest.raises(ConfigError, match="no point of the task space Discrete"):
         task_points(three, (3,))
-
-
-def test_the_example_runs(runs, tmp_path, monkeypatch, capsys):
-    path = Path(__file__).parents[3] / "docs" / "examples" / "continue_with_sb3.py"
-    words = "--copies 2 --n-steps 6 --batch-size 12 --env-steps 60 --every 12 --episodes 2"
-    words += " --seeds 0 --warm-up 12 --normalize all --goal 1 --out"
-    folder = runs["half-cheetah-vel"].path
-    monkeypatch.setattr(sys, "argv", [str(path), str(folder), *words.split(), str(tmp_path)])
-    threads = torch.get_num_threads()
-    names = runpy.run_path(str(path), run_name="__main__")
-    torch.set_num_threads(threads)
-    result = json.loads((tmp_path / "results.json").read_text())
-    starts = ["adapted", "meta-learned", "scratch", "adapted + warm-up"]
-    assert list(result["curves"]) == starts
-    begins = [result["curves"][name][0][0]["env_steps"] for name in starts]
-    assert begins == [18, 18, 0, 18]  # 3 episodes of 6 steps to adapt
-    rows = {name: result["curves"][name][0] for name in starts}
-    first, second = rows["adapted + warm-up"][:2]  # the policy rests
-    assert all(first[kind] == second[kind] for kind in ("deterministic", "std"))
-    assert rows["adapted"][1]["deterministic"] != rows["adapted"][0]["deterministic"]
-    assert (tmp_path / "returns.png").read_bytes().startswith(b"\x89PNG")
-    assert "| adapted + warm-up |" in capsys.readouterr().out
-
-    policy, _ = adapted(runs["half-cheetah-vel"])
-    seen = policy.episodes[0]
-    same = names["standardized"](policy, seen.observations, seen.mask)
-    given = seen.observations[0].numpy()
-    one, other = (each.predict(given, deterministic=True)[0] for each in (policy, same))
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,6 @@
 """Go on from a meta-learned policy with stable-baselines3's PPO, and compare with scratch.
 
-    python docs/examples/continue_with_sb3.py runs/half-cheetah-vel --goal 1.5
+    python -m benchmarks.continue_with_sb3 runs/half-cheetah-vel --goal 1.5
 
 Starts on one task never trained on, with the same network, PPO settings and env steps:
 
@@ -252,7 +252,7 @@ def main() -> None:
                 flush=True,
             )
     result = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", "-m", "benchmarks.continue_with_sb3", *sys.argv[1:]]),
         "run": {"preset": config.preset, "seed": config.seed, "iteration": learner.iteration},
         "goal": options.goal,
         "seeds": options.seeds,
