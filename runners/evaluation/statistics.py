@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 Statistic = Callable[..., Floats]
@@ -19,18 +20,16 @@ def finite(scores: Floats) -> Floats:
 
 
 def mean(scores: Floats) -> Floats:
-    """Over runs and tasks: [R, N, ...] -> [...]."""
+    """Mean over runs and tasks: [R, N, ...] -> [...]."""
     return scores.mean((0, 1))
 
 
 def interquartile_mean(scores: Floats) -> Floats:
-    """Over the middle half of the scores of all runs and tasks: [R, N, ...] -> [...].
+    """Mean over the middle half of the scores of all runs and tasks: [R, N, ...] -> [...].
 
     A quarter, rounded down, is left out at either end (Agarwal et al. 2021, section 4.3).
     """
-    flat = np.sort(scores.reshape(-1, *scores.shape[2:]), axis=0)
-    cut = len(flat) // 4
-    return flat[cut : len(flat) - cut].mean(0)
+    return stats.trim_mean(scores.reshape(-1, *scores.shape[2:]), 0.25, axis=0)
 
 
 def bootstrap(
@@ -96,22 +95,4 @@ def over_runs(per_run: Floats, per_task: Floats) -> tuple[Floats, Floats]:
     if len(per_run) == 1:
         return per_run[0], 1.96 * per_task.std(0, ddof=1) / np.sqrt(len(per_task))
     spread = per_run.std(0, ddof=1) / np.sqrt(len(per_run))
-    return per_run.mean(0), student_t(len(per_run) - 1) * spread
-
-
-def student_t(freedom: int) -> float:
-    """The .975 quantile of Student's t: exact for 1 and 2 degrees of freedom, otherwise to 1 %.
-
-    By the expansion in powers of 1 / freedom of Abramowitz and Stegun 1964, 26.7.5.
-    """
-    if freedom == 1:
-        return float(np.tan(0.475 * np.pi))
-    if freedom == 2:
-        return float(0.95 * np.sqrt(2 / (1 - 0.95**2)))
-    z, n = 1.959964, freedom
-    return float(
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )
+    return per_run.mean(0), float(stats.t.ppf(0.975, len(per_run) - 1)) * spread
