@@ -33,7 +33,9 @@ from rlmaml.sampling.collect import collect
 from rlmaml.types import Examples, InputsWithStatistics, MetaBatch, Params
 from runners.build import Experiment, build
 from runners.config import TrainConfig
-from runners.evaluation.evaluate import evaluate, summary
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
+from runners.evaluation.results import Summary
 from runners.io import versions, write_json
 from runners.run_dir import RunDir
 
@@ -101,7 +103,7 @@ def fresh(config: TrainConfig, experiment: Experiment, count: int, seed: int) ->
 
 def study(run: Path, tasks: int) -> dict[str, Any]:
     folder = RunDir(run)
-    result = evaluate(folder, tasks=tasks, steps=10, checkpoint=Path("best"))
+    result = evaluate_run(folder, EvalConfig(tasks=tasks, steps=10, checkpoint=Path("best")))
     config = folder.read_config()
     experiment = build(config)
 
@@ -129,14 +131,16 @@ def study(run: Path, tasks: int) -> dict[str, Any]:
         "env": config.env.kwargs,
         "shots": config.examples.shots,
         "inner_steps_in_training": config.inner.steps,
-        "note": result["note"],
-        "iteration": result["iteration"],
+        "note": result.note,
+        "iteration": result.iteration,
         "meta-trained": {
-            str(k): [result["mean"][k], result["ci95"][k]] for k in (0, 1, config.inner.steps, 10)
+            str(k): [result.mean[k].item(), result.ci95[k].item()]
+            for k in (0, 1, config.inner.steps, 10)
         },
         **{
-            name: [float(np.squeeze(value)) for value in summary(score[:, None]).values()]
+            name: [summary.mean.item(), summary.ci95.item()]
             for name, score in scores.items()
+            for summary in [Summary.of(score[:, None])]
         },
         "from scratch, rate": rate,
         "from scratch, on validation tasks": on_validation,

@@ -35,7 +35,8 @@ from rlmaml.types import Meta
 from runners.build import build
 from runners.config import TrainConfig
 from runners.evaluation import plots
-from runners.evaluation.evaluate import evaluate
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
 from runners.io import versions, write_json
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
@@ -92,17 +93,17 @@ def run_training(
             train(config, folder.path)
         elif _iterations(folder) < config.iterations:
             resume(folder, config)
-        result = evaluate(folder, tasks=tasks, steps=3, seed=0)
+        result = evaluate_run(folder, EvalConfig(tasks=tasks, steps=3))
         metrics = folder.read_metrics()
         rows.setdefault(name, {})[str(seed)] = {
-            "return": result["mean"],
-            "ci95": result["ci95"],
+            "return": result.mean.tolist(),
+            "ci95": result.ci95.tolist(),
             "training, last ten": float(np.mean([m["return/post"] for m in metrics[-10:]])),
             "env_steps": metrics[-1]["env_steps"],
             "minutes": metrics[-1]["seconds"] / 60,
             "not accepted": sum(m["outcome"] != "accepted" for m in metrics),
         }
-        print(name, seed, " ".join(f"{mean:.4g}" for mean in result["mean"]), flush=True)
+        print(name, seed, " ".join(f"{mean:.4g}" for mean in result.mean), flush=True)
     return rows
 
 

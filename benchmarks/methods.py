@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def with_steps(config: TrainConfig, name: str, steps: int) -> TrainConfig:
 
 
 def speed(config: TrainConfig) -> dict[str, Any]:
-    rows = {name: in_own_process(with_steps(config, name, 5)) for name in SPEED}
+    rows = {name: asdict(in_own_process(with_steps(config, name, 5))) for name in SPEED}
     base = rows["maml"]["iterations_per_second"]
     for name, row in rows.items():
         row["times maml"] = row["iterations_per_second"] / base
@@ -51,7 +51,7 @@ def memory(config: TrainConfig) -> dict[str, Any]:
     )
     rows: dict[str, Any] = {}
     for name in MEMORY:
-        rows[name] = {str(k): in_own_process(with_steps(config, name, k)) for k in STEPS}
+        rows[name] = {str(k): asdict(in_own_process(with_steps(config, name, k))) for k in STEPS}
         cells = "".join(f"{rows[name][str(k)]['peak_memory_mb']:>10.0f}" for k in STEPS)
         print(f"{name:<10}{cells} MB at K = {', '.join(map(str, STEPS))}")
     return rows

@@ -8,48 +8,102 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rlmaml.errors import ConfigError
 
 
 def versions() -> dict[str, str]:
-    """What decides the figures: packages, Python, machine."""
-    found = {
+    """Versions that decide the figures: packages, Python, machine."""
+    names = ("rlmaml", "torch", "gymnasium", "mujoco", "numpy", "stable-baselines3")
+    installed = {
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",
     }
-    for name in ("rlmaml", "torch", "gymnasium", "mujoco", "numpy", "stable-baselines3"):
+    for name in names:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that are not finite, since JSON has none."""
+_COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
+
+
+@contextlib.contextmanager
+def running(arguments: Sequence[str]) -> Iterator[None]:
+    """Note the command line under which all within runs, for `command`."""
+    token = _COMMAND.set(shlex.join(["rlmaml", *arguments]))
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
+def command() -> str | None:
+    """The command line that this runs under, or None in Python."""
+    return _COMMAND.get()
+
+
+def null_for_nan(value: object) -> object:
+    """The same JSON value with null for numbers that are not finite, since JSON has none."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: null_for_nan(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [null_for_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_json(path: Path, value: Any) -> None:
+def nan_for_null(value: object) -> object:
+    """The inverse within lists, which are numbers after each inner step, or of each task.
+
+    Null as a field of its own stays None: there is no value.
+    """
+    if isinstance(value, dict):
+        return {name: nan_for_null(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [math.nan if part is None else nan_for_null(part) for part in value]
+    return value
+
+
+def write_json(path: Path, value: object) -> None:
     """Write a JSON file so that it is the old one or the new one, never half.
 
     Numbers that are not finite become null.
+
+    Raises:
+        ConfigError: the file cannot be written.
     """
     with _replaced(path) as file:
-        file.write(json.dumps(_finite(value), indent=1) + "\n")
+        file.write(json.dumps(null_for_nan(value), indent=1) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def read_json(path: Path) -> dict[str, object]:
+    """Read the object in a JSON file of `write_json`; null in a list is NaN.
+
+    Raises:
+        FileNotFoundError: a missing file.
+        ConfigError: a file that cannot be read, or holds something else than an object.
+    """
+    try:
+        content = nan_for_null(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as problem:
+        raise ConfigError(f"{path} cannot be read: {problem}") from problem
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} cannot be read: it holds no JSON object.")
+    return content
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file in the same way."""
     with _replaced(path) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -28,20 +28,20 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 
 
 class PlannedRun(NamedTuple):
-    """A baseline that is there, or is to be trained."""
+    """A run that is there, or is to be trained."""
 
-    place: RunDir
+    folder: RunDir
     config: TrainConfig
     exists: bool
 
     @property
     def finished(self) -> bool:
-        done = checkpoint.available(self.place.checkpoints)
+        done = checkpoint.available(self.folder.checkpoints)
         return self.exists and bool(done) and done[-1] >= self.config.iterations
 
 
 def plan(folder: RunDir, name: Baseline, *, device: str | None = None) -> PlannedRun:
-    """A run's baseline, in its folder's `baselines/NAME`, found possible before time is spent.
+    """Plan a run's baseline in its folder's `baselines/NAME`, found possible before time is spent.
 
     Args:
         folder: the run.
@@ -49,78 +49,83 @@ def plan(folder: RunDir, name: Baseline, *, device: str | None = None) -> Planne
         device: to train on; the run's own if None. One begun elsewhere goes on where it began.
 
     Raises:
-        ConfigError: one was trained with other settings, or this family cannot have it.
+        ConfigError: one that was trained with other settings, or that this family cannot have.
     """
     config = baseline_config(folder.read_config(), name)
     return prepared(RunDir(folder.path / "baselines" / name), config, device=device)
 
 
-def prepared(place: RunDir, config: TrainConfig, *, device: str | None = None) -> PlannedRun:
-    """A run that is to be in a place, or is there already, found possible before time is spent.
+def prepared(folder: RunDir, config: TrainConfig, *, device: str | None = None) -> PlannedRun:
+    """Plan a run, or find it there already, and find it possible before time is spent.
+
+    Args:
+        folder: where it is, or is to be.
+        config: its settings.
+        device: to train on; the configuration's own if None. One begun elsewhere goes on where it
+            began.
 
     Raises:
-        ConfigError: the run there was trained with other settings, or these cannot be had.
+        ConfigError: a run there that was trained with other settings, or impossible settings.
     """
-    exists = place.path.exists() and any(place.path.iterdir())
+    exists = folder.path.exists() and any(folder.path.iterdir())
     if exists:
-        found = place.read_config()
+        stored = folder.read_config()
         config = dataclasses.replace(
-            config, device=found.device, sampling_device=found.sampling_device
+            config, device=stored.device, sampling_device=stored.sampling_device
         )
-        differing = changes(found, config)
+        differing = changes(stored, config)
         if differing:
             raise ConfigError(
-                f"{place.path} was trained with other settings ({'; '.join(differing)}): move it "
+                f"{folder.path} was trained with other settings ({'; '.join(differing)}): move it "
                 "away to have it trained anew."
             )
     elif device is not None:
         config = dataclasses.replace(config, device=device, sampling_device="cpu")
-    planned = PlannedRun(place, config, exists)
+    planned = PlannedRun(folder, config, exists)
     if not planned.finished:
         build(config, tasks=1).close()
     return planned
 
 
 def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = False) -> RunDir:
-    """The finished run: trained now, gone on with if it was interrupted, or as it is.
+    """Train the run now, go on with it if it was interrupted, or leave it if it is finished.
 
     Args:
+        planned: the run.
+        quiet: show no progress.
         init: what a new one starts from, as of `train.train`.
 
     Raises:
         SystemExit: stopped by a signal, after saving.
     """
     if planned.finished:
-        return planned.place
+        return planned.folder
     if planned.exists:
-        return train.resume(planned.place, planned.config, quiet=quiet)
-    return train.train(planned.config, planned.place.path, init=init, quiet=quiet)
+        return train.resume(planned.folder, planned.config, quiet=quiet)
+    return train.train(planned.config, planned.folder.path, init=init, quiet=quiet)
 
 
 def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
-    """The settings of a run's baseline: the run's own but for what makes the baseline.
+    """Settings of a run's baseline: the run's own but for what makes the baseline.
 
     `pretrained` and `oracle` have as many episodes (or examples) as the run, whose meta-iterations
     need some for their inner steps: so many more iterations, or, where the learning rate has a
     schedule, which is made for a number of them, so many more tasks an iteration. They adapt by
-    gradient steps, whatever the run's method, and where it is another than the usual one, these
-    and the outer steps are of the sizes that the preset has.
+    gradient steps, whatever the run's algorithm; where it is another than the default, these and
+    the outer steps are of the sizes that the preset has.
     """
     if name == "random":
         return dataclasses.replace(config, iterations=0)
     own = config
-    if (
-        config.algorithm != DEFAULT_ALGORITHM and config.preset in PRESETS
-    ):  # its steps are of other sizes
-        own = PRESETS[config.preset][1]
+    if config.algorithm != DEFAULT_ALGORITHM and config.preset in PRESETS:
+        own = PRESETS[config.preset][1]  # the algorithm's steps are of other sizes
     query = config.episodes if config.data == "episodes" else config.examples.queries
     cost = Fraction(data_per_task(config), query)
     more = {"iterations": math.ceil(config.iterations * cost)}
     if own.outer == "optimizer" and own.optimizer.schedule is not None:
         more = {"tasks": math.ceil(config.tasks * cost)}
-    plain = algorithms.get_algorithm(
-        DEFAULT_ALGORITHM
-    )  # no inner step: most methods have nothing to learn from then
+    # With no inner step most algorithms have nothing to learn from.
+    plain = algorithms.get_algorithm(DEFAULT_ALGORITHM)
     return dataclasses.replace(
         config,
         algorithm=DEFAULT_ALGORITHM,
@@ -135,10 +140,10 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
 
 
 def check_names(names: tuple[str, ...]) -> tuple[Baseline, ...]:
-    """Baselines by name, each once, in the order of `BASELINES`.
+    """Return baselines by name, each once, in the order of `BASELINES`.
 
     Raises:
-        ConfigError: an unknown one.
+        ConfigError: an unknown name.
     """
     unknown = [name for name in names if name not in BASELINES]
     if unknown:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from rlmaml.errors import ConfigError
 from runners.config import RUN_FIELDS, TrainConfig, flat
 from runners.evaluation.baselines import BASELINES
+from runners.evaluation.results import Comparison
 from runners.run_dir import RunDir
 
 META, PLAIN = "meta-trained", "trained"
@@ -26,18 +26,19 @@ def by_method(folders: list[RunDir], configs: list[TrainConfig]) -> dict[str, li
     methods: dict[str, list[RunDir]] = {}
     for folder, setting in zip(folders, settings, strict=True):
         alike = [other for other in settings if other["algorithm"] == setting["algorithm"]]
-        words = [setting["algorithm"]] if several else []
-        words += [
+        parts = [setting["algorithm"]] if several else []
+        parts += [
             f"{name} {value}"
             for name, value in setting.items()
             if name not in ignored and any(other.get(name) != value for other in alike)
         ]
-        label = ", ".join(words) or (META if setting["inner.steps"] else PLAIN)
+        label = ", ".join(parts) or (META if setting["inner.steps"] else PLAIN)
         methods.setdefault(label, []).append(folder)
     return methods
 
 
 def common_folder(paths: list[Path]) -> Path:
+    """What the paths lie in together; of one path, itself."""
     if len(paths) == 1:
         return paths[0]
     if len({path.is_absolute() for path in paths}) > 1:
@@ -45,24 +46,28 @@ def common_folder(paths: list[Path]) -> Path:
     return Path(os.path.commonpath(paths))
 
 
-def is_of(result: dict[str, Any], place: Path, folders: list[RunDir]) -> bool:
-    """Whether a comparison that lies in `place` is of just these runs, and baselines of theirs."""
-    return _compared(result, place) == {folder.path.resolve() for folder in folders}
+def is_of(comparison: Comparison, folder: Path, runs: list[RunDir]) -> bool:
+    """Whether a comparison in a folder is of just these runs, and baselines of theirs."""
+    return _compared(comparison, folder) == {run.path.resolve() for run in runs}
 
 
-def _compared(result: dict[str, Any], place: Path) -> set[Path]:
+def _compared(comparison: Comparison, folder: Path) -> set[Path]:
     return {
-        (place / run).resolve()
-        for name, method in result["methods"].items()
+        (folder / run).resolve()
+        for name, method in comparison.methods.items()
         if name not in BASELINES
-        for run in method["runs"]
+        for run in method.runs
     }
 
 
 def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
-    """Whether the runs can be put in one table."""
-    places = [folder.path.resolve() for folder in folders]
-    if len(set(places)) < len(places):
+    """Check that the runs can be put in one table.
+
+    Raises:
+        ConfigError: a run named twice, or runs of several families.
+    """
+    paths = [folder.path.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
         raise ConfigError("A run folder was named twice, and counts as one run: name it once.")
     families = {
         json.dumps(
@@ -81,20 +86,20 @@ def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
 
 
 def check_place(out: Path, folders: list[RunDir]) -> None:
-    """Whether what a comparison would overwrite there is one of these runs, or fewer of them."""
+    """Check that what a comparison would overwrite there is of these runs, or of fewer of them.
+
+    Raises:
+        ConfigError: a comparison of others or that cannot be read, or a root folder.
+    """
     if out.resolve() == Path(out.resolve().anchor):
         raise ConfigError(f"The runs lie in no folder together but {out}: name one by --out.")
     try:
-        before = json.loads((out / "comparison.json").read_text())
-        runs = _compared(before, out)
+        before = Comparison.load(out / "comparison.json")
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ConfigError(
-            f"{out / 'comparison.json'} cannot be read ({problem}): move it away, or give another "
-            "folder by --out."
-        ) from problem
-    if not runs <= {folder.path.resolve() for folder in folders}:
+    except ConfigError as problem:
+        raise ConfigError(f"{problem} Move it away, or give another folder by --out.") from problem
+    if not _compared(before, out) <= {folder.path.resolve() for folder in folders}:
         raise ConfigError(
             f"{out / 'comparison.json'} compares other runs: give another folder by --out, or move "
             "it away."

@@ -1,37 +1,45 @@
-"""Pictures of a run: its learning curve, its adaptation curve, its tasks.
+"""Plots of a run: its learning curve, its adaptation curve, its tasks.
 
-With an empty title, a picture has none.
+With an empty title, a plot has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runners import formatting
+from runners.evaluation.results import Comparison, Evaluation
 
-Target = Path | Callable[[Any], object]
-"""Where a picture goes: a file to write, or what takes the finished matplotlib Figure."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Metrics = Sequence[Mapping[str, float]]
+"""The lines of a run's metrics.jsonl, as far as they are numbers."""
+
+Target = Path | Callable[["Figure"], object]
+"""Where a plot goes: a file to write, or what takes the finished figure."""
 
 BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the color-blind
 
 
 METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
-"""Colors of methods in one picture."""
+"""Colors of methods in one plot."""
 
 
 def learning_curve(
-    metrics: list[dict[str, Any]],
+    metrics: Metrics,
     path: Target,
     title: str,
-    runs: Sequence[list[dict[str, Any]]] = (),
+    runs: Sequence[Metrics] = (),
     levels: Sequence[tuple[str, float, str]] = (),
 ) -> None:
-    """The metric before and after adaptation, against env steps or iterations of meta-training.
+    """Plot the metric before and after adaptation against environment steps or meta-iterations.
 
     Args:
         metrics: lines of one run, or means over several.
@@ -76,9 +84,11 @@ def learning_curve(
 
 
 def compared_curves(
-    runs: dict[str, list[list[dict[str, Any]]]], path: Target, title: str, window: int = 5
+    runs: Mapping[str, Sequence[Metrics]], path: Target, title: str, window: int = 5
 ) -> None:
-    """Return after adaptation in training, of several ways to train: mean and range over seeds.
+    """Plot the return after adaptation in training, of several ways to train.
+
+    A line is the mean over seeds, a band their range.
 
     Args:
         runs: the metrics of every seed's run, by what they are runs of; of equal length.
@@ -98,51 +108,49 @@ def compared_curves(
     save(figure, path)
 
 
-def adaptation_curve(result: dict[str, Any], path: Target, title: str) -> None:
-    """The metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
+def adaptation_curve(result: Evaluation, path: Target, title: str) -> None:
+    """Plot the metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
     figure, axes = blank()
-    x, mean, half = (np.asarray(result[name]) for name in ("steps", "mean", "ci95"))
+    x, mean, half = np.asarray(result.steps), result.mean, result.ci95
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
     styles = ("--", ":", "-.")
-    for (name, group), style in zip(result["groups"].items(), cycle(styles), strict=False):
-        axes.plot(x, group["mean"], style, color="0.4", label=formatting.kind(name))
+    for (name, group), style in zip(result.groups.items(), cycle(styles), strict=False):
+        axes.plot(x, group.mean, style, color="0.4", label=formatting.kind(name))
     axes.set(
         xlabel="inner gradient steps",
-        ylabel=formatting.METRICS[result["metric"]],
-        title=title and f"{title}: {result['tasks']} held-out tasks, mean and 95 % interval",
+        ylabel=formatting.METRICS[result.metric],
+        title=title and f"{title}: {len(result.tasks)} held-out tasks, mean and 95 % interval",
         xticks=x,
     )
-    if result["groups"]:
+    if result.groups:
         axes.legend(frameon=False)
     save(figure, path)
 
 
-def comparison(result: dict[str, Any], path: Target, title: str) -> None:
-    """The metric after 0..K inner steps of several methods: means over runs and tasks.
+def comparison(result: Comparison, path: Target, title: str) -> None:
+    """Plot the metric after 0..K inner steps of several methods: means over runs and tasks.
 
     Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
     adapt, is a level.
     """
     figure, axes = blank()
-    x = np.asarray(result["steps"])
+    x = np.asarray(result.steps)
     styles = cycle(("-", "--", "-.", ":"))
-    for (name, method), color in zip(result["methods"].items(), cycle(METHODS), strict=False):
-        level = len(method["mean"]) < len(x)
-        mean, low, high, *runs = (
-            np.broadcast_to(row, len(x)) if level else np.asarray(row)
-            for row in (method["mean"], *method["mean_ci95"], *method["run_means"])
-        )
+    for (name, method), color in zip(result.methods.items(), cycle(METHODS), strict=False):
+        level = len(method.mean) < len(x)
+        rows = (method.mean, *method.mean_ci95, *method.run_means)
+        mean, low, high, *runs = (np.broadcast_to(row, len(x)) if level else row for row in rows)
         style = ":" if level else next(styles)
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
         axes.plot(x, mean, style, marker="" if level else "o", color=color, label=name)
         for run in runs if len(runs) > 1 else []:
             axes.plot(x, run, color=color, linewidth=0.6, alpha=0.6)
-    runs = max(len(method["runs"]) for method in result["methods"].values())
-    held_out = f"{len(result['tasks'])} held-out tasks" + f", {runs} runs" * (runs > 1)
+    count = max(len(method.runs) for method in result.methods.values())
+    held_out = f"{len(result.tasks)} held-out tasks" + f", {count} runs" * (count > 1)
     axes.set(
         xlabel="inner gradient steps",
-        ylabel=formatting.METRICS[result["metric"]],
+        ylabel=formatting.METRICS[result.metric],
         title=title and f"{title}: {held_out}",
         xticks=x,
     )
@@ -150,60 +158,64 @@ def comparison(result: dict[str, Any], path: Target, title: str) -> None:
     save(figure, path)
 
 
-def per_task(result: dict[str, Any], path: Target, title: str) -> None:
-    """Return of every task against its goal, before and after adaptation.
+def per_task(result: Evaluation, path: Target, title: str) -> None:
+    """Plot the return of every task against its goal, before and after adaptation.
 
-    Tasks of two numbers are placed by the goal's distance from the origin, larger ones in the order
-    of their returns before adaptation.
+    Tasks of two numbers stand at the goal's distance from the origin, larger ones in the order of
+    their returns before adaptation.
     """
     figure, axes = blank()
-    goals = np.array([np.atleast_1d(task["task"]) for task in result["per_task"]], float)
-    returns = np.array([task["return"] for task in result["per_task"]])
+    goals = result.tasks.reshape(len(result.tasks), -1).astype(np.float64)
+    returns = result.scores["return"]
     if goals.shape[1:] == (1,):
         x, what = goals[:, 0], "task"
     elif goals.shape[1:] == (2,):
         x, what = np.linalg.norm(goals, axis=1), "distance of the goal from the origin"
     else:
         x, what = returns[:, 0].argsort().argsort(), "tasks, by their return before adaptation"
-    for i, (k, color, label) in enumerate(_shown(returns.shape[1] - 1)):
-        aside = 0.06 * (i - 1) if result["groups"] else 0.0  # so that they do not hide each other
-        style = {"color": color, "label": label, "marker": "o^s"[i]}
-        axes.scatter(x + aside, returns[:, k], s=18, alpha=0.8, **style)
-    if result["groups"]:
-        axes.set_xticks(np.unique(x), [formatting.kind(name) for name in result["groups"]])
+    shown = _shown(returns.shape[1] - 1)
+    for i, (k, color, label) in enumerate(shown):
+        aside = 0.06 * (i - 1) if result.groups else 0.0  # so that they do not hide each other
+        marker = "o^s"[i]
+        y = returns[:, k]
+        axes.scatter(x + aside, y, s=18, alpha=0.8, color=color, label=label, marker=marker)
+    if result.groups:
+        axes.set_xticks(np.unique(x), [formatting.kind(name) for name in result.groups])
         what = ""
     axes.set(xlabel=what, ylabel="return per episode", title=title)
     axes.legend(frameon=False)
     save(figure, path)
 
 
-def fits(result: dict[str, Any], path: Target, title: str, columns: int = 4) -> None:
-    """Curves of a regression before and after adaptation, with the support examples.
+def fits(result: Evaluation, path: Target, title: str, columns: int = 4) -> None:
+    """Plot the curves of a regression before and after adaptation, with the support examples.
 
     Args:
-        columns: pictures beside each other, the most.
+        result: an evaluation that has fits.
+        path: where the plot goes.
+        title: of the plot.
+        columns: plots beside each other, the most.
     """
     from matplotlib.figure import Figure
 
-    tasks = result["fits"]
-    top = 1.2 * max(np.abs(task["query"][1]).max() for task in tasks)
-    columns = min(columns, len(tasks))
-    rows = -(-len(tasks) // columns)
+    top = 1.2 * max(np.abs(fit.query[1]).max() for fit in result.fits)
+    columns = min(columns, len(result.fits))
+    rows = -(-len(result.fits) // columns)
     figure = Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=120, layout="constrained")
-    places = figure.subplots(rows, columns, squeeze=False).flat
-    for task, axes in zip(tasks, places, strict=False):
-        axes.plot(*task["query"], "o", color="0.7", markersize=4, label="query examples")
-        for k, color, label in _shown(len(task["curves"]) - 1):
+    free = figure.subplots(rows, columns, squeeze=False).flat
+    for fit, axes in zip(result.fits, free, strict=False):
+        axes.plot(*fit.query, "o", color="0.7", markersize=4, label="query examples")
+        for k, color, label in _shown(len(fit.curves) - 1):
             style = "--" if k == 0 else "-" if k == 1 else ":"
-            axes.plot(task["grid"], task["curves"][k], style, color=color, label=label)
-        axes.plot(*task["support"], "^", color="black", markersize=5, label="support examples")
+            axes.plot(fit.grid, fit.curves[k], style, color=color, label=label)
+        axes.plot(*fit.support, "^", color="black", markersize=5, label="support examples")
         axes.set(xlabel="x", ylim=(-top, top))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("y")
     labels = figure.axes[0].get_legend_handles_labels()
     wide = len(labels[1]) if columns > 2 else columns
     figure.legend(*labels, loc="outside lower center", ncols=wide, frameon=False, fontsize="small")
-    for axes in places:  # of the last row
+    for axes in free:  # of the last row
         axes.set_axis_off()
     if title:
         figure.suptitle(f"{title}: tasks never seen")
@@ -217,7 +229,7 @@ def _shown(last: int) -> list[tuple[int, str, str]]:
     return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))
 
 
-def blank() -> tuple[Any, Any]:
+def blank() -> tuple[Figure, Axes]:
     """A figure with one empty plot."""
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
@@ -228,7 +240,7 @@ def blank() -> tuple[Any, Any]:
     return figure, axes
 
 
-def save(figure: Any, path: Target) -> None:
+def save(figure: Figure, path: Target) -> None:
     """Write a figure, or hand it over."""
     if not isinstance(path, Path):
         path(figure)

@@ -9,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,11 +22,24 @@ WARM_UP, LEAST, SECONDS = 3, 5, 3.0
 """Iterations before measuring; how many are measured at least, and for how long."""
 
 
-def in_own_process(config: TrainConfig) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Cost:
+    """What a meta-iteration costs, sampling and update."""
+
+    iterations_per_second: float
+    """Of the median."""
+    updates_per_second: float
+    """The same without sampling."""
+    peak_memory_mb: float
+    """What the process, or on a GPU its allocator, held at most beyond what it held before."""
+    measured_iterations: int = 0
+
+
+def in_own_process(config: TrainConfig) -> Cost:
     """`measure` in a fresh process, so that what ran before leaves no trace in its memory.
 
     Raises:
-        RuntimeError: the process failed; with the last that it said.
+        RuntimeError: a process that failed; with the last line of its errors.
     """
     done = subprocess.run(
         [sys.executable, "-m", "runners.evaluation.profile"],
@@ -36,44 +49,39 @@ def in_own_process(config: TrainConfig) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:]
-        raise RuntimeError(f"Measuring {config.algorithm} failed: {''.join(said)}")
-    return json.loads(done.stdout.splitlines()[-1])
+        last_line = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"Measuring {config.algorithm} failed: {''.join(last_line)}")
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(config: TrainConfig) -> dict[str, Any]:
-    """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations.
-
-    Returns:
-        `iterations_per_second` and `updates_per_second` (of medians), and `peak_memory_mb`: what
-        the process, or on a GPU its allocator, held at most beyond what it held before.
-    """
+def measure(config: TrainConfig) -> Cost:
+    """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations."""
     experiment = build(config)
     state = experiment.algorithm.init(experiment.params)
     # What some methods do at the beginning alone is not what most of a run costs.
     state = state._replace(iteration=config.iterations // 2)
-    whole, updates = [], []
+    iterations, updates = [], []
     before = start_watching(experiment.device)
-    while len(whole) < WARM_UP + LEAST or sum(whole[WARM_UP:]) < SECONDS:
+    while len(iterations) < WARM_UP + LEAST or sum(iterations[WARM_UP:]) < SECONDS:
         began = time.perf_counter()
-        batch = meta_batch(experiment, config, state.meta, len(whole))
+        batch = meta_batch(experiment, config, state.meta, len(iterations))
         sampled = time.perf_counter()
         state, _ = experiment.algorithm.update(state, batch)
         wait_for(experiment.device)
-        whole.append(time.perf_counter() - began)
+        iterations.append(time.perf_counter() - began)
         updates.append(time.perf_counter() - sampled)
     most = peak(experiment.device)
     experiment.close()
-    return {
-        "iterations_per_second": 1 / statistics.median(whole[WARM_UP:]),
-        "updates_per_second": 1 / statistics.median(updates[WARM_UP:]),
-        "peak_memory_mb": (most - before) / 1e6,
-        "measured_iterations": len(whole) - WARM_UP,
-    }
+    return Cost(
+        iterations_per_second=1 / statistics.median(iterations[WARM_UP:]),
+        updates_per_second=1 / statistics.median(updates[WARM_UP:]),
+        peak_memory_mb=(most - before) / 1e6,
+        measured_iterations=len(iterations) - WARM_UP,
+    )
 
 
 def start_watching(device: torch.device) -> int:
-    """Forget earlier peaks; bytes held now."""
+    """Forget earlier peaks, and return the bytes held now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -83,20 +91,20 @@ def start_watching(device: torch.device) -> int:
 
 
 def peak(device: torch.device) -> int:
-    """The most bytes held since `start_watching`."""
+    """Most bytes held since `start_watching`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _peak_of_process()
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def _peak_of_process() -> int:
-    """The most bytes that this process has held."""
+    """Most bytes that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -107,4 +115,4 @@ def _peak_of_process() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(TrainConfig.from_dict(json.load(sys.stdin)))))
+    print(json.dumps(asdict(measure(TrainConfig.from_dict(json.load(sys.stdin))))))

@@ -1,32 +1,44 @@
-"""The tables of a report: scores after each inner step, with their intervals."""
+"""Tables of results: one model, shown as text by rich and as HTML by the report's template."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table as TextTable
 
 from runners import formatting
-from runners.evaluation import statistics
-from runners.formatting import number
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Cell:
-    value: str
+    """A number as text, with its interval if it has one."""
+
+    value: str = ""
     interval: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.interval}".rstrip()
 
 
 @dataclass(frozen=True)
 class Row:
+    """A label and a cell per column, or fewer."""
+
     label: str
     cells: list[Cell]
 
 
 @dataclass(frozen=True)
 class Body:
-    """Rows that belong together, under a heading."""
+    """Rows that belong together, under a heading if it is not empty."""
 
     heading: str
     note: str
@@ -35,118 +47,81 @@ class Body:
 
 @dataclass(frozen=True)
 class Table:
+    """Bodies of rows under the same columns."""
+
     columns: list[str]
     bodies: list[Body] = field(default_factory=list)
+    corner: str = "inner steps"
+    """Over the labels."""
+    title: str = ""
+    """A line above the table, where it stands alone."""
+
+    def __str__(self) -> str:
+        return as_text(self)
 
 
-def comparison_table(comparison: dict[str, Any], decimals: int) -> Table:
-    """Methods by steps: mean, interquartile mean, gap to the oracle closed, single runs."""
-    table = Table(_columns(comparison["steps"]))
-    width = len(comparison["steps"])
-    for name, method in comparison["methods"].items():
-        several = len(method["runs"]) > 1
-        rows = [_interval_row("mean", method["mean"], method["mean_ci95"], decimals)]
-        if several:
-            ends = method["mean_ci95_whole_runs"]
-            rows.append(_interval_row("mean, runs drawn whole", method["mean"], ends, decimals))
-        rows.append(
-            _interval_row("interquartile mean", method["iqm"], method["iqm_ci95"], decimals)
-        )
-        if method["gap_closed"] is not None:
-            rows.append(_gap_row(method))
-        if several:
-            rows += [
-                Row(f"seed {seed}", [Cell(number(value, decimals)) for value in means])
-                for seed, means in zip(method["seeds"], method["run_means"], strict=True)
-            ]
-        for row in rows:  # an oracle does not adapt
-            row.cells.extend(Cell("–") for _ in range(width - len(row.cells)))
-        table.bodies.append(Body(name, _training(name, method, comparison), rows))
-    return table
+def plus_minus(value: float, half_width: float, decimals: int) -> Cell:
+    """A mean with the half-width of its interval; `diverged` if it is not finite."""
+    interval = ""
+    if np.isfinite([value, half_width]).all():
+        interval = f"± {formatting.number(half_width, decimals)}"
+    return Cell(formatting.number(value, decimals), interval)
 
 
-def evaluation_table(result: dict[str, Any], name: str, decimals: int) -> Table:
-    """One run by steps: mean and interquartile mean over tasks."""
-    scores = np.array([[task[result["metric"]] for task in result["per_task"]]], float)
-    scores = statistics.finite(scores)
-    iqm = statistics.interquartile_mean(scores)
-    low, high = statistics.bootstrap(statistics.interquartile_mean, scores)
-    mean = Row(
-        "mean",
-        [
-            Cell(number(value, decimals), f"± {number(half, decimals)}" * bool(np.isfinite(half)))
-            for value, half in zip(result["mean"], result["ci95"], strict=True)
-        ],
-    )
-    iqms = _interval_row(
-        "interquartile mean", iqm.tolist(), [low.tolist(), high.tolist()], decimals
-    )
-    what = "environment steps" if result["episodes"] else "labeled examples"
-    note = f"{formatting.amount(result['train_env_steps'])} {what} of training"
-    return Table(_columns(result["steps"]), [Body(name, note, [mean, iqms])])
+def between(value: float, low: float, high: float, decimals: int) -> Cell:
+    """A mean with the ends of its interval; `diverged` if it is not finite."""
+    if not np.isfinite(value):
+        return Cell(formatting.number(value, decimals))
+    ends = f"[{formatting.number(low, decimals)}, {formatting.number(high, decimals)}]"
+    return Cell(formatting.number(value, decimals), ends)
 
 
-def kinds_table(result: dict[str, Any], decimals: int) -> Table | None:
-    """Means by kind of task, where there are kinds, and of what else is measured; else None."""
-    bodies = []
-    metric = formatting.NOUNS[result["metric"]]
-    others = {
-        name: row["mean"]
-        for name, row in result["others"].items()
-        if name != "diverged" or np.any(row["mean"])
-    }
-    for name, group in result["groups"].items():
-        rows = [Row(metric, [Cell(number(value, decimals)) for value in group["mean"]])]
-        rows += [_plain_row(other, group[other]) for other in others if other in group]
-        bodies.append(Body(formatting.kind(name), f"{group['tasks']:.0f} tasks", rows))
-    if others and not bodies:
-        rows = [_plain_row(name, means) for name, means in others.items()]
-        bodies.append(Body("all tasks", "", rows))
-    return Table(_columns(result["steps"]), bodies) if bodies else None
+def interval_row(label: str, values: Floats, ends: Floats, decimals: int) -> Row:
+    """A row of means [K+1] with the ends of their intervals [2, K+1]."""
+    columns = zip(values, *ends, strict=True)
+    return Row(label, [between(value, low, high, decimals) for value, low, high in columns])
 
 
-def _plain_row(name: str, values: list[float]) -> Row:
-    return Row(f"mean {name.replace('_', ' ')}", [Cell(number(value, 2)) for value in values])
+def spread_row(label: str, values: Floats, half_widths: Floats, decimals: int) -> Row:
+    """A row of means [K+1] with the half-widths of their intervals [K+1]."""
+    cells = zip(values, half_widths, strict=True)
+    return Row(label, [plus_minus(*cell, decimals) for cell in cells])
 
 
-def _columns(steps: list[int]) -> list[str]:
-    return [str(k) for k in steps]
+def plain_row(label: str, values: Iterable[float], decimals: int) -> Row:
+    """A row of numbers alone."""
+    return Row(label, [Cell(formatting.number(value, decimals)) for value in values])
 
 
-def _interval_row(label: str, values: list[float], ends: list[list[float]], decimals: int) -> Row:
-    return Row(
-        label,
-        [
-            Cell(
-                number(value, decimals),
-                f"[{number(low, decimals)}, {number(high, decimals)}]"
-                if np.isfinite(value)
-                else "",
-            )
-            for value, low, high in zip(values, *ends, strict=True)
-        ],
-    )
-
-
-def _gap_row(method: dict[str, Any]) -> Row:
-    cells = [_share(value) for value in method["gap_closed"]]
-    ends = method.get("gap_closed_ci95")
+def share_row(label: str, values: Floats, ends: Floats | None) -> Row:
+    """A row of shares [K+1], with the ends of their intervals [2, K+1] if there are any."""
     if ends is None:
-        return Row("gap to oracle closed", [Cell(cell) for cell in cells])
-    between = [f"[{_share(low)}, {_share(high)}]" for low, high in zip(*ends, strict=True)]
-    return Row("gap to oracle closed", list(map(Cell, cells, between)))
+        return Row(label, [Cell(formatting.share(value)) for value in values])
+    columns = zip(values, *ends, strict=True)
+    return Row(label, [_share_between(value, low, high) for value, low, high in columns])
 
 
-def _share(value: float) -> str:
-    return f"{value:.0%}".replace("-", "−") if np.isfinite(value) else "–"
+def _share_between(value: float, low: float, high: float) -> Cell:
+    return Cell(formatting.share(value), f"[{formatting.share(low)}, {formatting.share(high)}]")
 
 
-def _training(name: str, method: dict[str, Any], comparison: dict[str, Any]) -> str:
-    cost = float(np.mean(method["train_env_steps"]))
-    what = "environment steps" if comparison["episodes"] else "labeled examples"
-    seeds = method["seeds"]
-    each = " each" * (len(seeds) > 1)
-    said = f"{formatting.amount(cost)} {what} of training{each}" if cost else "not trained"
-    if each:
-        said += f"; seeds {formatting.listed(seeds)}"
-    return f"{formatting.BASELINES[name]}; {said}" if name in formatting.BASELINES else said
+def as_text(table: Table) -> str:
+    """The table as lines for a terminal, however wide, with hyphens for minus signs."""
+    width = len(table.columns)
+    text = TextTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    text.add_column(table.corner, no_wrap=True)
+    for column in table.columns:
+        text.add_column(column, justify="right", no_wrap=True)
+    for body in table.bodies:
+        indent = "  " if body.heading else ""
+        if body.heading:
+            text.add_row(body.heading)
+        for row in body.rows:
+            cells = [*map(str, row.cells), *[""] * (width - len(row.cells))]
+            text.add_row(indent + row.label, *cells)
+    file = io.StringIO()
+    console = Console(file=file, width=10_000, markup=False, emoji=False, highlight=False)
+    console.print(text)
+    lines = [line.rstrip() for line in file.getvalue().replace("−", "-").splitlines()]
+    notes = [f"{body.heading}: {body.note}" for body in table.bodies if body.heading and body.note]
+    return "\n".join([*([table.title] if table.title else []), *lines, *notes])

@@ -1,4 +1,4 @@
-"""Pictures and videos inside a page: as data, with a light and a dark variant."""
+"""Figures and videos inside a page: as data, with a light and a dark variant."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from runners.formatting import steps
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.typing import ColorType
+
 LARGEST_SVG = 120_000
-"""Bytes beyond which a picture is kept as PNG."""
+"""Bytes beyond which a figure is kept as PNG."""
 
 VIDEO_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 VIDEO_LIMIT = 8_000_000
@@ -22,19 +26,21 @@ VIDEO_LIMIT = 8_000_000
 
 
 NARROW = 4.4
-"""Inches: a picture of that width has legible letters on a phone."""
+"""Inches: a figure of that width has legible letters on a phone."""
 
 
 @dataclass(frozen=True)
 class Variant:
+    """A data URL of a figure."""
+
     url: str
     width: int  # CSS pixels, as is `height`
     height: int
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Data URLs of one picture for light and dark pages, wide and narrow, and what it shows."""
+class EmbeddedFigure:
+    """One figure for light and dark pages, wide and narrow, and what it shows."""
 
     light: Variant
     dark: Variant
@@ -58,44 +64,44 @@ class Video:
         return self.kind.startswith("image/")
 
 
-def picture(
-    draw: Callable[..., None], *arguments: Any, alt: str, caption: str, **options: Any
-) -> Picture:
-    """Draw with a function of `runners.plots`, without a title, and keep it.
+def embed(
+    draw: Callable[[Callable[[Figure], object]], None], *, alt: str, caption: str
+) -> EmbeddedFigure:
+    """Draw a figure with a function of `runners.evaluation.plots`, and keep it.
 
     Args:
-        draw: takes `arguments`, where the figure goes, a title and `options`.
-        alt: what the picture shows, for those who do not see it.
+        draw: takes where the finished figure goes.
+        alt: what the figure shows, for those who do not see it.
         caption: what it is.
     """
     import matplotlib
 
-    figures: list[Any] = []
+    drawn: list[Figure] = []
     # Letters are drawn as letters: as outlines they are most of the file.
-    style: Any = {
+    style = {
         "font.size": 11,
         "font.family": ["DejaVu Sans", "sans-serif"],
         "svg.fonttype": "none",
         "svg.hashsalt": "rlmaml",  # the same page from the same run
     }
-    with matplotlib.rc_context(style):
-        draw(*arguments, figures.append, "", **options)
-        (figure,) = figures
+    with matplotlib.rc_context(style):  # pyright: ignore[reportArgumentType]
+        draw(drawn.append)
+        (figure,) = drawn
         width, height = figure.get_size_inches()
         sizes = (width, height), (NARROW, 1.2 * NARROW * height / width)
         light = [_variant(figure, *size) for size in sizes]
         darken(figure)
         dark = [_variant(figure, *size) for size in sizes]
-    return Picture(light[0], dark[0], light[1], dark[1], alt=alt, caption=caption)
+    return EmbeddedFigure(light[0], dark[0], light[1], dark[1], alt=alt, caption=caption)
 
 
-def _variant(figure: Any, width: float, height: float) -> Variant:
+def _variant(figure: Figure, width: float, height: float) -> Variant:
     """The figure at a size in inches."""
     figure.set_size_inches(width, height)
     return Variant(_data_url(figure), round(96 * width), round(96 * height))
 
 
-def _data_url(figure: Any) -> str:
+def _data_url(figure: Figure) -> str:
     """The figure on a transparent ground: as SVG, or as PNG where that would be large."""
     file = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -112,7 +118,7 @@ def encoded(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def darken(figure: Any) -> None:
+def darken(figure: Figure) -> None:
     """Turn a matplotlib Figure that was drawn for a light ground into one for a dark ground."""
     from matplotlib.collections import Collection
     from matplotlib.lines import Line2D
@@ -141,14 +147,14 @@ def darken(figure: Any) -> None:
             )
 
 
-def for_dark(color: Any) -> tuple[float, float, float, float]:
-    """The color of the same hue that takes its place on a dark ground, as RGBA.
+def for_dark(color: object) -> tuple[float, float, float, float]:
+    """Return the color of the same hue that takes its place on a dark ground, as RGBA.
 
     The darker, the lighter it becomes; none is left darker than a middle grey.
     """
     from matplotlib.colors import to_rgba
 
-    *rgb, alpha = to_rgba(color)
+    *rgb, alpha = to_rgba(cast("ColorType", color))
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
     red, green, blue = colorsys.hls_to_rgb(hue, 0.44 + 0.52 * (1 - lightness) ** 2, saturation)
     return red, green, blue, alpha
@@ -156,7 +162,7 @@ def for_dark(color: Any) -> tuple[float, float, float, float]:
 
 @dataclass(frozen=True)
 class Videos:
-    """What there is to see, and how many videos were too large."""
+    """Videos that a page shows, and how many were too large."""
 
     shown: list[Video]
     left_out: int
@@ -165,7 +171,7 @@ class Videos:
 def videos(
     folders: Sequence[Path], since: Sequence[float] = (), limit: int = VIDEO_LIMIT
 ) -> Videos:
-    """The videos in folders, the newest of each first, as many as fit.
+    """Read the videos in folders, the newest of each first, as many as fit.
 
     Args:
         folders: where to look.
@@ -175,26 +181,26 @@ def videos(
     shown: list[Video] = []
     left_out = 0
     for folder, oldest in zip(folders, since or [0.0] * len(folders), strict=True):
-        found = [
-            place
-            for place in folder.glob("*")
-            if place.suffix.lower() in VIDEO_TYPES and place.stat().st_mtime >= oldest
+        files = [
+            file
+            for file in folder.glob("*")
+            if file.suffix.lower() in VIDEO_TYPES and file.stat().st_mtime >= oldest
         ]
-        found.sort(key=lambda place: (-place.stat().st_mtime, place.name))
-        for place in found:
-            size = place.stat().st_size
+        files.sort(key=lambda file: (-file.stat().st_mtime, file.name))
+        for file in files:
+            size = file.stat().st_size
             if not 0 < size <= limit:
                 left_out += 1
                 continue
             limit -= size
-            kind = VIDEO_TYPES[place.suffix.lower()]
-            name = video_name(place.stem)
-            shown.append(Video(encoded(kind, place.read_bytes()), kind, f"Video: {name}", name))
+            kind = VIDEO_TYPES[file.suffix.lower()]
+            name = video_name(file.stem)
+            shown.append(Video(encoded(kind, file.read_bytes()), kind, f"Video: {name}", name))
     return Videos(shown, left_out)
 
 
 def video_name(stem: str) -> str:
-    """What a video is of, by its file's name: `runners.render` names them task-TASK-steps-K."""
+    """What a video is of, by the name that `rlmaml render` gave its file: task-TASK-steps-K."""
     named = re.fullmatch(r"task-(.*)-steps-(\d+)", stem)
     if named:
         task, count = named[1].replace("_", ", ").replace("-", "−"), int(named[2])

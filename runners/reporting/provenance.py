@@ -8,13 +8,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runners.config import TrainConfig, flat
-from runners.presets import PRESETS, maml_paper
-from runners.presets.overrides import with_algorithm
-
-_NOT_OPTIONS = ("preset", "seed")
+from runners.evaluation.results import Conditions
+from runners.presets import PRESETS
+from runners.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Setting:
 
     @property
     def notable(self) -> bool:
+        """Whether it differs from the preset, or from the default."""
         return self.special or self.value != self.default
 
 
@@ -45,7 +44,7 @@ def settings(config: TrainConfig) -> list[Setting]:
         flat(each.to_dict()) for each in (config, PRESETS[base(config)][1], TrainConfig())
     )
     rows = [
-        Setting(name, *(_shown(fields.get(name)) for fields in (own, preset, default)))
+        Setting(name, *(_as_option(fields.get(name)) for fields in (own, preset, default)))
         for name in own
         if name != "preset"
     ]
@@ -56,114 +55,85 @@ def base(config: TrainConfig) -> str:
     """The preset a configuration began as, or else the one it differs from in the fewest fields."""
     if config.preset in PRESETS:
         return config.preset
-    return min(PRESETS, key=lambda name: len(_options(config, name)))
+    return min(PRESETS, key=lambda name: len(PRESETS[name][1].differing(config)))
 
 
-def train_command(
-    config: TrainConfig, out: str, seeds: Sequence[int] = (), init: str | None = None
-) -> str:
-    """The `rlmaml train` that makes a run.
+def train_command(run: RunDir) -> str:
+    """The command that made a run; of one that stores none, what makes it from its settings."""
+    origin = run.read_origin()
+    if origin.get("command"):
+        return portable(origin["command"])
+    name = short(run.path)
+    words = ["rlmaml", "train", "--config", f"{name}/config.json"]
+    if origin["init"] is not None:
+        words += ["--init", _short_if_absolute(origin["init"])]
+    return shlex.join([*words, "--out", f"{name}-again"])
+
+
+def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[str] = ()) -> str:
+    """The command that made an evaluation or a comparison.
+
+    Of one that was made in Python, or by an earlier version, a command that makes the like of it.
 
     Args:
-        out: run folder to name in it.
-        seeds: of several runs, in out/seed-S; the configuration's own if empty.
-        init: what the run started from.
+        result: what was made.
+        runs: names of the run folders, if there is no command.
+        against: baselines, if there is no command.
     """
-    name = base(config)
-    words = ["rlmaml", "train", name, *_options(config, name)]
-    if len(seeds) > 1:
-        words += ["--seeds", *map(str, seeds)]
-    elif config.seed != PRESETS[name][1].seed:
-        words += ["--seed", str(config.seed)]
-    if init is not None:
-        words += ["--init", init]
-    return shlex.join([*words, "--out", out])
-
-
-def evaluate_command(
-    config: TrainConfig,
-    evaluation: dict[str, Any],
-    runs: Sequence[str],
-    against: Sequence[str] = (),
-) -> str:
-    """The `rlmaml evaluate` that made an evaluation of runs, beside baselines if there are any."""
-    if evaluation.get("tasks_given") and config.preset in maml_paper.PRESETS:
-        return f"rlmaml reproduce {config.preset} --measure-only"
-    supervised = config.data == "examples"
-    usual = {
-        "--tasks": 600 if supervised else 40,
-        "--steps": 10 if supervised else 3,
-        "--episodes": None if supervised else 20,
-        "--queries": config.examples.queries if supervised else None,
-        "--step-size": config.inner.step_size,
-        "--seed": 0,
-    }
-    made = {f"--{name.replace('_', '-')}": value for name, value in evaluation.items()}
-    made["--steps"] = evaluation["steps"][-1]
-    if isinstance(evaluation["tasks"], list):  # a comparison's
-        made["--tasks"] = len(evaluation["tasks"])
+    if result.command is not None:
+        return portable(result.command)
     words = ["rlmaml", "evaluate", *runs]
     if against:
         words += ["--against", *against]
-    for flag, value in usual.items():
-        if made.get(flag) != value:
-            words += [flag, _shown(made.get(flag))]
-    if evaluation.get("deterministic"):
+    options = {
+        "tasks": len(result.tasks),
+        "steps": result.steps[-1],
+        "episodes": result.episodes,
+        "queries": result.queries,
+        "step-size": result.step_size,
+        "later-step-size": result.later_step_size,
+        "seed": result.seed,
+    }
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    if result.deterministic:
         words.append("--deterministic")
-    later = evaluation.get("later_step_size")
-    if later != config.inner.later_step_size and later == evaluation["step_size"] / 2:
-        words += ["--halve-later-steps"]
-    if evaluation.get("checkpoint") is not None:  # of a comparison
-        words += [
-            "--checkpoint",
-            "best"
-            if evaluation["checkpoint"] == "best"
-            else f"{runs[0]}/checkpoints/{evaluation['checkpoint']}",
-        ]
-    iteration = evaluation.get("iteration", config.iterations)
-    if iteration != config.iterations and len(runs) == 1:
-        words += ["--checkpoint", f"{runs[0]}/checkpoints/{iteration:06d}"]
+    if result.checkpoint == "best":
+        words += ["--checkpoint", "best"]
+    elif result.checkpoint is not None:
+        words += ["--checkpoint", f"{runs[0]}/checkpoints/{result.checkpoint}"]
     return shlex.join(words)
 
 
-def place(path: Path) -> str:
+def portable(command: str) -> str:
+    """The command with names instead of the absolute paths of one machine."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not written by us
+        return command
+    return shlex.join(map(_short_if_absolute, words))
+
+
+def short(path: Path) -> str:
     """How commands name a run folder: runs/NAME, wherever it lies; its seed's folder with it."""
     path = path.resolve()
     parts = path.parts[-2:] if re.fullmatch(r"seed-\d+", path.name) else path.parts[-1:]
     return "/".join(("runs", *parts))
 
 
-def origin(init: str) -> str:
-    """How commands name what a run started from: a run's folder or a checkpoint's."""
-    path = Path(init)
+def _short_if_absolute(word: str) -> str:
+    """A run's folder or a checkpoint's by a name; anything else as it came."""
+    path = Path(word)
     if not path.is_absolute():
-        return init
-    return "/".join(("runs", *path.parts[-3 if path.parent.name == "checkpoints" else -1 :]))
+        return word
+    if path.parent.name == "checkpoints":
+        return f"{short(path.parent.parent)}/checkpoints/{path.name}"
+    return short(path)
 
 
-def _options(config: TrainConfig, preset: str) -> list[str]:
-    """The options that make a preset the configuration, but for the seed."""
-    default = PRESETS[preset][1]
-    if config.algorithm == default.algorithm:
-        return _words(default.differing(config))
-    options: dict[str, Any] = {"algorithm": config.algorithm}
-    if config.iterations != default.iterations:  # what the method brings is made for them
-        options["iterations"] = config.iterations
-        default = default.changed({"iterations": config.iterations})
-    return _words(options | with_algorithm(default, config.algorithm).differing(config))
-
-
-def _words(options: dict[str, Any]) -> list[str]:
-    words = []
-    for name, value in options.items():
-        if name not in _NOT_OPTIONS:
-            words.append(f"--{name.replace('_', '-')}")
-            words += map(_shown, value) if isinstance(value, tuple) else [_shown(value)]
-    return words
-
-
-def _shown(value: Any) -> str:
+def _as_option(value: object) -> str:
     """As the command line takes it."""
     if isinstance(value, dict):
         return json.dumps(value)
-    return " ".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
+    return " ".join(map(_as_option, value)) if isinstance(value, list | tuple) else str(value)

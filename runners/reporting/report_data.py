@@ -2,141 +2,162 @@
 
 from __future__ import annotations
 
-import json
-import os
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlmaml import checkpoint
+from rlmaml.checkpoint import CheckpointError
 from rlmaml.errors import ConfigError
 from runners import formatting
 from runners.config import TrainConfig
-from runners.evaluation import compare_runs, evaluate, grouping
+from runners.evaluation import grouping
+from runners.evaluation.compare_runs import compare_runs
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
+from runners.evaluation.measure import meta_digest
+from runners.evaluation.plots import Metrics
+from runners.evaluation.results import Comparison, Evaluation, Group, Summary
 from runners.reporting import provenance
 from runners.run_dir import RunDir
 
-Result = dict[str, Any]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Headline:
+    """An evaluation: the run's, or the mean over the first method's runs."""
+
+    evaluation: Evaluation
+    low: Floats
+    """Ends of the mean's 95 % interval, [K+1]."""
+    high: Floats
+    gap_closed: Floats | None
+    """Share of the gap to the oracle, [K+1]."""
+
+
+@dataclass(frozen=True)
+class ReportData:
     """Runs by method, the first of which is the one that is reported; the others stand beside."""
 
     methods: dict[str, list[RunDir]]
     configs: dict[str, TrainConfig]
     """The first run's, by method."""
-    seeds: Sequence[int]
-    """Of the first method's runs, as `metrics`, `origins` and `evaluations`."""
-    metrics: list[list[dict[str, Any]]]
-    origins: list[dict[str, Any]]
-    evaluations: list[Result]
-    comparison: Result | None
+    seeds: list[int]
+    """Of the first method's runs, as `metrics`, `versions` and `evaluations`."""
+    metrics: list[Metrics]
+    versions: list[dict[str, str]]
+    """That the runs were trained with; empty where they were not noted."""
+    evaluations: list[Evaluation]
+    comparison: Comparison | None
     warnings: list[str]
 
     @property
     def main(self) -> str:
+        """The method that is reported."""
         return next(iter(self.methods))
 
     @property
     def main_folders(self) -> list[RunDir]:
+        """Its runs."""
         return self.methods[self.main]
 
     @property
     def config(self) -> TrainConfig:
+        """The configuration of its first run."""
         return self.configs[self.main]
 
+    @property
+    def result(self) -> Evaluation:
+        """The evaluation that is reported."""
+        return self.headline.evaluation
+
     @cached_property
-    def result(self) -> Result:
-        """An evaluation: the run's, or the mean over the first method's runs.
-
-        Beside what `runners.evaluate` returns, `low` and `high`, the ends of the mean's 95 %
-        interval, and `gap_closed`, the share of the gap to the oracle, or None.
-        """
+    def headline(self) -> Headline:
+        """The run's evaluation, or the mean over runs, with its interval."""
         first = self.evaluations[0]
-        method = self.comparison["methods"][self.main] if self.comparison else None
-        gap = method["gap_closed"] if method else None
+        method = self.comparison.methods[self.main] if self.comparison else None
+        gap = method.gap_closed if method else None
         if method is None or len(self.evaluations) == 1:
-            mean, half = np.array(first["mean"]), np.array(first["ci95"])
-            return {**first, "low": mean - half, "high": mean + half, "gap_closed": gap}
+            return Headline(first, first.mean - first.ci95, first.mean + first.ci95, gap)
         assert self.comparison is not None
-        metric = self.comparison["metric"]
-        scores = np.mean(np.array(method["scores"], float), 0)
-        low, high = method["mean_ci95"]
-        settings = ("metric", "note", "steps", "episodes", "shots", "queries")
-        return {
-            **{name: self.comparison[name] for name in settings},
-            "mean": method["mean"],
-            "low": low,
-            "high": high,
-            "gap_closed": gap,
-            "per_task": [
-                {"task": task, metric: values.tolist()}
-                for task, values in zip(self.comparison["tasks"], scores, strict=True)
-            ],
-            "tasks": len(self.comparison["tasks"]),
-            **{  # which are of the comparison only if nobody has evaluated otherwise since
-                name: {} if self.warnings else _mean([run[name] for run in self.evaluations])
-                for name in ("groups", "others")
-            },
-        }
+        # Kinds are of the comparison only if nobody has evaluated otherwise since.
+        alike = [] if self.warnings else self.evaluations
+        low, high = method.mean_ci95
+        mean = dataclasses.replace(
+            first,
+            metric=self.comparison.metric,
+            note=self.comparison.note,
+            steps=self.comparison.steps,
+            episodes=self.comparison.episodes,
+            shots=self.comparison.shots,
+            queries=self.comparison.queries,
+            tasks=self.comparison.tasks,
+            scores={self.comparison.metric: method.scores.mean(0)},
+            mean=method.mean,
+            ci95=(high - low) / 2,
+            groups=_mean_groups([each.groups for each in alike]),
+            others=_mean_summaries([each.others for each in alike]),
+            fits=(),
+        )
+        return Headline(mean, low, high, gap)
 
-    def interval(self, k: int, decimals: int) -> str:
+    @cached_property
+    def decimals(self) -> int:
+        """Of all scores of the report."""
+        rows = [self.result, *self.result.groups.values()]
+        rows += [*self.comparison.methods.values()] if self.comparison else []
+        return formatting.digits(self.result.metric, [mean for row in rows for mean in row.mean])
+
+    def interval(self, k: int) -> str:
         """The 95 % interval of the mean after k steps, as text; empty if there is none."""
-        low, high = (float(self.result[name][k]) for name in ("low", "high"))
+        low, high = float(self.headline.low[k]), float(self.headline.high[k])
         if not np.isfinite(low + high):
             return ""
         if len(self.evaluations) == 1:
-            return f"± {formatting.number((high - low) / 2, decimals)}"
-        return f"[{formatting.number(low, decimals)}, {formatting.number(high, decimals)}]"
+            return f"± {formatting.number((high - low) / 2, self.decimals)}"
+        ends = (formatting.number(end, self.decimals) for end in (low, high))
+        return f"[{', '.join(ends)}]"
 
-    def curves(self) -> list[list[dict[str, Any]]]:
+    def curves(self) -> list[Metrics]:
         """The metrics of every run, of the iterations that all have a line for."""
         common = set.intersection(*({line["iteration"] for line in run} for run in self.metrics))
         return [[line for line in run if line["iteration"] in common] for run in self.metrics]
 
-    def mean_metrics(self) -> list[dict[str, Any]]:
-        """Their means over runs, of all that is a number in each."""
-        return [_mean(list(lines)) for lines in zip(*self.curves(), strict=True)]
+    def mean_metrics(self) -> Metrics:
+        """Their means over runs, of all that is a number in each; NaN where one is not finite."""
+        lines = []
+        for together in zip(*self.curves(), strict=True):
+            columns = {name: [line.get(name) for line in together] for name in together[0]}
+            lines.append(
+                {
+                    name: float(np.mean(np.array(column, np.float64)))  # None is NaN
+                    for name, column in columns.items()
+                    if all(isinstance(value, Real | None) for value in column)
+                }
+            )
+        return lines
 
     @cached_property
-    def places(self) -> list[str]:
+    def names(self) -> list[str]:
         """How commands name the run folders."""
-        return [place for _, places in self._named().values() for place in places]
+        return [provenance.short(run.path) for runs in self.methods.values() for run in runs]
 
     def train_commands(self) -> list[str]:
-        """What trains all the runs again."""
-        commands = []
-        init = self.origins[0]["init"]
-        for name, (out, _) in self._named().items():
-            seeds = [folder.read_config().seed for folder in self.methods[name]]
-            start = provenance.origin(init) if init is not None and name == self.main else None
-            commands.append(provenance.train_command(self.configs[name], out, seeds, start))
-        return commands
-
-    def _named(self) -> dict[str, tuple[str, list[str]]]:
-        """Of every method what to train into, and the run folders that this makes."""
-        named: dict[str, tuple[str, list[str]]] = {}
-        for name, folders in self.methods.items():
-            if len(folders) == 1:
-                out = provenance.place(folders[0].path)
-                named[name] = out, [out]
-                continue
-            out = f"runs/{Path(os.path.commonpath([f.path.resolve() for f in folders])).name}"
-            if out in (other for other, _ in named.values()):
-                out += f"-{len(named) + 1}"
-            seeds = [folder.read_config().seed for folder in folders]
-            named[name] = out, [f"{out}/seed-{seed}" for seed in seeds]
-        return named
+        """What trains all the runs again; one that trained several, once."""
+        runs = [run for runs in self.methods.values() for run in runs]
+        return list(dict.fromkeys(map(provenance.train_command, runs)))
 
 
 def gather(
     folders: list[RunDir], out: Path, *, device: str | None = None, quiet: bool = False
-) -> Evidence:
+) -> ReportData:
     """Read what the runs' folders hold, and make what is missing.
 
     Args:
@@ -155,7 +176,7 @@ def gather(
     main, runs = next(iter(methods.items()))
     evaluations = [_evaluation(folder, device, quiet) for folder in runs]
     warnings = []
-    if comparison is not None and not _same_scores(comparison, main, evaluations):
+    if comparison is not None and not _same_measurement(comparison, main, evaluations):
         if len(folders) == 1:
             comparison = None
             warnings.append(
@@ -167,48 +188,68 @@ def gather(
                 "Runs have been evaluated since they were compared, on other checkpoints or other "
                 "tasks, steps or draws: what is shown is the comparison."
             )
-    return Evidence(
+    return ReportData(
         methods=methods,
-        configs={name: places[0].read_config() for name, places in methods.items()},
+        configs={name: group[0].read_config() for name, group in methods.items()},
         seeds=[folder.read_config().seed for folder in runs],
         metrics=[folder.read_metrics() for folder in runs],
-        origins=[folder.read_origin() for folder in runs],
+        versions=[folder.read_origin()["versions"] or {} for folder in runs],
         evaluations=evaluations,
         comparison=comparison,
         warnings=warnings,
     )
 
 
-def _same_scores(comparison: Result, main: str, evaluations: list[Result]) -> bool:
-    """Whether the runs were last evaluated in the comparison."""
-    metric = comparison["metric"]
-    compared = {str(values) for values in comparison["methods"][main]["scores"]}
-    return compared == {str([t[metric] for t in run["per_task"]]) for run in evaluations}
+def _same_measurement(comparison: Comparison, main: str, evaluations: Sequence[Evaluation]) -> bool:
+    """Whether the runs were last evaluated in the comparison: same checkpoints, same draws."""
+    method = comparison.methods[main]
+    digests = method.checkpoint_sha256 or (None,) * len(evaluations)
+    compared = sorted(zip(method.iteration, map(str, digests), strict=True))
+    measured = sorted(
+        (each.iteration, str(each.checkpoint_sha256 if method.checkpoint_sha256 else None))
+        for each in evaluations
+    )
+    return compared == measured and all(each.draws == comparison.draws for each in evaluations)
 
 
-def _evaluation(folder: RunDir, device: str | None, quiet: bool) -> Result:
-    """The run's evaluation, made now if it is not there or of an older checkpoint."""
-    made = _read(folder.evaluation, ("metric", "steps", "mean", "ci95", "per_task"))
-    done = checkpoint.available(folder.checkpoints)
-    if made is not None and done and made.get("iteration") != done[-1]:
-        # Of an older checkpoint by choice (`--checkpoint best`), or because training went on?
-        newest = folder.checkpoints / f"{done[-1]:06d}"
-        if folder.evaluation.stat().st_mtime < newest.stat().st_mtime:
-            made = None
-    if made is None:
-        evaluate.evaluate(folder, device=device, quiet=quiet)
-        made = _read(folder.evaluation, ())
-        assert made is not None
-    return {"note": "", "groups": {}, "others": {}, "fits": [], "versions": {}} | made
+def _evaluation(folder: RunDir, device: str | None, quiet: bool) -> Evaluation:
+    """The run's evaluation, made now if there is none or it is of another checkpoint."""
+    try:
+        made = Evaluation.load(folder.evaluation)
+    except FileNotFoundError:
+        made = None
+    if made is None or _stale(made, folder):
+        return evaluate_run(folder, EvalConfig(device=device), quiet=quiet)
+    return made
 
 
-def _comparison(folders: list[RunDir], out: Path, device: str | None, quiet: bool) -> Result | None:
+def _stale(made: Evaluation, folder: RunDir) -> bool:
+    """Whether the checkpoint that was asked for holds other parameters than were measured."""
+    asked = made.checkpoint
+    path = None if asked is None else Path("best")
+    if asked not in (None, "best"):
+        path = folder.checkpoints / asked
+        if not path.exists():  # of an older one, by choice, that is no longer kept
+            return False
+    try:
+        current = checkpoint.locate(folder.path, path)
+        return not made.measured(int(current.name), meta_digest(current))
+    except CheckpointError as problem:
+        raise ConfigError(str(problem)) from problem
+
+
+def _comparison(
+    folders: list[RunDir], out: Path, device: str | None, quiet: bool
+) -> Comparison | None:
     """The comparison of just these runs; of one run, None if there is none."""
     together = grouping.common_folder([folder.path for folder in folders])
-    for place in dict.fromkeys((together, out)):
-        found = _read(place / "comparison.json", ("methods", "steps", "tasks", "metric"))
-        if found is not None and grouping.is_of(found, place, folders):
-            return found
+    for folder in dict.fromkeys((together, out)):
+        try:
+            made = Comparison.load(folder / "comparison.json")
+        except FileNotFoundError:
+            continue
+        if grouping.is_of(made, folder, folders):
+            return made
     if len(folders) == 1:
         return None
     if (out / "comparison.json").exists():
@@ -216,45 +257,36 @@ def _comparison(folders: list[RunDir], out: Path, device: str | None, quiet: boo
             f"{out / 'comparison.json'} is of other runs: name all of those, or give another place "
             "(--out DIR/report.html)."
         )
-    compare_runs.compare(folders, out=out, device=device, quiet=quiet)
-    return _read(out / "comparison.json", ())
+    return compare_runs(folders, EvalConfig(device=device), out=out, quiet=quiet)
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> Result | None:
-    """A JSON object with null in lists as NaN, which it was written for; None without the file.
-
-    Raises:
-        ConfigError: it cannot be read, or lacks what is needed.
-    """
-    try:
-        content = json.loads(path.read_text())
-        missing = [name for name in needed if name not in content]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as problem:
-        raise ConfigError(f"{path} cannot be read: {problem}") from problem
-    if missing:
-        raise ConfigError(f"{path} has no {missing[0]}: move it away to have it made anew.")
-    return _nan(content)
-
-
-def _nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _nan(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [float("nan") if part is None else _nan(part) for part in value]
-    return value
+def _mean_groups(each: Sequence[dict[str, Group]]) -> dict[str, Group]:
+    """Means over runs, of the kinds of task that all have."""
+    groups = {}
+    for name in _common(each):
+        alike = [groups_of[name] for groups_of in each]
+        groups[name] = Group(
+            alike[0].tasks,
+            np.mean([group.mean for group in alike], 0),
+            np.mean([group.ci95 for group in alike], 0),
+            {
+                other: np.mean([group.others[other] for group in alike], 0)
+                for other in _common([group.others for group in alike])
+            },
+        )
+    return groups
 
 
-def _mean(values: list[Any]) -> Any:
-    """Of alike dictionaries: theirs of all that is a number or a list of numbers in every one."""
-    first = values[0]
-    if isinstance(first, dict):
-        common = [name for name in first if all(name in value for value in values)]
-        means = {name: _mean([value[name] for value in values]) for name in common}
-        return {name: mean for name, mean in means.items() if mean is not None}
-    try:
-        mean = np.array(values, float).mean(0)
-    except (TypeError, ValueError):  # text, or lists of several lengths
-        return None
-    return mean.tolist()
+def _mean_summaries(each: Sequence[dict[str, Summary]]) -> dict[str, Summary]:
+    return {
+        name: Summary(
+            np.mean([summaries[name].mean for summaries in each], 0),
+            np.mean([summaries[name].ci95 for summaries in each], 0),
+        )
+        for name in _common(each)
+    }
+
+
+def _common(each: Sequence[dict[str, Group] | dict[str, Summary] | dict[str, Floats]]) -> list[str]:
+    """The names that all have."""
+    return [name for name in (each[0] if each else ()) if all(name in one for one in each)]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import tyro
+from numpy.typing import NDArray
 
 from rlmaml import checkpoint
 from rlmaml.errors import ConfigError
 from runners.config import TrainConfig
 from runners.errors import require_at_least
-from runners.evaluation import baselines, evaluate, plots, statistics
+from runners.evaluation import baselines, plots, statistics, tables
 from runners.evaluation.baselines import Baseline, PlannedRun
-from runners.io import versions, write_json, write_text
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.measure import measure, meta_digest
+from runners.evaluation.records import Record, from_record, to_record
+from runners.evaluation.results import Evaluation
+from runners.io import command, read_json, versions, write_json, write_text
 from runners.presets import PRESETS
 from runners.presets.maml_paper import OURS, ROWS, Row
 from runners.run_dir import RunDir
+
+Floats = NDArray[np.float64]
 
 NAMES = tuple(name for name in PRESETS if name.removesuffix(OURS) in ROWS)
 """What can be reproduced: the authors' settings, and ours for the same environment."""
@@ -28,8 +36,102 @@ _BESIDE: tuple[Baseline, ...] = ("random", "pretrained", "oracle")
 _ORDER = ("maml", *_BESIDE)
 
 
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run, and its mean returns over the authors' tasks."""
+
+    steps: tuple[int, ...]
+    """0 .. K."""
+    episodes: int
+    seed: int
+    """Of the training; the evaluation's is 0."""
+    deterministic: bool
+    step_size: float
+    later_step_size: float | None
+    iterations: tuple[int, ...]
+    """Done, and planned."""
+    env_steps: int
+    minutes: float
+    """Both of the training."""
+    mean: Floats
+    """[K+1]."""
+
+
+@dataclass(frozen=True)
+class MeasuredMethod:
+    """MAML or a baseline: means over tasks and runs, and the half-widths of their intervals."""
+
+    mean: Floats
+    """[K+1]."""
+    ci95: Floats
+    over: str
+    """What the interval is over: runs, or the tasks of a single one."""
+    runs: tuple[MeasuredRun, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[MeasuredRun, Floats]]) -> MeasuredMethod:
+        """The means over runs, each with the returns [N, K+1] of its tasks."""
+        per_run = np.stack([returns.mean(0) for _, returns in runs])
+        mean, half = statistics.over_runs(per_run, runs[0][1])
+        over = "runs" if len(runs) > 1 else "tasks"
+        return cls(mean, half, over, tuple(run for run, _ in runs))
+
+
+@dataclass(frozen=True)
+class PaperFigures:
+    """Mean returns that the paper's authors had, after 0, 1, 2 ... inner steps."""
+
+    maml: tuple[float, ...]
+    pretrained: tuple[float, ...] | None
+    oracle: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A row of the table: `reproduction.json`."""
+
+    preset: str
+    settings: str
+    """Whose: "our" or "authors'"."""
+    row: str
+    paper: PaperFigures
+    methods: dict[str, MeasuredMethod]
+    config: Record
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str | None = None
+    """The command line that made it; None if it was made in Python."""
+    path: Path | None = field(default=None, compare=False, metadata={"stored": False})
+    """The file that it was written to, for the terminal."""
+
+    def save(self, path: Path) -> Reproduction:
+        """Write it as JSON.
+
+        Returns:
+            The same, knowing its `path`.
+        """
+        write_json(path, to_record(self))
+        return dataclasses.replace(self, path=path)
+
+    @classmethod
+    def load(cls, path: Path) -> Reproduction:
+        """Read what `save`, or an earlier version, wrote.
+
+        Raises:
+            FileNotFoundError: a missing file.
+            ConfigError: a file that cannot be read, or lacks a field.
+        """
+        return from_record(cls, read_json(path), path)
+
+    def __str__(self) -> str:
+        lines = [table([self])]
+        if self.path is not None:
+            both = self.path.parent.parent / "table.md"
+            lines.append(f"Written: {self.path}, learning.png; {both}")
+        return "\n".join(lines)
+
+
 def reproduce(
-    name: str,
+    row: tyro.conf.Positional[str],
     *,
     seeds: int = 3,
     baseline_seeds: int = 1,
@@ -37,179 +139,177 @@ def reproduce(
     measure_only: bool = False,
     device: str | None = None,
     quiet: bool = False,
-) -> dict[str, Any]:
-    """Train a row's runs and baselines, and measure them by the authors' protocol.
+) -> Reproduction:
+    """Train a ROW of the MAML paper's table and measure it as its authors did: paper-point,
+    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, with its
+    authors' settings; cheetahs and ants with -ours at the end have ours. Called again, it goes on
+    where it was.
 
-    Their 40 tasks, the stochastic policy, a linear baseline fitted anew each time, 4000 time steps
-    a task and step (ant direction 8000), the first step of their size (with our settings, of
-    ours) and later ones of their share of it. Everything is kept in `out`, and calling this again
-    goes on where it was: runs from their newest checkpoints, evaluations from their files. Results
-    are written after every run that finishes: `out/NAME/reproduction.json` and `learning.png`, and
-    `out/table.md` of all rows that are there.
+    The authors' 40 tasks, the stochastic policy, a linear baseline fitted anew each time, 4000 time
+    steps a task and step (ant direction 8000), the first step of their size (with our settings, of
+    ours) and later ones of their share of it. Results are written after every run that finishes:
+    OUT/ROW/reproduction.json and learning.png, and OUT/table.md of all rows that are there.
 
     Args:
-        name: of `NAMES`.
-        seeds: meta-train with seeds 0, 1 ... so many.
-        baseline_seeds: train the baselines of the first so many.
-        out: folder of all rows.
-        measure_only: train nothing: measure the checkpoints that there are.
-        device: where learning runs; as in the preset if None.
-        quiet: show no progress.
-
-    Returns:
-        What `reproduction.json` holds.
+        row: The row.
+        seeds: Meta-train with seeds 0, 1 ... so many.
+        baseline_seeds: Train the baselines (pre-trained, oracle; random is untrained) of the first
+            so many.
+        out: Folder of all rows; table.md in it has those that there are.
+        measure_only: Train nothing: measure the checkpoints that there are.
+        device: Where learning runs; as in the preset if not given.
+        quiet: Show no progress.
 
     Raises:
-        ConfigError: another name, or what training and evaluating raise.
+        ConfigError: another row, or what training and evaluating raise.
     """
-    if name not in NAMES:
-        raise ConfigError(f"{name!r} is no row of the paper: use one of {', '.join(NAMES)}.")
+    if row not in NAMES:
+        raise ConfigError(f"{row!r} is no row of the paper: use one of {', '.join(NAMES)}.")
     require_at_least(1, seeds=seeds)
     require_at_least(0, baseline_seeds=baseline_seeds)
-    row, config = ROWS[name.removesuffix(OURS)], PRESETS[name][1]
     wanted = {"maml": 0 if measure_only else seeds}
     wanted |= dict.fromkeys(_BESIDE, 0 if measure_only else min(seeds, baseline_seeds))
-    plans = _plans(config, out / name, wanted, device)  # found possible before hours are spent
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    curves: dict[int, list[dict[str, Any]]] = {}
-
-    def measure(which: str, seed: int, plan: PlannedRun) -> None:
-        found.setdefault(which, {})[seed] = _measured(plan, which, row, device, quiet)
-        if which == "maml":
-            curves[seed] = plan.place.read_metrics()
-
-    def write() -> dict[str, Any]:
-        result = _summary(name, config, row, found)
-        write_json(out / name / "reproduction.json", result)
-        _draw(name, row, [curves[seed] for seed in sorted(curves)], out / name / "learning.png")
-        write_text(out / "table.md", table(_results(out)))
-        return result
-
-    to_train = {key: plan for key, plan in plans.items() if key[1] < wanted[key[0]]}
-    for (which, seed), plan in plans.items():  # what there is stays in the table
-        if plan.finished or (measure_only and checkpoint.available(plan.place.checkpoints)):
-            measure(which, seed, plan)
-    if not found and measure_only:
-        raise ConfigError(f"{out / name} has no run: leave out --measure-only.")
-    result = write() if found else {}
-    for (which, seed), plan in to_train.items():
-        if not plan.finished:
+    study = _Study(row, out, device, quiet)
+    plans = study.plans(wanted)  # found possible before hours are spent
+    for (name, seed), plan in plans.items():  # what there is stays in the table
+        there = checkpoint.available(plan.folder.checkpoints)
+        if plan.finished or (measure_only and there):
+            study.measure(name, seed, plan)
+    if not study.measured and measure_only:
+        raise ConfigError(f"{out / row} has no run: leave out --measure-only.")
+    if study.measured:
+        study.write()
+    for (name, seed), plan in plans.items():
+        if seed < wanted[name] and not plan.finished:
             baselines.trained(plan, quiet=quiet)
-            measure(which, seed, plan)
-            result = write()
-    return result
+            study.measure(name, seed, plan)
+            study.write()
+    return study.result()
 
 
-def _plans(
-    config: TrainConfig, place: Path, wanted: dict[str, int], device: str | None
-) -> dict[tuple[str, int], PlannedRun]:
-    """What is wanted and what there is, by kind and seed; runs first, seed by seed."""
-    there = [int(path.name[5:]) for path in place.glob("seed-*") if path.name[5:].isdigit()]
-    plans = {}
-    for which in wanted:
-        for seed in sorted({*range(wanted[which]), *there}):
-            folder = RunDir(place / f"seed-{seed}")
-            its = dataclasses.replace(config, seed=seed)
-            if which in _BESIDE:
-                folder = RunDir(folder.path / "baselines" / which)
-                its = baselines.baseline_config(its, which)
-            if seed < wanted[which] or folder.path.exists():
-                plans[which, seed] = baselines.prepared(folder, its, device=device)
-    return plans
+class _Study:
+    """One row: its runs, and what has been measured so far."""
 
+    def __init__(self, name: str, out: Path, device: str | None, quiet: bool) -> None:
+        self.name, self.out, self.device, self.quiet = name, out, device, quiet
+        self.config = PRESETS[name][1]
+        self.row = ROWS[name.removesuffix(OURS)]
+        self.measured: dict[str, dict[int, tuple[MeasuredRun, Floats]]] = {}
+        self.curves: dict[int, plots.Metrics] = {}
 
-def _measured(
-    plan: PlannedRun, which: str, row: Row, device: str | None, quiet: bool
-) -> dict[str, Any]:
-    """A run by the authors' protocol, from its evaluation file if it is of the same."""
-    place, config = plan.place, plan.config
-    ours = config.preset.endswith(OURS)
-    size = None if which == "oracle" else config.inner.step_size if ours else row.sizes[which]
-    steps = 0 if which == "oracle" else len(row.maml) - 1
-    later = None if size is None else row.later * size
-    tasks = row.tasks()
-    protocol: dict[str, Any] = {
-        "steps": list(range(steps + 1)),
-        "episodes": row.episodes,
-        "seed": 0,
-        "deterministic": False,
-        "step_size": config.inner.step_size if size is None else size,
-        "later_step_size": later,
-    }
-    result = _kept(place, protocol, tasks)
-    if result is None:
-        result = evaluate.evaluate(
-            place,
-            tasks=tasks,
-            steps=steps,
-            episodes=row.episodes,
-            step_size=size,
-            later_step_size=later,
-            device=device,
-            quiet=quiet,
+    def plans(self, wanted: Mapping[str, int]) -> dict[tuple[str, int], PlannedRun]:
+        """What is wanted and what there is, by kind and seed; runs first, seed by seed."""
+        folder = self.out / self.name
+        there = [int(path.name[5:]) for path in folder.glob("seed-*") if path.name[5:].isdigit()]
+        plans = {}
+        for kind in wanted:
+            for seed in sorted({*range(wanted[kind]), *there}):
+                run = RunDir(folder / f"seed-{seed}")
+                config = dataclasses.replace(self.config, seed=seed)
+                if kind in _BESIDE:
+                    run = RunDir(run.path / "baselines" / kind)
+                    config = baselines.baseline_config(config, kind)
+                if seed < wanted[kind] or run.path.exists():
+                    plans[kind, seed] = baselines.prepared(run, config, device=self.device)
+        return plans
+
+    def measure(self, kind: str, seed: int, plan: PlannedRun) -> None:
+        """Measure a run by the authors' protocol; one measured so already is read."""
+        folder, config = plan.folder, plan.config
+        protocol, tasks = self._protocol(kind, config), self.row.tasks()
+        result = _kept(folder, protocol, tasks)
+        if result is None:
+            result = measure(folder, protocol, tasks=tasks, quiet=self.quiet)
+            result.save(folder.evaluation)
+        if result.iteration < config.iterations:
+            done = f"{result.iteration} of its {config.iterations} iterations"
+            print(f"{folder.path} has done {done}.", file=sys.stderr)
+        metrics = folder.read_metrics()
+        returns = result.scores["return"]
+        run = MeasuredRun(
+            steps=result.steps,
+            episodes=self.row.episodes,
+            seed=config.seed,
+            deterministic=False,
+            step_size=config.inner.step_size if result.step_size is None else result.step_size,
+            later_step_size=protocol.later_step_size,
+            iterations=(result.iteration, config.iterations),
+            env_steps=result.train_env_steps,
+            minutes=metrics[-1]["seconds"] / 60 if metrics else 0.0,
+            mean=returns.mean(0),
         )
-    if result["iteration"] < config.iterations:
-        done = f"{result['iteration']} of its {config.iterations} iterations"
-        print(f"{place.path} has done {done}.", file=sys.stderr)
-    metrics = place.read_metrics()
-    return {
-        **protocol,
-        "seed": config.seed,  # of the training; the evaluation's is 0
-        "iterations": [result["iteration"], config.iterations],
-        "env_steps": result["train_env_steps"],
-        "minutes": metrics[-1]["seconds"] / 60 if metrics else 0.0,
-        "returns": np.array([task["return"] for task in result["per_task"]], float),
-    }
+        self.measured.setdefault(kind, {})[seed] = run, returns
+        if kind == "maml":
+            self.curves[seed] = metrics
 
+    def _protocol(self, kind: str, config: TrainConfig) -> EvalConfig:
+        if kind == "oracle":
+            return EvalConfig(steps=0, episodes=self.row.episodes, device=self.device)
+        ours = config.preset.endswith(OURS)
+        size = config.inner.step_size if ours else self.row.sizes[kind]
+        return EvalConfig(
+            steps=len(self.row.maml) - 1,
+            episodes=self.row.episodes,
+            step_size=size,
+            later_step_size=self.row.later * size,
+            device=self.device,
+        )
 
-def _kept(place: RunDir, protocol: dict[str, Any], tasks: np.ndarray) -> Any:
-    """The evaluation of the newest checkpoint that is there already, if it is by this protocol."""
-    if not place.evaluation.exists():
-        return None
-    kept = json.loads(place.evaluation.read_text())
-    newest = checkpoint.available(place.checkpoints)[-1]
-    same = all(name in kept and kept[name] == value for name, value in protocol.items())
-    its = [task["task"] for task in kept["per_task"]]
-    return kept if same and kept["iteration"] == newest and its == tasks.tolist() else None
-
-
-def _summary(
-    name: str, config: TrainConfig, row: Row, found: dict[str, dict[int, dict[str, Any]]]
-) -> dict[str, Any]:
-    """Of runs measured, by what they are: means over tasks and runs."""
-    methods = {}
-    for which, by_seed in sorted(found.items(), key=lambda each: _ORDER.index(each[0])):
-        runs = [by_seed[seed] for seed in sorted(by_seed)]
-        per_run = np.stack([run["returns"].mean(0) for run in runs])
-        mean, half = statistics.over_runs(per_run, runs[0]["returns"])
-        plain = [{k: v for k, v in run.items() if k != "returns"} for run in runs]
-        for run, means in zip(plain, per_run, strict=True):
-            run["mean"] = means.tolist()
-        methods[which] = {
-            "mean": mean.tolist(),
-            "ci95": half.tolist(),
-            "over": "runs" if len(runs) > 1 else "tasks",
-            "runs": plain,
+    def result(self) -> Reproduction:
+        """Of runs measured, by what they are: means over tasks and runs."""
+        methods = {
+            kind: MeasuredMethod.of([by_seed[seed] for seed in sorted(by_seed)])
+            for kind, by_seed in sorted(self.measured.items(), key=lambda it: _ORDER.index(it[0]))
         }
-    return {
-        "preset": name,
-        "settings": "our" if name.endswith(OURS) else "authors'",
-        "row": name.removesuffix(OURS),
-        "paper": {"maml": row.maml, "pretrained": row.pretrained, "oracle": row.oracle},
-        "methods": methods,
-        "config": config.to_dict(),
-        "versions": versions(),
-    }
+        return Reproduction(
+            preset=self.name,
+            settings="our" if self.name.endswith(OURS) else "authors'",
+            row=self.name.removesuffix(OURS),
+            paper=PaperFigures(self.row.maml, self.row.pretrained, self.row.oracle),
+            methods=methods,
+            config=self.config.to_dict(),
+            versions=versions(),
+            command=command(),
+            path=self.out / self.name / "reproduction.json",
+        )
+
+    def write(self) -> None:
+        """Write the row, its learning curve, and the table of all rows that are there."""
+        folder = self.out / self.name
+        self.result().save(folder / "reproduction.json")
+        _draw(self.name, self.row, self.curves, folder / "learning.png")
+        files = [self.out / name / "reproduction.json" for name in NAMES]
+        rows = [Reproduction.load(file) for file in files if file.exists()]
+        write_text(self.out / "table.md", table(rows))
 
 
-def _draw(name: str, row: Row, curves: list[list[dict[str, Any]]], path: Path) -> None:
-    curves = [curve for curve in curves if curve]
-    if not curves:
+def _kept(folder: RunDir, protocol: EvalConfig, tasks: np.ndarray) -> Evaluation | None:
+    """The evaluation of the newest checkpoint that is there already, if it is by this protocol."""
+    try:
+        kept = Evaluation.load(folder.evaluation)
+    except FileNotFoundError:
+        return None
+    newest = checkpoint.available(folder.checkpoints)[-1]
+    same = (
+        kept.measured(newest, meta_digest(checkpoint.latest(folder.checkpoints)))
+        and (kept.steps[-1], kept.episodes, kept.seed) == (protocol.steps, protocol.episodes, 0)
+        and not kept.deterministic
+        and protocol.step_size in (None, kept.step_size)
+        and kept.later_step_size == protocol.later_step_size
+        and kept.task_list == tasks.tolist()
+    )
+    return kept if same else None
+
+
+def _draw(name: str, row: Row, curves: Mapping[int, plots.Metrics], path: Path) -> None:
+    """Plot the mean learning curve of the runs, beside the paper's figures."""
+    runs = [curves[seed] for seed in sorted(curves) if curves[seed]]
+    if not runs:
         return
-    shortest = min(map(len, curves))  # a mean over fewer runs would jump
+    shortest = min(map(len, runs))  # a mean over fewer runs would jump
     mean = [
         {
-            key: float(np.mean([curve[i][key] for curve in curves]))
+            key: float(np.mean([run[i][key] for run in runs]))
             for key in ("iteration", "env_steps", "return/pre", "return/post")
         }
         for i in range(shortest)
@@ -218,19 +318,13 @@ def _draw(name: str, row: Row, curves: list[list[dict[str, Any]]], path: Path) -
         ("paper, before", row.maml[0], plots.BEFORE),
         ("paper, after 1 step", row.maml[1], plots.AFTER),
     ]
-    many = f", mean of {len(curves)} seeds" if len(curves) > 1 else ", seed 0"
-    plots.learning_curve(mean, path, name + many, curves * (len(curves) > 1), levels)
+    many = f", mean of {len(runs)} seeds" if len(runs) > 1 else ", seed 0"
+    plots.learning_curve(mean, path, name + many, runs if len(runs) > 1 else (), levels)
 
 
-def _results(out: Path) -> list[dict[str, Any]]:
-    """Every row that has been reproduced in a folder, in the order of `NAMES`."""
-    files = [out / name / "reproduction.json" for name in NAMES]
-    return [json.loads(file.read_text()) for file in files if file.exists()]
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """Rows of the table, in Markdown: the paper's figures, and under them what there is of ours."""
-    most = max(len(result["paper"]["maml"]) for result in results)
+def table(results: Sequence[Reproduction]) -> str:
+    """Rows of the table in Markdown: the paper's figures, and under them what there is of ours."""
+    most = max(len(result.paper.maml) for result in results)
     steps = " | ".join(f"{k} step{'s' * (k != 1)}" for k in range(most))
     lines = [
         f"| | {steps} | seeds | iterations | million env steps | min |",
@@ -238,11 +332,12 @@ def table(results: list[dict[str, Any]]) -> str:
     ]
     shown: set[str] = set()
     for result in results:
-        if result["row"] not in shown:
-            shown.add(result["row"])
+        if result.row not in shown:
+            shown.add(result.row)
             lines += _paper_lines(result, most)
-        for which, method in result["methods"].items():
-            lines.append(_line(result, which, method, most))
+        for name, method in result.methods.items():
+            what = "MAML" if name == "maml" else name
+            lines.append(_line(f"{what}, {result.settings} settings", method, most))
     legend = (
         "± is half a 95 % interval: over seeds by Student's t, or where there is one seed over its "
         "40 tasks, which does not say how seeds differ. Environment steps and minutes are those of "
@@ -251,12 +346,12 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", legend, ""])
 
 
-def _paper_lines(result: dict[str, Any], most: int) -> list[str]:
-    paper = result["paper"]
+def _paper_lines(result: Reproduction, most: int) -> list[str]:
+    paper = result.paper
     labeled = (
-        (f"**{result['row'].removeprefix('paper-')}**: paper, MAML", paper["maml"]),
-        ("paper, pre-trained", paper["pretrained"]),
-        ("paper, oracle", [paper["oracle"]]),
+        (f"**{result.row.removeprefix('paper-')}**: paper, MAML", paper.maml),
+        ("paper, pre-trained", paper.pretrained),
+        ("paper, oracle", (paper.oracle,)),
     )
     return [
         f"| {label} | {_cells([f'{value:.1f}' for value in values], most)} | | | | |"
@@ -265,28 +360,19 @@ def _paper_lines(result: dict[str, Any], most: int) -> list[str]:
     ]
 
 
-def _line(result: dict[str, Any], which: str, method: dict[str, Any], most: int) -> str:
-    runs = method["runs"]
-    settings = f"{result['settings']} settings"
-    what = f"MAML, {settings}" if which == "maml" else f"{which}, {settings}"
-    cells = [
-        f"{m:.1f} ± {h:.1f}" if np.isfinite([m, h]).all() else "diverged"
-        for m, h in zip(*(_numbers(method[field]) for field in ("mean", "ci95")), strict=True)
-    ]
-    if which == "maml":
+def _line(label: str, method: MeasuredMethod, most: int) -> str:
+    runs = method.runs
+    spread = tables.spread_row(label, method.mean, method.ci95, 1)
+    cells = [str(cell).replace("−", "-") for cell in spread.cells]
+    if label.startswith("MAML"):
         cells[1:2] = [f"**{cell}**" for cell in cells[1:2]]
-    done = sorted({run["iterations"][0] for run in runs})
-    planned = runs[0]["iterations"][1]
+    done = sorted({run.iterations[0] for run in runs})
+    planned = runs[0].iterations[1]
     iterations = str(planned) if done == [planned] else f"{'/'.join(map(str, done))} of {planned}"
-    steps = np.mean([run["env_steps"] for run in runs]) / 1e6
-    minutes = np.mean([run["minutes"] for run in runs])
+    steps = np.mean([run.env_steps for run in runs]) / 1e6
+    minutes = np.mean([run.minutes for run in runs])
     end = f"{len(runs)} | {iterations} | {steps:.1f} | {minutes:.1f}"
-    return f"| {what} | {_cells(cells, most)} | {end} |"
-
-
-def _numbers(values: list[float | None]) -> list[float]:
-    """JSON has no NaN: it comes back as null."""
-    return [np.nan if value is None else value for value in values]
+    return f"| {label} | {_cells(cells, most)} | {end} |"
 
 
 def _cells(cells: list[str], most: int) -> str:

@@ -1,11 +1,16 @@
 """Tiny runs by the command line, and whether two of them are the same."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch.utils import _pytree as pytree
 
 from rlmaml import checkpoint, tree
 from runners import cli
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.measure import measure
 from runners.run_dir import RunDir
 
 TINY = [
@@ -36,6 +41,15 @@ def refused(capsys, *words):
 def tiny(out, *more, preset="half-cheetah-vel"):
     run("train", preset, "--out", out, *TINY, *more)
     return RunDir(out)
+
+
+def evaluated(folder, tasks=None, *, quiet=True, **settings):
+    """What evaluation.json holds, after measuring: as many tasks, or these."""
+    given = None if tasks is None or isinstance(tasks, int) else np.asarray(tasks)
+    count = tasks if given is None else None
+    config = EvalConfig(tasks=count, **settings)
+    measure(folder, config, tasks=given, quiet=quiet).save(folder.evaluation)
+    return json.loads(folder.evaluation.read_text())
 
 
 def learned(folder):

@@ -5,12 +5,14 @@ import shutil
 import pytest
 
 from rlmaml.errors import ConfigError
-from runners.evaluation import compare_runs, evaluate
+from runners.evaluation.compare_runs import compare_runs
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
 from runners.rendering import video as render_module
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, run
 
-FEW = {"tasks": 5, "episodes": 2, "steps": 2, "quiet": True}
+FEW = EvalConfig(tasks=5, episodes=2, steps=2)
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +22,12 @@ def trained(tmp_path_factory):
     navigation = root / "navigation"
     run("train", "navigation", "--out", navigation, *TINY, "--seeds", 0, 1, "--quiet")
     seeds = [RunDir(navigation / f"seed-{seed}") for seed in (0, 1)]
-    compare_runs.compare(seeds, against=("random", "oracle"), **FEW)
-    compare_runs.compare(seeds[:1], against=("random",), **FEW)
+    compare_runs(seeds, FEW, against=("random", "oracle"), quiet=True)
+    compare_runs(seeds[:1], FEW, against=("random",), quiet=True)
     sinusoid = RunDir(root / "sinusoid")
     settings = ("--iterations", 60, "--policy.hidden", 8, "--log-every", 10, "--quiet")
     run("train", "sinusoid", "--out", sinusoid.path, *settings, "--checkpoint-every", 30)
-    evaluate.evaluate(sinusoid, tasks=20, steps=3, quiet=True)
+    evaluate_run(sinusoid, EvalConfig(tasks=20, steps=3), quiet=True)
     return root
 
 

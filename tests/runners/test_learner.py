@@ -17,9 +17,8 @@ from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
 from runners import cli
 from runners.build import build
-from runners.evaluation import evaluate
 from runners.run_dir import RunDir
-from tests.helpers.runs import TINY, tiny
+from tests.helpers.runs import TINY, evaluated, tiny
 from tests.helpers.vector_envs import batched
 
 GOAL = np.array([1.5])
@@ -38,7 +37,7 @@ def run(tmp_path_factory):
 
 def test_adapting_is_what_the_evaluation_does(run):
     """The single environment, copied, gives to the bit what the batched one gave."""
-    result = evaluate.evaluate(run, tasks=1, episodes=3, steps=2)
+    result = evaluated(run, tasks=1, episodes=3, steps=2)
     task = result["per_task"][0]
     policy = rlmaml.load(run.path).adapt(cheetah(goal=np.array(task["task"])), episodes=3)
     assert [e.rewards.sum(-1).mean().item() for e in policy.episodes] == task["return"][:2]
@@ -48,7 +47,7 @@ def test_adapting_is_what_the_evaluation_does(run):
 def test_adapting_to_batches_counted_in_time_steps_is_what_the_evaluation_does(tmp_path):
     run = tiny(tmp_path / "ant", "--horizon", "200", preset="paper-ant-vel")
     goal = np.array([[1.5]])
-    result = evaluate.evaluate(run, tasks=goal, episodes=8, steps=1)
+    result = evaluated(run, tasks=goal, episodes=8, steps=1)
     env = gymnasium.make("envs:rlmaml/PaperAntVel-v0")
     env.unwrapped.set_task(goal[0])
     (sampled,) = rlmaml.load(run.path).adapt(env, episodes=8).episodes
@@ -103,12 +102,12 @@ def test_steps_after_the_first_have_their_own_size(tmp_path):
     ratio = second / first
     first, second = moved(step_size=0.1)  # of every step
     assert second / first == pytest.approx(10 * ratio, rel=1e-3)
-    result = evaluate.evaluate(folder, tasks=1, episodes=3, steps=2)
+    result = evaluated(folder, tasks=1, episodes=3, steps=2)
     task = result["per_task"][0]
     policy = learner.adapt(cheetah(goal=np.array(task["task"])), steps=3)
     assert [e.rewards.sum(-1).mean().item() for e in policy.episodes] == task["return"]
     assert result["later_step_size"] == 0.01
-    assert evaluate.evaluate(folder, tasks=1, step_size=0.1)["later_step_size"] is None
+    assert evaluated(folder, tasks=1, step_size=0.1)["later_step_size"] is None
 
 
 def test_copies_are_closed_and_what_was_given_is_not(run):
@@ -154,7 +153,7 @@ def test_acting(run):
 
 def test_observation_statistics_come_along(tmp_path):
     folder = tiny(tmp_path / "run", "--normalize-observations", "True")
-    result = evaluate.evaluate(folder, tasks=1, episodes=3, steps=1)
+    result = evaluated(folder, tasks=1, episodes=3, steps=1)
     task = result["per_task"][0]
     policy = rlmaml.load(folder.path).adapt(cheetah(goal=np.array(task["task"])), steps=2)
     assert [e.rewards.sum(-1).mean().item() for e in policy.episodes] == task["return"]

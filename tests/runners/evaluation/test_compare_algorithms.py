@@ -24,13 +24,13 @@ SMALL = {
 }
 
 
-FIGURES = {"iterations_per_second": 5.0, "updates_per_second": 6.0, "peak_memory_mb": 7.0}
+COST = profile.Cost(iterations_per_second=5.0, updates_per_second=6.0, peak_memory_mb=7.0)
 
 
 @pytest.fixture
 def free(monkeypatch):
     """Without the processes that measure what an iteration costs."""
-    monkeypatch.setattr(profile, "in_own_process", lambda config: FIGURES)
+    monkeypatch.setattr(profile, "in_own_process", lambda config: COST)
 
 
 @pytest.mark.parametrize("preset", SMALL)
@@ -58,10 +58,10 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     names = ("maml", "reptile", "meta-transfer")
     run(*words, "--algorithms", *names)
     shown = capsys.readouterr().out
-    result = json.loads((out / "methods.json").read_text())
-    assert list(result["methods"]) == list(names)
+    result = json.loads((out / "algorithms.json").read_text())
+    assert list(result["algorithms"]) == list(names)
     assert result["steps"] == [0, 1, 5, 10]
-    rows = result["methods"]
+    rows = result["algorithms"]
     assert rows["maml"]["iterations"] == 18  # 9 examples each
     assert rows["reptile"]["iterations"] == round(18 * 9 / (5 * 4 + 5))
     assert (
@@ -78,20 +78,22 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
         (line,) = (line for line in shown.splitlines() if line.startswith(name))
         assert f"{row['mean'][1]:.3f}" in line
         assert str(row["iterations"]) in line
-    text = (out / "methods.csv").read_text()
+    text = (out / "algorithms.csv").read_text()
     assert len(text.splitlines()) == 1 + 3 * 4
 
     # Again: nothing is measured anew, unless it is something else.
-    monkeypatch.setattr(profile, "in_own_process", lambda config: {})
+    monkeypatch.setattr(profile, "in_own_process", lambda config: replace(COST, peak_memory_mb=0.0))
     run(*words, "--algorithms", *names)
-    assert json.loads((out / "methods.json").read_text()) == result
-    monkeypatch.setattr(profile, "in_own_process", lambda config: FIGURES)
+    again = json.loads((out / "algorithms.json").read_text())
+    assert again == result
+    assert result["command"].startswith("rlmaml compare sinusoid --iterations 18")
+    monkeypatch.setattr(profile, "in_own_process", lambda config: COST)
 
     # With one more seed: what is there stays, and intervals are over seeds.
     kept = [RunDir(out / name / "seed-0").read_metrics() for name in names]
     run(*words, "--algorithms", *names, "--seeds", "0", "1")
     assert kept == [RunDir(out / name / "seed-0").read_metrics() for name in names]
-    again = json.loads((out / "methods.json").read_text())["methods"]["maml"]
+    again = json.loads((out / "algorithms.json").read_text())["algorithms"]["maml"]
     assert again["per_seed"][0] == pytest.approx(rows["maml"]["mean"])
     first, second = again["per_seed"]
     assert again["mean"] == [pytest.approx((a + b) / 2) for a, b in zip(first, second, strict=True)]
@@ -120,14 +122,14 @@ def test_a_method_that_blows_up_does_not_take_the_others_with_it(
     tmp_path, capsys, monkeypatch, free
 ):
     monkeypatch.setitem(PRESETS, "sinusoid", ("", SMALL["sinusoid"]))
-    real = compare_algorithms.evaluate
+    real = compare_algorithms.measure
 
-    def evaluate(folder, **settings):
+    def measure(folder, config, **settings):
         if folder.read_config().algorithm == "maml":
             raise FloatingPointError("Not finite.")
-        return real(folder, **settings)
+        return real(folder, config, **settings)
 
-    monkeypatch.setattr(compare_algorithms, "evaluate", evaluate)
+    monkeypatch.setattr(compare_algorithms, "measure", measure)
     words = ("compare", "sinusoid", "--iterations", "2", "--tasks", "2", "--quiet", "--algorithms")
     run(*words, "maml", "fo-maml", "--out", tmp_path / "out")
     shown = capsys.readouterr().out
@@ -135,7 +137,7 @@ def test_a_method_that_blows_up_does_not_take_the_others_with_it(
     assert "fo-maml  " in shown
     with pytest.raises(SystemExit):
         run(*words, "maml", "--out", tmp_path / "alone")
-    assert "No method could be compared. Not finite." in capsys.readouterr().err
+    assert "No algorithm could be compared. Not finite." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -161,10 +163,10 @@ def test_what_an_iteration_costs_is_measured_in_a_process_of_its_own():
     peaks = []
     for count in (5, 4000):
         config = replace(SMALL["sinusoid"], examples=ExamplesConfig(count, count), tasks=25)
-        found = profile.in_own_process(config)
-        assert found["iterations_per_second"] > 0
-        assert found["measured_iterations"] >= profile.LEAST
-        peaks.append(found["peak_memory_mb"])
+        cost = profile.in_own_process(config)
+        assert cost.iterations_per_second > 0
+        assert cost.measured_iterations >= profile.LEAST
+        peaks.append(cost.peak_memory_mb)
     assert peaks[1] > peaks[0] + 50
 
 

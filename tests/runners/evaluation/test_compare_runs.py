@@ -13,15 +13,17 @@ import rlmaml
 from rlmaml import checkpoint, tree
 from rlmaml.rng import Phase
 from runners import cli, presets
-from runners.evaluation import baselines, evaluate
+from runners.evaluation import baselines
+from runners.evaluation import measure as measuring
 from runners.evaluation.baselines import baseline_config
-from runners.evaluation.compare_runs import compare, table
+from runners.evaluation.compare_runs import compare_runs
+from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.grouping import by_method
-from runners.presets.overrides import with_algorithm
+from runners.evaluation.measure import measure
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, learned, run, tiny
 
-SMALL = {"tasks": 3, "episodes": 2, "steps": 2, "quiet": True}
+SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,7 @@ def test_comparing_writes_and_prints_the_same_numbers(seeds, capsys):
     result = json.loads((out / "comparison.json").read_text())
     methods = result["methods"]
     assert list(methods) == ["meta-trained", "random", "pretrained", "oracle"]
+    assert result["command"].startswith(f"rlmaml evaluate {seeds[0].path}")
     assert (out / "plots" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     for name, method in methods.items():
         scores = np.array(method["scores"])
@@ -89,14 +92,14 @@ def test_comparing_writes_and_prints_the_same_numbers(seeds, capsys):
 
 def test_all_methods_meet_the_same_tasks_and_draws(seeds, monkeypatch):
     keys = []
-    collect = evaluate.collect
+    collect = measuring.collect
 
     def noted(*arguments, key, **more):
         keys.append(key)
         return collect(*arguments, key=key, **more)
 
-    monkeypatch.setattr(evaluate, "collect", noted)
-    compare(seeds, against=("random", "oracle"), **SMALL)
+    monkeypatch.setattr(measuring, "collect", noted)
+    compare_runs(seeds, SMALL, against=("random", "oracle"), quiet=True)
     assert len(keys) == 6
     assert set(keys) == {(0, 0, Phase.EVALUATION_ROLLOUT)}
     places = [*seeds, *(seeds[0].path / "baselines" / n for n in ("random", "oracle"))]
@@ -105,9 +108,9 @@ def test_all_methods_meet_the_same_tasks_and_draws(seeds, monkeypatch):
 
 
 def test_without_random_the_gap_begins_before_adaptation(seeds):
-    result = compare(seeds, against=("oracle",), **SMALL)
-    assert result["reference"] == "meta-trained"
-    assert result["methods"]["meta-trained"]["gap_closed"][0] == 0
+    result = compare_runs(seeds, SMALL, against=("oracle",), quiet=True)
+    assert result.reference == "meta-trained"
+    assert result.methods["meta-trained"].gap_closed[0] == 0
 
 
 def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
@@ -119,8 +122,8 @@ def test_the_random_baseline_is_the_untrained_network_adapted_alike(seeds):
         *(tree.leaves(learned(each).meta) for each in (folder, RunDir(untrained))), strict=True
     )
     assert all(torch.equal(a, b) for a, b in same)
-    results = [evaluate.evaluate(each, **SMALL) for each in (folder, RunDir(untrained))]
-    assert results[0]["mean"] == results[1]["mean"]
+    results = [measure(each, SMALL, quiet=True) for each in (folder, RunDir(untrained))]
+    assert results[0].mean.tolist() == results[1].mean.tolist()
 
 
 def test_baselines_are_trained_once_and_gone_on_with(seeds, monkeypatch):
@@ -140,8 +143,8 @@ def test_baselines_are_trained_once_and_gone_on_with(seeds, monkeypatch):
 
 def test_runs_of_other_settings_are_another_method(seeds, tmp_path):
     other = tiny(tmp_path / "dice", "--inner.surrogate", "dice", preset="half-cheetah-dir")
-    result = compare([*seeds, other], out=tmp_path, **SMALL)
-    assert {name: len(m["runs"]) for name, m in result["methods"].items()} == {
+    result = compare_runs([*seeds, other], SMALL, out=tmp_path, quiet=True)
+    assert {name: len(m.runs) for name, m in result.methods.items()} == {
         "inner.surrogate lvc": 2,
         "inner.surrogate dice": 1,
     }
@@ -149,9 +152,11 @@ def test_runs_of_other_settings_are_another_method(seeds, tmp_path):
 
 def test_the_best_checkpoint_is_the_runs_own(tmp_path):
     folder = tiny(tmp_path / "run", "--iterations", 6)
-    result = compare([folder], against=("random",), checkpoint=Path("best"), **SMALL)
-    best = evaluate.evaluate(folder, checkpoint=Path("best"), **SMALL)
-    assert result["methods"]["meta-trained"]["mean"] == pytest.approx(best["mean"], rel=1e-5)
+    best = dataclasses.replace(SMALL, checkpoint=Path("best"))
+    result = compare_runs([folder], best, against=("random",), quiet=True)
+    alone = measure(folder, best, quiet=True)
+    assert result.methods["meta-trained"].mean == pytest.approx(alone.mean, rel=1e-5)
+    assert result.checkpoint == alone.checkpoint == "best"
 
 
 def test_a_learning_rate_schedule_is_not_stretched():
@@ -166,11 +171,11 @@ def test_a_learning_rate_schedule_is_not_stretched():
 
 def test_another_comparison_is_not_overwritten(seeds, tmp_path, capsys):
     others = [tiny(tmp_path / name, preset="half-cheetah-dir") for name in ("a", "b", "c")]
-    compare(others[:2], **SMALL)
+    compare_runs(others[:2], SMALL, quiet=True)
     before = (tmp_path / "comparison.json").read_text()
     refused("evaluate", *(f.path for f in others[1:]), message="compares other runs", by=capsys)
     assert (tmp_path / "comparison.json").read_text() == before
-    compare(others, **SMALL)  # which are those and one more
+    compare_runs(others, SMALL, quiet=True)  # which are those and one more
     refused("evaluate", others[0].path, others[0].path, message="named twice", by=capsys)
     refused("evaluate", *(f.path for f in others), "--out", "/", message="--out", by=capsys)
 
@@ -195,12 +200,15 @@ def test_steps_that_diverge_have_no_score_and_no_gap(tmp_path, capsys):
     words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
     run("train", "sinusoid", "--out", tmp_path / "run", *words)
     folder = RunDir(tmp_path / "run")
-    result = compare(
-        [folder], against=("random", "oracle"), tasks=4, steps=3, step_size=1e12, quiet=True
+    result = compare_runs(
+        [folder],
+        EvalConfig(tasks=4, steps=3, step_size=1e12),
+        against=("random", "oracle"),
+        quiet=True,
     )
-    assert np.isnan(result["methods"]["meta-trained"]["gap_closed"][-1])
-    assert "diverged" in table(result)
-    assert "inf" not in table(result)
+    assert np.isnan(result.methods["meta-trained"].gap_closed[-1])
+    assert "diverged" in str(result)
+    assert "inf" not in str(result.table())
     assert capsys.readouterr().err == ""
     policy = tiny(tmp_path / "policy")
     refused(
@@ -218,7 +226,7 @@ def test_steps_that_diverge_have_no_score_and_no_gap(tmp_path, capsys):
 def test_a_run_that_is_not_finished_says_so(tmp_path, capsys):
     folder = tiny(tmp_path / "run", "--iterations", 2)
     folder.write_config(dataclasses.replace(folder.read_config(), iterations=4))
-    compare([folder], against=("random",), **SMALL)
+    compare_runs([folder], SMALL, against=("random",), quiet=True)
     assert "2 of its 4 iterations" in capsys.readouterr().err
 
 
@@ -233,28 +241,31 @@ def refused(*words, message, by):
 
 
 def test_later_steps_may_be_half_as_long(seeds):
-    whole = evaluate.evaluate(seeds[0], **SMALL)
-    halved = evaluate.evaluate(seeds[0], **SMALL, halve_later_steps=True)
-    assert halved["later_step_size"] == whole["step_size"] / 2
-    assert halved["mean"][:2] == whole["mean"][:2]
-    assert halved["mean"][2] != whole["mean"][2]
+    whole = measure(seeds[0], SMALL, quiet=True)
+    halved = measure(seeds[0], dataclasses.replace(SMALL, halve_later_steps=True), quiet=True)
+    assert halved.later_step_size == whole.step_size / 2
+    assert halved.mean[:2].tolist() == whole.mean[:2].tolist()
+    assert halved.mean[2] != whole.mean[2]
 
 
 def test_supervised_runs_have_the_same_baselines(tmp_path):
     words = ("--iterations", 2, "--tasks", 3, "--threads", 1, "--checkpoint-every", 2)
     run("train", "sinusoid", "--out", tmp_path / "run", *words)
-    result = compare(
-        [RunDir(tmp_path / "run")], against=baselines.BASELINES, tasks=5, steps=1, quiet=True
+    result = compare_runs(
+        [RunDir(tmp_path / "run")],
+        EvalConfig(tasks=5, steps=1),
+        against=baselines.BASELINES,
+        quiet=True,
     )
-    assert list(result["methods"]) == ["meta-trained", *baselines.BASELINES]
-    examples = [method["train_env_steps"][0] for method in result["methods"].values()]
+    assert list(result.methods) == ["meta-trained", *baselines.BASELINES]
+    examples = [method.train_env_steps[0] for method in result.methods.values()]
     assert examples == [2 * 3 * 20, 0, 2 * 3 * 20, 2 * 3 * 20]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--against", "magic"], "random, pretrained, oracle"),
+        (["--against", "magic"], "'random', 'pretrained', 'oracle'"),
         (["--out", "x"], "comparisons"),
         (["--halve-later-steps", "maybe"], "maybe"),
     ],
@@ -293,7 +304,7 @@ def test_an_oracle_adapts_to_no_plain_environment(seeds):
 def test_runs_by_several_algorithms_are_named_by_them():
     """And by what differs among those of one, not by what an algorithm has of its own."""
     plain = presets.PRESETS["sinusoid"][1]
-    cavia = with_algorithm(plain, "cavia")
+    cavia = plain.with_algorithm("cavia")
     wide = dataclasses.replace(
         cavia, algorithm_settings=dataclasses.replace(cavia.algorithm_settings, contexts=9)
     )
@@ -310,12 +321,12 @@ def test_runs_by_several_algorithms_are_named_by_them():
 
 def test_baselines_of_another_method_adapt_by_the_steps_of_the_preset():
     plain = presets.PRESETS["sinusoid"][1]
-    cavia = with_algorithm(plain, "cavia")  # whose steps are of another size
+    cavia = plain.with_algorithm("cavia")  # whose steps are of another size
     found = baseline_config(cavia, "pretrained")
     assert (found.algorithm, found.inner.steps) == ("maml", 0)
     assert found.inner.step_size == plain.inner.step_size != cavia.inner.step_size
     assert found.iterations == 2 * cavia.iterations
-    reptile = with_algorithm(plain, "reptile")  # five times ten examples, and ten
+    reptile = plain.with_algorithm("reptile")  # five times ten examples, and ten
     without = dataclasses.replace(reptile.optimizer, schedule=None, schedule_kwargs={})
     reptile = dataclasses.replace(reptile, optimizer=without)
     assert baseline_config(reptile, "pretrained").iterations == 6 * reptile.iterations

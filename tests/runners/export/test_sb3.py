@@ -16,12 +16,11 @@ from rlmaml.adapted import AdaptedPolicy
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.rollouts import RolloutSampler
-from runners.evaluation import evaluate
 from runners.export.export import to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.problems import CorridorEnv
-from tests.helpers.runs import tiny
+from tests.helpers.runs import evaluated, tiny
 from tests.helpers.vector_envs import WORLDS, batched, single, vectorized
 
 
@@ -195,9 +194,9 @@ def test_evaluate_policy_gives_the_evaluators_returns():
 def test_evaluate_policy_gives_what_the_command_reports(tmp_path):
     """An exported policy, in the episodes of `rlmaml evaluate --deterministic`."""
     folder = tiny(tmp_path / "run", "--horizon", HORIZON)
-    result = evaluate.evaluate(folder, tasks=1, episodes=5, steps=1, deterministic=True)
+    result = evaluated(folder, tasks=1, episodes=5, steps=1, deterministic=True)
     (task,) = result["per_task"]
-    drawn = evaluate.evaluate(folder, tasks=1, episodes=5, steps=1)["per_task"][0]["return"]
+    drawn = evaluated(folder, tasks=1, episodes=5, steps=1)["per_task"][0]["return"]
     assert not np.allclose(task["return"], drawn)
     venv = BatchedVecEnv(batched("HalfCheetahVel-v0", 5, HORIZON), tasks=task["task"])
     for k, expected in enumerate(task["return"]):

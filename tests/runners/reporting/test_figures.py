@@ -1,4 +1,4 @@
-"""Pictures and videos inside a page."""
+"""Figures and videos inside a page."""
 
 import os
 import re
@@ -17,15 +17,15 @@ def test_what_a_video_is_called():
     assert figures.video_name("my-own_one") == "my own one"
 
 
-def test_a_picture_of_very_many_points_is_kept_as_png():
-    def draw(path, title):
+def test_a_figure_of_very_many_points_is_kept_as_png():
+    def draw(path):
         figure, axes = plots.blank()
         axes.plot(np.random.default_rng(0).normal(size=20_000), "o")
         path(figure)
 
-    picture = figures.picture(draw, alt="Some points", caption="Points")
-    assert picture.light.url.startswith("data:image/png")
-    assert len(picture.light.url) < 400_000
+    figure = figures.embed(draw, alt="Some points", caption="Points")
+    assert figure.light.url.startswith("data:image/png")
+    assert len(figure.light.url) < 400_000
 
 
 def test_videos_that_are_too_large_are_left_out(tmp_path):
@@ -61,7 +61,7 @@ def test_colors_of_pages_have_contrast():
                 assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
 
 
-def test_colors_of_pictures_show_in_the_dark():
+def test_colors_of_figures_show_in_the_dark():
     ground = np.array([20, 24, 28]) / 255
     for color in (*plots.METHODS, "0.3", "0.4", "0.7"):
         assert contrast(figures.for_dark(color)[:3], ground) >= 4

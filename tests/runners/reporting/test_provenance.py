@@ -1,66 +1,79 @@
-"""Commands that make a run, and an evaluation, again."""
+"""What sets a run apart, and the commands that make it, and an evaluation, again."""
 
 import dataclasses
+import json
 import shlex
 
 import pytest
 
-from runners import cli, options, presets
-from runners.config import changes
-from runners.evaluation import evaluate
+from runners import cli, presets
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.measure import measure
+from runners.evaluation.results import Evaluation
 from runners.reporting import provenance
 from runners.run_dir import RunDir
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
-@pytest.mark.parametrize("known", [True, False])
-def test_commands_make_the_same_settings(preset, known):
-    more = ["--policy.hidden", "7", "9", "--chunk-size", "None", "--env.kwargs", '{"a": "b c"}']
-    more += ["--optimizer.clip-norm", "2", "--normalize-observations", "True", "--seed", "3"]
-    default = options.TrainOptions(presets.PRESETS[preset][1])
-    wanted = options.parse(options.TrainOptions, default, more, "train").config
-    named = wanted if known else dataclasses.replace(wanted, preset="mine")
-    words = shlex.split(provenance.train_command(named, "runs/x", init="runs/y"))
-    assert words[:2] == ["rlmaml", "train"]
-    assert words[2] == preset or not known
-    base = options.TrainOptions(presets.PRESETS[words[2]][1])
-    got = options.parse(options.TrainOptions, base, words[3:], "train")
-    assert [change for change in changes(wanted, got.config) if "preset" not in change] == []
-    assert got.config.iterations == wanted.iterations
-    assert str(got.init) == "runs/y"
+@pytest.mark.parametrize("preset", ["navigation", "sinusoid", "digits"])
+def test_settings_that_differ_come_first(preset):
+    config = dataclasses.replace(presets.PRESETS[preset][1], seed=3, tasks=7)
+    rows = provenance.settings(config)
+    special = [row for row in rows if row.special]
+    assert rows[: len(special)] == special
+    assert {row.name for row in special} == {"seed", "tasks"}
+    (tasks,) = (row for row in rows if row.name == "tasks")
+    assert (tasks.value, tasks.preset) == ("7", str(presets.PRESETS[preset][1].tasks))
+    assert provenance.base(dataclasses.replace(config, preset="mine")) == preset
 
 
-@pytest.mark.parametrize(
-    ("preset", "name"), [("sinusoid", "reptile"), ("digits", "maml++"), ("navigation", "promp")]
-)
-def test_the_command_of_a_run_by_another_method(preset, name):
-    """The method's usual settings come with it, and are not said again."""
-    words = ["--algorithm", name, "--iterations", "40"]
-    more = [*words, "--inner.step-size", "0.123"]
-    default = cli._with_method(presets.PRESETS[preset][1], more, "train")
-    wanted = options.parse(
-        options.TrainOptions, options.TrainOptions(default), more, "train"
-    ).config
-    said = shlex.split(provenance.train_command(wanted, "runs/x"))
-    assert said == ["rlmaml", "train", preset, *more, "--out", "runs/x"]
-
-
-def test_the_command_of_an_evaluation(runs):
-    folder = RunDir(runs / "sinusoid")
-    settings = {"tasks": 4, "steps": 2, "queries": 7, "step_size": 0.5, "seed": 3}
-    made = evaluate.evaluate(
-        folder, **settings, halve_later_steps=True, checkpoint=folder.checkpoints / "000030"
+def test_the_command_of_a_run_is_what_made_it(tmp_path, monkeypatch):
+    run = RunDir(tmp_path / "vel")
+    origin = {"init": None, "command": f"rlmaml train navigation --out {tmp_path}/vel --seed 3"}
+    monkeypatch.setattr(RunDir, "read_origin", lambda self: origin)
+    assert provenance.train_command(run) == "rlmaml train navigation --out runs/vel --seed 3"
+    origin = {"init": str(tmp_path / "a" / "checkpoints" / "000010")}
+    assert provenance.train_command(run) == (
+        "rlmaml train --config runs/vel/config.json --init runs/a/checkpoints/000010 "
+        "--out runs/vel-again"
     )
-    command = provenance.evaluate_command(folder.read_config(), made, ["runs/sinusoid"])
-    got = options.parse(options.EvaluateOptions, None, shlex.split(command)[2:], "evaluate")
-    assert {name: getattr(got, name) for name in settings} == settings
-    assert got.halve_later_steps
-    assert str(got.checkpoint) == "runs/sinusoid/checkpoints/000030"
+
+
+def test_the_command_of_an_evaluation_is_what_made_it(runs):
+    folder = RunDir(runs / "sinusoid")
+    words = ["--tasks", "4", "--steps", "2", "--halve-later-steps", "--quiet"]
+    cli.main(["evaluate", str(folder.path), *words])
+    made = Evaluation.load(folder.evaluation)
+    command = provenance.evaluate_command(made, ["runs/sinusoid"])
+    assert command == shlex.join(["rlmaml", "evaluate", "runs/sinusoid", *words])
+
+
+def test_an_evaluation_made_in_python_has_a_command_that_makes_it(runs):
+    folder = RunDir(runs / "sinusoid")
+    config = EvalConfig(
+        tasks=4,
+        steps=2,
+        queries=7,
+        step_size=0.5,
+        halve_later_steps=True,
+        seed=3,
+        checkpoint=folder.checkpoints / "000030",
+    )
+    made = measure(folder, config, quiet=True)
+    assert made.command is None
+    command = provenance.evaluate_command(made, ["runs/sinusoid"])
+    assert command.endswith("--checkpoint runs/sinusoid/checkpoints/000030")
+    words = shlex.split(command.replace("runs/sinusoid", str(folder.path)))
+    cli.main([*words[1:], "--quiet"])
+    again = json.loads(folder.evaluation.read_text())
+    assert again["mean"] == made.mean.tolist()
+    assert again["later_step_size"] == 0.25
 
 
 def test_run_folders_have_names_in_commands(tmp_path):
-    assert provenance.place(tmp_path / "vel") == "runs/vel"
-    assert provenance.place(tmp_path / "vel" / "seed-3") == "runs/vel/seed-3"
-    assert provenance.origin(str(tmp_path / "a" / "checkpoints" / "000010")) == (
-        "runs/a/checkpoints/000010"
+    assert provenance.short(tmp_path / "vel") == "runs/vel"
+    assert provenance.short(tmp_path / "vel" / "seed-3") == "runs/vel/seed-3"
+    command = f"rlmaml evaluate {tmp_path}/vel --checkpoint {tmp_path}/vel/checkpoints/000010"
+    assert provenance.portable(command) == (
+        "rlmaml evaluate runs/vel --checkpoint runs/vel/checkpoints/000010"
     )
+    assert provenance.portable("rlmaml train 'unfinished") == "rlmaml train 'unfinished"

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -12,12 +13,15 @@ from PIL import Image
 from rlmaml import checkpoint
 from rlmaml.errors import ConfigError
 from runners import formatting, presets
-from runners.evaluation import compare_runs, evaluate
+from runners.evaluation.compare_runs import compare_runs
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
 from runners.rendering import video as render_module
 from runners.reporting import figures
 from runners.reporting.report import report
 from runners.run_dir import RunDir
-from tests.helpers.runs import TINY, run
+from tests.helpers.reports import HOSTILE, hostile, rewrite
+from tests.helpers.runs import TINY, evaluated, run
 
 
 @pytest.fixture
@@ -26,10 +30,10 @@ def undrawn(monkeypatch):
     variant = figures.Variant("data:,", 1, 1)
     blank = dict.fromkeys(("light", "dark", "light_narrow", "dark_narrow"), variant)
 
-    def picture(*arguments, alt, caption, **more):
-        return figures.Picture(**blank, alt=alt, caption=caption)
+    def embed(draw, *, alt, caption):
+        return figures.EmbeddedFigure(**blank, alt=alt, caption=caption)
 
-    monkeypatch.setattr(figures, "picture", picture)
+    monkeypatch.setattr(figures, "embed", embed)
 
 
 class Page(HTMLParser):
@@ -101,7 +105,7 @@ def test_a_run_on_episodes(runs, capsys):
     assert re.search(r"Return after adaptation (rises|falls) from −", alts)
     assert "Return of each of 5 tasks" in alts
     assert presets.PRESETS["navigation"][0] in page.text
-    assert "rlmaml train navigation --iterations 4" in page.text
+    assert "rlmaml train " in page.text
     assert "rlmaml evaluate runs/navigation/seed-0 --against random --tasks 5" in page.text
     assert "rlmaml render runs/navigation/seed-0" in page.text  # there is no video
     assert str(runs) not in (folder / "report.html").read_text()
@@ -112,15 +116,14 @@ def test_a_run_on_episodes(runs, capsys):
 def test_kinds_of_task_that_were_seen_are_not_called_new(runs, undrawn):
     place = runs / "dir"
     run("train", "half-cheetah-dir", "--out", place, *TINY, "--quiet")
-    evaluate.evaluate(RunDir(place), tasks=4, episodes=2, steps=1, quiet=True)
-    page = read(report([RunDir(place)], quiet=True))
+    evaluated(RunDir(place), tasks=4, episodes=2, steps=1)
+    page = read(report((place,), quiet=True).path)
     assert "never seen" not in page.text
     assert "4 tasks of the 2 kinds that there are, seen in training" in page.text
 
 
 def test_several_seeds_are_one_method(runs, undrawn):
-    folders = [RunDir(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
-    out = report(folders, quiet=True)
+    out = report(tuple(runs / "navigation" / f"seed-{seed}" for seed in (0, 1)), quiet=True).path
     assert out == runs / "navigation" / "report.html"
     page = read(out)
     result = json.loads((runs / "navigation" / "comparison.json").read_text())
@@ -132,25 +135,23 @@ def test_several_seeds_are_one_method(runs, undrawn):
     assert "seed 1" in page.text
     assert "gap to oracle closed" in page.text
     assert f"{method['gap_closed'][1]:.0%}".replace("-", "−") in page.text
-    assert "--seeds 0 1 --out runs/navigation" in page.text
     assert "--against random oracle --tasks 5" in page.text
 
 
 def test_several_runs_are_compared_if_they_have_not_been(runs, capsys, undrawn):
     places = [runs / "navigation" / f"seed-{seed}" for seed in (0, 1)]
-    folders = list(map(RunDir, places))
     with pytest.raises(SystemExit):  # what others were compared in is not overwritten
         run("report", places[0], runs / "navigation" / "seed-1" / "baselines" / "random")
     assert "is of other runs" in capsys.readouterr().err
     (runs / "navigation" / "comparison.json").unlink()
-    page = read(report(folders, out=runs / "new" / "page.html", quiet=True))
+    page = read(report(tuple(places), out=runs / "new" / "page.html", quiet=True).path)
     result = json.loads((runs / "new" / "comparison.json").read_text())
     assert written(result["methods"]["meta-trained"]["mean"][3], 1) in page.text
     assert "No baselines have been compared with" in page.text
 
 
 def test_a_run_on_examples_with_its_curves(runs):
-    page = read(report([RunDir(runs / "sinusoid")], quiet=True))
+    page = read(report((runs / "sinusoid",), quiet=True).path)
     result = json.loads((runs / "sinusoid" / "evaluation.json").read_text())
     for mean in result["mean"]:
         assert written(mean, 3) in page.text
@@ -161,23 +162,23 @@ def test_a_run_on_examples_with_its_curves(runs):
     assert "--against random pretrained oracle" in page.text  # how to get baselines
 
 
-def test_evaluations_are_made_where_they_are_missing_or_old(runs, undrawn):
+def test_evaluations_are_made_where_they_are_missing_or_of_another_checkpoint(runs, undrawn):
     folder = RunDir(runs / "sinusoid")
-    evaluate.evaluate(folder, tasks=3, steps=1, checkpoint=folder.checkpoints / "000030")
-    report([folder], quiet=True)  # by choice of an older checkpoint
-    assert json.loads(folder.evaluation.read_text())["iteration"] == 30
-    os.utime(folder.evaluation, (0, 0))
-    report([folder], quiet=True)
-    assert json.loads(folder.evaluation.read_text())["iteration"] == 60
+
+    def reported():
+        report((folder.path,), quiet=True)
+        return json.loads(folder.evaluation.read_text())
+
+    chosen = EvalConfig(tasks=3, steps=1, checkpoint=folder.checkpoints / "000030")
+    evaluate_run(folder, chosen, quiet=True)
+    os.utime(folder.evaluation, (0, 0))  # file times decide nothing
+    assert reported()["iteration"] == 30  # by choice of an older checkpoint
+    rewrite(folder.evaluation, lambda result: result.update(checkpoint=None))
+    assert reported()["iteration"] == 60  # training has gone on since
+    rewrite(folder.evaluation, lambda result: result.update(tasks=600, checkpoint_sha256="0" * 64))
+    assert reported()["checkpoint_sha256"] != "0" * 64  # of other parameters
     folder.evaluation.unlink()
-    report([folder], quiet=True)
-    assert json.loads(folder.evaluation.read_text())["tasks"] == 600
-
-
-def rewrite(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+    assert reported()["tasks"] == 600
 
 
 def test_scores_that_are_not_finite(runs):
@@ -187,26 +188,13 @@ def test_scores_that_are_not_finite(runs):
         result["mean"][2] = result["ci95"][2] = result["per_task"][0]["mse"][2] = None
 
     rewrite(folder.evaluation, diverge)
-    assert "diverged" in read(report([folder], quiet=True)).text
-
-
-HOSTILE = '"><script>document.title = "taken"</script><img src="https://example.org/x.png">'
-
-
-def hostile(folder):
-    def change(content):
-        content["config"]["preset"] = HOSTILE
-        content["config"]["env"]["id"] = HOSTILE
-        content["init"] = HOSTILE
-
-    rewrite(folder.path / "config.json", change)
-    rewrite(folder.evaluation, lambda result: result.update(note=HOSTILE, preset=HOSTILE))
+    assert "diverged" in read(report((folder.path,), quiet=True).path).text
 
 
 def test_what_users_wrote_stays_text(runs, undrawn):
     folder = RunDir(runs / "sinusoid")
     hostile(folder)
-    page = read(report([folder], quiet=True))
+    page = read(report((folder.path,), quiet=True).path)
     assert HOSTILE in page.text
 
 
@@ -214,15 +202,15 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
     folder = RunDir(runs / "navigation" / "seed-0")
 
-    def render(run, quiet):
+    def render(folder, quiet):
         if problem is not None:
             raise problem("no display")
-        (run / "videos").mkdir()
+        (folder.path / "videos").mkdir()
         frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-        frames[0].save(run / "videos" / "after-1-step.gif", append_images=frames[1:])
+        frames[0].save(folder.path / "videos" / "after-1-step.gif", append_images=frames[1:])
 
     monkeypatch.setattr(render_module, "render", render)
-    page = read(report([folder]))
+    page = read(report((folder.path,)).path)
     said = capsys.readouterr().err
     if problem is None:
         assert "Video: after 1 step" in [image["alt"] for image in page.all("img")]
@@ -231,7 +219,7 @@ def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undra
     else:
         assert "There is no video" in page.text
         assert "no display" in said
-    assert "no video" not in read(report([folder], videos=False)).text
+    assert "no video" not in read(report((folder.path,), videos=False).path).text
 
 
 def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn):
@@ -241,38 +229,38 @@ def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn
     Image.new("RGB", (32, 32)).save(old)
     newest = checkpoint.latest(folder.checkpoints).stat().st_mtime
     drawn = []
-    monkeypatch.setattr(render_module, "render", lambda run, quiet: drawn.append(run))
+    monkeypatch.setattr(render_module, "render", lambda folder, quiet: drawn.append(folder.path))
     os.utime(old, (newest + 1, newest + 1))
-    assert "task 0, 0" in read(report([folder])).text
+    assert "task 0, 0" in read(report((folder.path,)).path).text
     assert not drawn
     os.utime(old, (newest - 1, newest - 1))
-    assert "There is no video" in read(report([folder])).text
+    assert "There is no video" in read(report((folder.path,)).path).text
     assert drawn == [folder.path]
 
 
 def test_figures_of_two_evaluations_do_not_mix(runs, undrawn):
     folder = RunDir(runs / "navigation" / "seed-0")
-    settings = {"tasks": 3, "episodes": 2, "quiet": True}
-    compare_runs.compare([folder], against=("random",), steps=1, **settings)
-    page = read(report([folder], quiet=True))
+    few = EvalConfig(tasks=3, episodes=2)
+    compare_runs([folder], replace(few, steps=1), against=("random",), quiet=True)
+    page = read(report((folder.path,), quiet=True).path)
     assert "random" in page.text
     assert "left out" not in page.text
-    evaluate.evaluate(folder, steps=3, seed=7, **settings)
-    page = read(report([folder], quiet=True))
+    evaluate_run(folder, replace(few, steps=3, seed=7), quiet=True)
+    page = read(report((folder.path,), quiet=True).path)
     assert "the comparison is left out" in page.text
     assert "the same network untrained" not in page.text
 
 
 def test_a_comparison_of_other_runs_is_not_taken_for_theirs(runs, undrawn):
     """Though they are of the same seeds and call their method the same."""
-    ours = [RunDir(runs / "navigation" / f"seed-{seed}") for seed in (0, 1)]
+    ours = tuple(runs / "navigation" / f"seed-{seed}" for seed in (0, 1))
     others = [RunDir(runs / f"other-{seed}") for seed in (0, 1)]
     for folder, seed in zip(others, (0, 1), strict=True):
         words = ("train", "half-cheetah-vel", "--out", folder.path, *TINY, "--seed", seed)
         run(*words, "--quiet")
-    settings = {"tasks": 3, "episodes": 2, "steps": 1, "quiet": True}
     (runs / "navigation" / "comparison.json").unlink()
-    compare_runs.compare(others, out=runs / "navigation", **settings)
+    few = EvalConfig(tasks=3, episodes=2, steps=1)
+    compare_runs(others, few, out=runs / "navigation", quiet=True)
     with pytest.raises(ConfigError, match="is of other runs"):
         report(ours, quiet=True)
 
@@ -282,16 +270,16 @@ def test_methods_stand_beside_the_first(runs, undrawn):
     place = runs / "navigation" / "seed-0"
     settings = ("--inner.step-size", 0.02, "--quiet")
     run("train", "navigation", "--out", runs / "navigation" / "far", *TINY, *settings)
-    folders = [RunDir(runs / "navigation" / "far"), RunDir(place)]
-    page = read(report(folders, out=runs / "two.html", quiet=True))
+    folders = (runs / "navigation" / "far", place)
+    page = read(report(folders, out=runs / "two.html", quiet=True).path)
     assert "Figures here are of inner.step_size 0.02" in page.text
     assert "inner.step_size 0.01" in page.text
-    assert page.text.count("rlmaml train navigation") == 2
+    assert page.text.count("rlmaml train ") == 2
 
 
 def test_a_baseline_is_reported_like_any_other(runs, undrawn):
-    oracle = RunDir(runs / "navigation" / "seed-0" / "baselines" / "oracle")
-    page = read(report([oracle], quiet=True))
+    oracle = runs / "navigation" / "seed-0" / "baselines" / "oracle"
+    page = read(report((oracle,), quiet=True).path)
     assert "Without adaptation the mean return is" in page.text
     assert "one model for all tasks" in page.text
 

@@ -8,7 +8,7 @@ from PIL import Image
 from runners.reporting.report import report
 from runners.run_dir import RunDir
 from tests.helpers import browser
-from tests.runners.reporting.test_report import hostile
+from tests.helpers.reports import hostile
 
 RECORD = """
 return (async () => {
@@ -72,7 +72,8 @@ def test_in_a_browser(runs, tmp_path):
         kind, clip = shown.run(RECORD)
         (videos / f"after.{kind.partition('/')[2]}").write_bytes(base64.b64decode(clip))
         shown.requests(), shown.console()
-        for page, pictured in ((report(seeds, quiet=True), 4), (report([sinusoid], quiet=True), 3)):
+        for folders, pictured in ((seeds, 4), ([sinusoid], 3)):
+            page = report(tuple(folder.path for folder in folders), quiet=True).path
             for width in (1280, 390):
                 for dark in (False, True):
                     shown.open(page, width=width, dark=dark)

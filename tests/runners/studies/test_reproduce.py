@@ -9,9 +9,10 @@ import torch
 
 from rlmaml import checkpoint
 from rlmaml.errors import ConfigError
-from runners.evaluation.evaluate import evaluate
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate_run
+from runners.evaluation.measure import measure
 from runners.presets import PRESETS, maml_paper
-from runners.reporting import provenance
 from runners.run_dir import RunDir
 from runners.studies import reproduce
 from tests.helpers.runs import run
@@ -51,10 +52,10 @@ def test_a_row(tmp_path, monkeypatch, capsys):
     means = []
     for seed in (0, 1):
         kept = json.loads((place / f"seed-{seed}" / "evaluation.json").read_text())
-        protocol = {"steps": 4, "episodes": 2, "step_size": 0.5, "halve_later_steps": True}
+        protocol = EvalConfig(steps=4, episodes=2, step_size=0.5, halve_later_steps=True)
         goals = np.random.RandomState(1).uniform(-0.5, 0.5, (40, 2))
-        again = evaluate(RunDir(place / f"seed-{seed}"), tasks=goals, quiet=True, **protocol)
-        assert again["mean"] == kept["mean"]
+        again = measure(RunDir(place / f"seed-{seed}"), protocol, tasks=goals, quiet=True)
+        assert again.mean.tolist() == kept["mean"]
         means.append(kept["mean"])
     np.testing.assert_allclose(maml["mean"], np.mean(means, 0), rtol=1e-5)
     # Student's t of one degree of freedom: 12.706 · |a - b| / 2.
@@ -96,8 +97,8 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     partly = reproduce.reproduce(
         ROW, seeds=2, baseline_seeds=1, out=tmp_path / "a", measure_only=True, quiet=True
     )
-    (only,) = partly["methods"]["maml"]["runs"]
-    assert only["iterations"] == [1, 3]
+    (only,) = partly.methods["maml"].runs
+    assert only.iterations == (1, 3)
     assert "| 1 of 3 |" in reproduce.table([partly])
     for out in ("a", "b"):
         reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path / out, quiet=True)
@@ -121,13 +122,15 @@ def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
     reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path, quiet=True)
     folder = RunDir(tmp_path / ROW / "seed-0")
     goals = [[0.1, 0.2], [0.3, -0.4]]
-    result = evaluate(folder, tasks=np.array(goals), episodes=2, steps=1, quiet=True)
-    assert [task["task"] for task in result["per_task"]] == goals
-    assert (result["tasks"], result["tasks_given"]) == (2, True)
-    command = provenance.evaluate_command(folder.read_config(), result, ["runs/x"])
-    assert command == f"rlmaml reproduce {ROW} --measure-only"
+    config = EvalConfig(episodes=2, steps=1)
+    result = evaluate_run(folder, config, tasks=np.array(goals), quiet=True)
+    assert result.task_list == goals
+    stored = json.loads(folder.evaluation.read_text())
+    assert [task["task"] for task in stored["per_task"]] == goals
+    assert (stored["tasks"], stored["tasks_given"]) == (2, True)
+    both = EvalConfig(later_step_size=0.1, halve_later_steps=True)
     with pytest.raises(ConfigError, match="not both"):
-        evaluate(folder, later_step_size=0.1, halve_later_steps=True)
+        evaluate_run(folder, both)
 
 
 def test_the_authors_tasks():

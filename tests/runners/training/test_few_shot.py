@@ -60,7 +60,7 @@ def test_joint_training_is_zero_inner_steps(tmp_path):
     lines = folder.read_metrics()
     assert lines[-1]["mse/pre"] == lines[-1]["mse/post"]
     assert lines[-1]["env_steps"] == 6 * 4 * 10  # no support sets
-    result = evaluate.evaluate(folder, tasks=3, steps=1, step_size=1e-8)
+    result = evaluated(folder, tasks=3, steps=1, step_size=1e-8)
     assert result["mean"][0] == pytest.approx(result["mean"][1], rel=1e-4)
 
 
@@ -72,7 +72,7 @@ def test_meta_training_learns_images(tmp_path, image_folder):
     for iterations in (0, 60):
         out = tmp_path / str(iterations)
         run("train", "images", "--out", out, *options, "--iterations", iterations)
-        after[iterations] = evaluate.evaluate(RunDir(out), tasks=50, steps=1)["mean"]
+        after[iterations] = evaluated(RunDir(out), tasks=50, steps=1)["mean"]
     assert after[0][1] < 0.62
     assert after[60][0] < 0.45
     assert after[60][1] > 0.72

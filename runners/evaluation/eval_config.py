@@ -1,0 +1,81 @@
+"""What an evaluation is asked for: a sentence per option."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import tyro
+
+from rlmaml.errors import ConfigError
+from runners.config import TrainConfig
+from runners.errors import require_at_least
+
+DEFAULT_TASKS = {"episodes": 40, "examples": 600}
+"""Held-out tasks, by the kind of data."""
+DEFAULT_STEPS = {"episodes": 3, "examples": 10}
+"""Inner steps, by the kind of data."""
+
+
+class Sizes(NamedTuple):
+    """How much an evaluation of one run draws."""
+
+    tasks: int
+    steps: int
+    queries: int
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How to evaluate a run."""
+
+    tasks: int | None = None
+    """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
+    steps: int | None = None
+    """Inner steps, the most; 3, or 10 where a run learns from examples, if not given."""
+    episodes: int = 20
+    """Episodes per task and step (runs on episodes)."""
+    queries: int | None = None
+    """Query examples per task, in classification per class (runs on examples); as in training if
+    not given."""
+    step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
+    """Size of the inner steps; as in training if not given."""
+    later_step_size: float | None = None
+    """Size of the inner steps after the first; as in training if not given."""
+    halve_later_steps: bool = False
+    """Make the steps after the first half as long as it, as the MAML paper does."""
+    deterministic: bool = False
+    """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
+    seed: int = 0
+    """Draws the tasks and all randomness of the evaluation."""
+    checkpoint: Path | None = None
+    """Checkpoint folder, or `best`; the run's newest if not given."""
+    device: str | None = None
+    """Where adaptation runs; as in training if not given."""
+
+    def sizes(self, trained: TrainConfig) -> Sizes:
+        """How much is drawn of a run, by default as its kind of data needs.
+
+        Raises:
+            ConfigError: sizes out of range, or options that do not go with the run or each other.
+        """
+        queries = trained.examples.queries if self.queries is None else self.queries
+        sizes = Sizes(
+            DEFAULT_TASKS[trained.data] if self.tasks is None else self.tasks,
+            DEFAULT_STEPS[trained.data] if self.steps is None else self.steps,
+            queries,
+        )
+        require_at_least(1, tasks=sizes.tasks, episodes=self.episodes, queries=queries)
+        require_at_least(0, steps=sizes.steps, seed=self.seed)
+        if self.halve_later_steps and self.later_step_size is not None:
+            raise ConfigError("Later steps are halved or of a size of their own, not both.")
+        if self.deterministic and trained.data == "examples":
+            raise ConfigError("--deterministic is of episodes, and the run learned from examples.")
+        learns_sizes = trained.algorithm_class.learns_step_sizes(trained.algorithm_settings)
+        if self.step_size is not None and learns_sizes:
+            raise ConfigError(
+                f"--step-size would not replace the step sizes that {trained.algorithm} has "
+                "learned: leave it out."
+            )
+        return sizes

@@ -1,0 +1,299 @@
+"""Adaptation to tasks never seen, and how well they go after 0 .. K inner steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from rlmaml import checkpoint, tree
+from rlmaml.distributions import Gaussian
+from rlmaml.errors import ConfigError
+from rlmaml.inner import adapt
+from rlmaml.metrics import Scores
+from rlmaml.objective import over_tasks
+from rlmaml.rng import Key, Phase, generator
+from rlmaml.sampling.collect import Sampler, collect
+from rlmaml.sampling.examples import ExampleSampler
+from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
+from runners.build import Experiment, build
+from runners.config import TrainConfig
+from runners.environments import task_label
+from runners.evaluation.eval_config import EvalConfig, Sizes
+from runners.evaluation.results import Evaluation, Fit, Group, Summary
+from runners.io import command, versions
+from runners.progress import progress
+from runners.run_dir import RunDir
+from runners.training.checkpoints import check_data, matching, read_checkpoint, restore_normalizer
+
+FITS = 4
+"""How many tasks' curves an evaluation keeps."""
+
+
+def measure(
+    folder: RunDir,
+    config: EvalConfig | None = None,
+    *,
+    tasks: np.ndarray | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Evaluate a run on held-out tasks by the training code, and write nothing.
+
+    Of episodes, the return reported after k steps is that of fresh ones sampled with φ_k by the
+    stochastic policy (with `batch_by` steps, of as many as have the time steps of that many full
+    ones); the same make step k + 1. Of examples, the score after k steps is that of φ_k on the
+    query set, and every step learns from the same support set.
+
+    Args:
+        folder: the run.
+        config: what to draw and how to adapt; its defaults if None.
+        tasks: the tasks themselves, `[N, *task_space.shape]`; drawn from the family's test split
+            if None.
+        quiet: show no progress.
+
+    Raises:
+        ConfigError: bad input.
+        ValueError: tasks that the family does not have.
+        FloatingPointError: a policy's parameters have blown up.
+    """
+    config = config or EvalConfig()
+    if tasks is not None:
+        tasks = np.asarray(tasks)
+        config = dataclasses.replace(config, tasks=len(tasks))
+    trained = folder.read_config()
+    sizes = config.sizes(trained)
+    source = read_checkpoint(folder.path, config.checkpoint)
+    changed = adaptation_config(trained, config, sizes)
+    experiment = build(changed, tasks=sizes.tasks)
+    try:
+        method = experiment.algorithm
+        meta = matching(source.meta, method.init_meta(experiment.params), folder.path)
+        restore_normalizer(experiment, source, folder.path)
+        check_data(experiment, source, folder.path)
+        began = time.perf_counter()
+        drawn = _draw(experiment, sizes.tasks, config.seed) if tasks is None else tasks
+        batch, scores = _adapted(experiment, meta, drawn, config, sizes.steps, folder, quiet)
+        fits = _fits(experiment, meta, batch, drawn)
+        groups = _groups(experiment, drawn, scores)
+    finally:
+        experiment.close()
+    metric, note = experiment.measure.metric, experiment.measure.note
+    total = Summary.of(scores[metric])
+    supervised = trained.data == "examples"
+    return Evaluation(
+        metric=metric,
+        note=note,
+        preset=trained.preset,
+        algorithm=trained.algorithm,
+        steps=tuple(range(sizes.steps + 1)),
+        tasks=drawn,
+        tasks_given=tasks is not None,
+        scores={name: values.astype(np.float64) for name, values in scores.items()},
+        mean=total.mean,
+        ci95=total.ci95,
+        others={name: Summary.of(values) for name, values in scores.items() if name != metric},
+        groups=groups,
+        fits=fits,
+        episodes=None if supervised else config.episodes,
+        shots=trained.examples.shots if supervised else None,
+        queries=sizes.queries if supervised else None,
+        step_size=changed.inner.step_size,
+        later_step_size=changed.inner.later_step_size,
+        deterministic=config.deterministic,
+        seed=config.seed,
+        checkpoint=None if config.checkpoint is None else config.checkpoint.name,
+        iteration=source.iteration,
+        checkpoint_sha256=meta_digest(checkpoint.locate(folder.path, config.checkpoint)),
+        train_env_steps=source.state["totals"]["env_steps"],
+        seconds=time.perf_counter() - began,
+        versions=versions(),
+        command=command(),
+    )
+
+
+def meta_digest(place: Path) -> str:
+    """The SHA-256 of a checkpoint's meta-parameters, as its manifest has it.
+
+    Args:
+        place: the checkpoint's folder.
+    """
+    return json.loads((place / checkpoint.MANIFEST).read_text())["sha256"][checkpoint.META]
+
+
+def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) -> TrainConfig:
+    """The run's configuration with what the evaluation does otherwise.
+
+    Raises:
+        ConfigError: values that a run cannot have.
+    """
+    inner = trained.inner
+    try:
+        if config.step_size is not None:  # of all steps
+            inner = dataclasses.replace(inner, step_size=config.step_size, later_step_size=None)
+        later = inner.step_size / 2 if config.halve_later_steps else config.later_step_size
+        if later is not None:
+            inner = dataclasses.replace(inner, later_step_size=later)
+        changed = dataclasses.replace(
+            trained,
+            episodes=config.episodes,
+            examples=dataclasses.replace(trained.examples, queries=sizes.queries),
+            # An evaluation takes no curvature, of which a method may want a part of the episodes.
+            trust_region=dataclasses.replace(trained.trust_region, fisher_fraction=1.0),
+            inner=inner,
+        )
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from problem
+    if config.device is not None:
+        changed = dataclasses.replace(changed, device=config.device, sampling_device="cpu")
+    return changed
+
+
+def _draw(experiment: Experiment, count: int, seed: int) -> np.ndarray:
+    """Tasks [N, ...] of the test split.
+
+    Raises:
+        ConfigError: a family without any.
+    """
+    try:
+        return experiment.sample_tasks(
+            count, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
+        )
+    except ValueError as problem:
+        raise ConfigError(f"There are no test tasks: {problem}") from problem
+
+
+def _adapted(
+    experiment: Experiment,
+    meta: Meta,
+    tasks: np.ndarray,
+    config: EvalConfig,
+    steps: int,
+    folder: RunDir,
+    quiet: bool,
+) -> tuple[MetaBatch, Scores]:
+    """What was drawn while adapting, and the scores [N, K+1] of it."""
+    chunk_size = experiment.algorithm.chunk_size
+    parts = 1 if chunk_size is None else math.ceil(len(tasks) / chunk_size)
+    total = (steps + 1) * (1 + config.deterministic) + parts
+    key = (config.seed, 0, Phase.EVALUATION_ROLLOUT)
+    with progress(total, f"evaluate {folder.path.name}", "part", quiet=quiet) as bar:
+        sampler = _Ticking(experiment.sampler, bar.update)
+        inner = experiment.algorithm.inner
+        batch = collect(sampler, inner, meta, tasks, steps=steps, key=key, chunk_size=chunk_size)
+        if config.deterministic:
+            batch = _likeliest(experiment, sampler, meta, batch, tasks, key)
+        scored = []
+        for chunk in tree.chunks(batch, chunk_size):
+            scored.append(experiment.measure.scores(meta, chunk))
+            bar.update()
+    return batch, {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
+
+
+def _likeliest(
+    experiment: Experiment,
+    sampler: Sampler,
+    meta: Meta,
+    batch: MetaBatch,
+    tasks: np.ndarray,
+    key: Key,
+) -> MetaBatch:
+    """Episodes of likeliest actions by φ_0 .. φ_K, that begin as those that were learned from."""
+    inner, chunk_size = experiment.algorithm.inner, experiment.algorithm.chunk_size
+    iterates = over_tasks(lambda data: adapt(inner, meta, data.support), chunk_size)(batch)
+    assert isinstance(experiment.sampler, RolloutSampler)  # `EvalConfig.sizes` has seen to it
+    experiment.sampler.deterministic = True
+    *before, last = (sampler(p, tasks, key, "query", k) for k, p in enumerate(iterates))
+    return MetaBatch(tuple(before), last)
+
+
+class _Ticking:
+    """A sampler that tells when it has sampled."""
+
+    def __init__(self, sampler: Sampler, tick: Callable[[], object]) -> None:
+        self._sampler, self._tick = sampler, tick
+        self.on_policy: bool = getattr(sampler, "on_policy", True)
+
+    def __call__(self, params: Params, tasks: np.ndarray, key: Key, role: Role, step: int) -> Data:
+        data = self._sampler(params, tasks, key, role, step)
+        self._tick()
+        return data
+
+
+def _fits(
+    experiment: Experiment, meta: Meta, batch: MetaBatch, tasks: np.ndarray
+) -> tuple[Fit, ...]:
+    """Curves of the first few tasks before and after each step, with the examples.
+
+    Empty unless the run is a regression of one number on one number.
+    """
+    method, query = experiment.algorithm, batch.query
+    if not isinstance(experiment.sampler, ExampleSampler) or isinstance(
+        query.inputs, InputsWithStatistics
+    ):
+        return ()
+    if query.inputs.shape[2:] != (1,) or query.targets.shape[2:] != (1,):
+        return ()
+    few = tree.map(lambda leaf: leaf[:FITS], batch)
+    inputs = torch.cat([data.inputs.flatten() for data in (*few.support[:1], few.query)])
+    grid = torch.linspace(inputs.min().item(), inputs.max().item(), 101).unsqueeze(1)
+
+    @torch.no_grad()
+    def curves(data: MetaBatch) -> torch.Tensor:
+        x = grid.to(experiment.device)
+        iterates = adapt(method.inner, meta, data.support)
+        # What regressions predict has a mean, particles' mixtures too.
+        fitted = [cast(Gaussian, method.policy(params, x)) for params in iterates]
+        return torch.stack([fit.mean[:, 0] for fit in fitted])
+
+    fitted = over_tasks(curves)(few).cpu()
+    return tuple(
+        Fit(
+            task=np.asarray(tasks[i]),
+            grid=_array(grid[:, 0]),
+            curves=_array(fitted[i]),
+            support=_points(few.support[0], i) if few.support else np.zeros((2, 0)),
+            query=_points(few.query, i),
+        )
+        for i in range(len(fitted))
+    )
+
+
+def _points(data: Examples, task: int) -> np.ndarray:
+    """Inputs and targets of a task, [2, n]."""
+    assert isinstance(data.inputs, torch.Tensor)  # `_fits` leaves out what is more
+    return np.stack([_array(data.inputs[task, :, 0]), _array(data.targets[task, :, 0])])
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return values.cpu().numpy().astype(np.float64)
+
+
+def _groups(experiment: Experiment, tasks: np.ndarray, scores: Scores) -> dict[str, Group]:
+    """The kinds of task by name, where there are few (a Discrete task space); else none."""
+    if tasks.ndim > 1:
+        return {}
+    sampler, metric = experiment.sampler, experiment.measure.metric
+    source = sampler.family if isinstance(sampler, ExampleSampler) else sampler.env
+    groups = {}
+    for kind in np.unique(tasks):
+        rows = tasks == kind
+        summary = Summary.of(scores[metric][rows])
+        groups[task_label(source, kind)] = Group(
+            int(rows.sum()),
+            summary.mean,
+            summary.ci95,
+            {
+                name: values[rows].mean(0).astype(np.float64)
+                for name, values in scores.items()
+                if name != metric
+            },
+        )
+    return groups

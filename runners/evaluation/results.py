@@ -1,0 +1,370 @@
+"""What evaluations find: read, written and shown here alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners import formatting
+from runners.evaluation import statistics, tables
+from runners.evaluation.records import Record, from_record, to_record
+from runners.evaluation.tables import Body, Cell, Row, Table
+from runners.io import read_json, write_csv, write_json
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over tasks and half-width of its 95 % interval, [K+1] each."""
+
+    mean: Floats
+    ci95: Floats
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> Summary:
+        """The summary of scores [N, K+1], by the normal approximation.
+
+        NaN for a step after which the score of some task is not finite.
+        """
+        count = len(scores)
+        scores = statistics.finite(scores)
+        with np.errstate(over="ignore"):  # or nearly so
+            spread = scores.std(0, ddof=1) if count > 1 else np.zeros(scores.shape[1])
+            mean = scores.mean(0)
+        return cls(mean.astype(np.float64), (1.96 * spread / np.sqrt(count)).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks of one kind: how many, and means [K+1] over them by score, the metric first."""
+
+    tasks: int
+    mean: Floats
+    ci95: Floats
+    others: dict[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Curves that a regression of one number on one fits to a task's examples."""
+
+    task: np.ndarray
+    grid: Floats
+    """[G]."""
+    curves: Floats
+    """[K+1, G], after each step."""
+    support: Floats
+    """[2, shots], inputs and targets."""
+    query: Floats
+    """[2, queries]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What runs were measured by, and how."""
+
+    metric: str
+    """return, mse or accuracy."""
+    note: str = ""
+    """What a reader has to know of how the metric was come by."""
+    preset: str
+    steps: tuple[int, ...]
+    """0 .. K, after which there are scores."""
+    tasks: np.ndarray
+    """[N, *task_space.shape], held out."""
+    episodes: int | None = None
+    """Per task and step; None where runs learn from examples."""
+    shots: int | None = None
+    queries: int | None = None
+    """Per task, in classification per class; None where runs learn from episodes."""
+    step_size: float | None = None
+    later_step_size: float | None = None
+    """Of the steps after the first; None if it is that of the first."""
+    deterministic: bool = False
+    seed: int = 0
+    checkpoint: str | None = None
+    """The choice: `best` or a checkpoint's name; None for the newest."""
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str | None = None
+    """The command line that made it; None if it was made in Python."""
+    path: Path | None = field(default=None, compare=False, metadata={"stored": False})
+    """The file that it was written to, for the terminal."""
+
+    @property
+    def draws(self) -> tuple[object, ...]:
+        """What decides, beside the runs, what scores come out."""
+        drawn = (self.metric, self.steps, self.episodes, self.shots, self.queries, self.seed)
+        return (*drawn, self.deterministic, self.step_size, self.later_step_size, self.task_list)
+
+    @property
+    def task_list(self) -> list[object]:
+        """The tasks as numbers or lists of numbers."""
+        return self.tasks.tolist()
+
+    @property
+    def data(self) -> str:
+        """What runs are trained on, for a count of it."""
+        return "environment steps" if self.episodes else "labeled examples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Conditions):
+    """One run on held-out tasks."""
+
+    algorithm: str = "maml"
+    iteration: int
+    """Of the checkpoint that was measured."""
+    checkpoint_sha256: str | None = None
+    """Of its meta-parameters, as in its manifest; None in files of before."""
+    train_env_steps: int
+    """Or examples, that it was trained on."""
+    tasks_given: bool = False
+    """Whether the tasks were given, and not drawn by the seed."""
+    scores: dict[str, Floats]
+    """[N, K+1] by name, the metric first."""
+    mean: Floats
+    ci95: Floats
+    others: dict[str, Summary] = field(default_factory=dict)
+    """Of the scores beside the metric."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    """By kind of task, where there are few kinds."""
+    fits: tuple[Fit, ...] = ()
+    """Of some tasks, where the run is a regression of one number on one."""
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> Evaluation:
+        """Write it as JSON, and beside it as CSV with a line per task and step.
+
+        Returns:
+            The same, knowing its `path`.
+        """
+        record = dict(_stored(self))
+        record["tasks"] = len(self.tasks)
+        record["per_task"] = [
+            {"task": task, **{name: values[i].tolist() for name, values in self.scores.items()}}
+            for i, task in enumerate(self.task_list)
+        ]
+        del record["scores"]
+        record["groups"] = {name: _flat_group(group) for name, group in self.groups.items()}
+        write_json(path, record)
+        rows = (
+            (shown(task), step, *(values[i, step] for values in self.scores.values()))
+            for i, task in enumerate(self.tasks)
+            for step in self.steps
+        )
+        write_csv(path.with_suffix(".csv"), ("task", "steps", *self.scores), rows)
+        return dataclasses.replace(self, path=path)
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save`, or an earlier version, wrote.
+
+        Raises:
+            FileNotFoundError: a missing file.
+            ConfigError: a file that cannot be read, or lacks a field.
+        """
+        record = read_json(path)
+        per_task = record.pop("per_task", None)
+        if isinstance(per_task, list) and "metric" in record:
+            names = [name for name in per_task[0] if name != "task"] if per_task else []
+            record["tasks"] = [task["task"] for task in per_task]
+            record["scores"] = {name: [task[name] for task in per_task] for name in names}
+        groups = record.get("groups")
+        if isinstance(groups, dict):
+            record["groups"] = {name: _nested_group(group) for name, group in groups.items()}
+        return from_record(cls, record, path)
+
+    def measured(self, iteration: int, digest: str) -> bool:
+        """Whether it is of the checkpoint of this iteration and SHA-256 of meta-parameters.
+
+        Files of before have no hash: of those the iteration decides.
+        """
+        return self.iteration == iteration and self.checkpoint_sha256 in (None, digest)
+
+    def table(self) -> Table:
+        """A line per group of tasks and one for all."""
+        rows = [self, *self.groups.values()]
+        decimals = formatting.digits(self.metric, [mean for row in rows for mean in row.mean])
+        lines = [tables.spread_row("all tasks", self.mean, self.ci95, decimals)]
+        for name, group in self.groups.items():
+            label = formatting.kind(name)
+            lines.append(tables.spread_row(label, group.mean, group.ci95, decimals))
+            lines += [
+                tables.plain_row(f"  mean {other.replace('_', ' ')}", means, 2)
+                for other, means in group.others.items()
+                if other != "diverged"
+            ]
+        if self.metric != "return":
+            lines += [
+                tables.spread_row(name, other.mean, other.ci95, decimals)
+                for name, other in self.others.items()
+            ]
+        title = f"{self.metric} on {len(self.tasks)} held-out tasks{_note(self)}"
+        return Table([str(k) for k in self.steps], [Body("", "", lines)], title=title)
+
+    def __str__(self) -> str:
+        return f"{self.table()}{_written(self.path, 'csv', 'plots/*.png')}"
+
+
+@dataclass(frozen=True)
+class ComparedMethod:
+    """Runs of one method, R of them, on N tasks; intervals are [2, K+1], their lower ends first."""
+
+    runs: tuple[str, ...]
+    """Folders, as seen from the comparison's."""
+    seeds: tuple[int, ...]
+    iteration: tuple[int, ...]
+    train_env_steps: tuple[int, ...]
+    step_size: Floats
+    """[R]."""
+    run_means: Floats
+    """[R, K+1]."""
+    mean: Floats
+    mean_ci95: Floats
+    mean_ci95_whole_runs: Floats
+    """Where runs are drawn for all tasks alike."""
+    iqm: Floats
+    """Interquartile mean."""
+    iqm_ci95: Floats
+    iqm_ci95_whole_runs: Floats
+    scores: Floats
+    """[R, N, K+1]."""
+    gap_closed: Floats | None = None
+    """Share of the gap to the oracle, [K+1]; None without one, and of the oracle."""
+    gap_closed_ci95: Floats | None = None
+    later_step_size: Floats = field(default_factory=lambda: np.zeros(0))
+    """[R]; NaN where it is that of the first step."""
+    checkpoint_sha256: tuple[str, ...] = ()
+    """Of the runs' meta-parameters; empty in files of before."""
+
+    def training(self, name: str, data: str) -> str:
+        """What the method is and was trained on, in a phrase.
+
+        Args:
+            name: of the method.
+            data: what it counts (`Conditions.data`).
+        """
+        cost = float(np.mean(self.train_env_steps))
+        several = len(self.seeds) > 1
+        phrase = "not trained"
+        if cost:
+            phrase = f"{formatting.amount(cost)} {data} of training{' each' * several}"
+        if several:
+            phrase += f"; seeds {formatting.listed(self.seeds)}"
+        what = formatting.BASELINES.get(name)
+        return phrase if what is None else f"{what}; {phrase}"
+
+    def rows(self, decimals: int) -> list[Row]:
+        """Mean, interquartile mean, gap to the oracle closed, single runs."""
+        several = len(self.runs) > 1
+        rows = [tables.interval_row("mean", self.mean, self.mean_ci95, decimals)]
+        if several:
+            ends = self.mean_ci95_whole_runs
+            rows.append(tables.interval_row("mean, runs drawn whole", self.mean, ends, decimals))
+        rows.append(tables.interval_row("interquartile mean", self.iqm, self.iqm_ci95, decimals))
+        if self.gap_closed is not None:
+            rows.append(
+                tables.share_row("gap to oracle closed", self.gap_closed, self.gap_closed_ci95)
+            )
+        if several:
+            rows += [
+                tables.plain_row(f"seed {seed}", means, decimals)
+                for seed, means in zip(self.seeds, self.run_means, strict=True)
+            ]
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Conditions):
+    """Several runs, and baselines of theirs, on the same held-out tasks."""
+
+    reference: str | None = None
+    """Whose score before adaptation counts as none of the gap to the oracle closed."""
+    methods: dict[str, ComparedMethod]
+
+    def save(self, path: Path) -> Comparison:
+        """Write it as JSON, and beside it as CSV with a line per method, run, task and step.
+
+        Returns:
+            The same, knowing its `path`.
+        """
+        write_json(path, _stored(self))
+        rows = (
+            (name, run, seed, shown(task), step, score)
+            for name, method in self.methods.items()
+            for run, seed, scores in zip(method.runs, method.seeds, method.scores, strict=True)
+            for task, values in zip(self.tasks, scores, strict=True)
+            for step, score in enumerate(values)
+        )
+        header = ("method", "run", "seed", "task", "steps", self.metric)
+        write_csv(path.with_suffix(".csv"), header, rows)
+        return dataclasses.replace(self, path=path)
+
+    @classmethod
+    def load(cls, path: Path) -> Comparison:
+        """Read what `save`, or an earlier version, wrote.
+
+        Raises:
+            FileNotFoundError: a missing file.
+            ConfigError: a file that cannot be read, or lacks a field.
+        """
+        return from_record(cls, read_json(path), path)
+
+    def table(self, decimals: int | None = None) -> Table:
+        """Methods by steps."""
+        if decimals is None:
+            means = [value for method in self.methods.values() for value in method.mean]
+            decimals = formatting.digits(self.metric, means)
+        bodies = []
+        for name, method in self.methods.items():
+            rows = method.rows(decimals)
+            for row in rows:  # an oracle does not adapt
+                row.cells.extend([Cell("–")] * (len(self.steps) - len(row.cells)))
+            bodies.append(Body(name, method.training(name, self.data), rows))
+        runs = max(len(method.runs) for method in self.methods.values())
+        title = f"{self.metric} on {len(self.tasks)} held-out tasks"
+        title += f", {runs} runs" * (runs > 1) + _note(self)
+        return Table([str(k) for k in self.steps], bodies, title=title)
+
+    def __str__(self) -> str:
+        return f"{self.table()}{_written(self.path, 'csv', 'plots/comparison.png')}"
+
+
+def shown(task: np.ndarray) -> str:
+    """A task in a table: its numbers."""
+    return " ".join(f"{number:g}" for number in np.ravel(task))
+
+
+def _stored(value: Conditions) -> Record:
+    record = to_record(value)
+    assert isinstance(record, dict)
+    return record
+
+
+def _flat_group(group: Group) -> object:
+    """In a file the means of other scores stand beside the metric's."""
+    own = {"tasks": group.tasks, "mean": group.mean, "ci95": group.ci95}
+    return to_record({**own, **group.others})
+
+
+def _nested_group(record: Record) -> Record:
+    """The inverse."""
+    own = {name: record.pop(name) for name in ("tasks", "mean", "ci95") if name in record}
+    return {**own, "others": record}
+
+
+def _note(conditions: Conditions) -> str:
+    return f" ({conditions.note})" if conditions.note else ""
+
+
+def _written(path: Path | None, *beside: str) -> str:
+    """The last line that the terminal shows: files, the first in full."""
+    if path is None:
+        return ""
+    names = [path.with_suffix(f".{name}").name if name == "csv" else name for name in beside]
+    return f"\nWritten: {', '.join([str(path), *names])}"
