@@ -38,9 +38,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch import Tensor
 
 import rlmaml
+from rlmaml.config import TrainConfig
 from rlmaml.learner import AdaptedPolicy, Learner
 from rlmaml.sampling.normalizer import Normalizer
-from runners.config import TrainConfig
 from runners.export.ppo import ppo_settings, to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from runners.io import versions, write_json

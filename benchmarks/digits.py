@@ -26,13 +26,14 @@ import torch
 from torch.func import grad
 
 from rlmaml import models, tree
+from rlmaml.build import Experiment
+from rlmaml.config import TrainConfig
 from rlmaml.losses import cross_entropy
 from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.types import Examples, InputsWithStatistics, MetaBatch, Params
-from runners.build import Experiment, build
-from runners.config import TrainConfig
+from runners.environments import build_experiment
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
 from runners.evaluation.results import Summary
@@ -105,7 +106,7 @@ def study(run: Path, tasks: int) -> dict[str, Any]:
     folder = RunDir(run)
     result = evaluate_run(folder, EvalConfig(tasks=tasks, steps=10, checkpoint=Path("best")))
     config = folder.read_config()
-    experiment = build(config)
+    experiment = build_experiment(config)
 
     def draw(split: str, count: int) -> MetaBatch:
         chosen = experiment.sample_tasks(

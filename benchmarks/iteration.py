@@ -33,9 +33,9 @@ from typing import Any
 from benchmarks.physics import Physics
 from benchmarks.plain import Plain, same_update, update
 from rlmaml import profiling
+from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.rng import Phase
-from runners.build import build
-from runners.config import EnvConfig, TrainConfig
+from runners.environments import build_experiment
 from runners.evaluation import profile
 from runners.io import versions, write_json
 from runners.presets import PRESETS
@@ -51,7 +51,7 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
         raise SystemExit(
             "The floor is that of episodes, and of inner steps without data of their own."
         )
-    experiment = build(config)
+    experiment = build_experiment(config)
     sampler: Any = experiment.sampler
     physics = Physics(sampler.env)
     state = experiment.algorithm.init(experiment.params)
@@ -92,7 +92,7 @@ def measure_plain(config: TrainConfig, iterations: int) -> dict[str, Any]:
         data that they are on, medians of three. On a part of the data its line search may take more
         candidates than ours, which corrects a step's length.
     """
-    experiment = build(config)
+    experiment = build_experiment(config)
     params = experiment.params
     experiment.close()
     sampling: dict[str, float] = {}

@@ -30,16 +30,16 @@ from tqdm import tqdm
 from rlmaml import checkpoint
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import InnerConfig
+from rlmaml.config import TrainConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.types import Meta
-from runners.build import build
-from runners.config import TrainConfig
-from runners.evaluation import plots
+from runners.environments import build_experiment
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
 from runners.io import versions, write_json
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
+from runners.training import plots
 from runners.training.train import meta_batch, resume, train
 
 REFERENCE = "log-likelihood, adapted"
@@ -118,7 +118,7 @@ def _place(out: Path, name: str, seed: int) -> Path:
 
 def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarray:
     """Independent meta-gradients [batches, P] at `meta`, or at the initial parameters."""
-    experiment = build(config)
+    experiment = build_experiment(config)
     algorithm = experiment.algorithm
     meta = {"params": experiment.params} if meta is None else meta
     found = []

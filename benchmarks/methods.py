@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from runners.config import ExamplesConfig, TrainConfig
+from rlmaml.config import ExamplesConfig, TrainConfig
 from runners.evaluation.profile import in_own_process
 from runners.io import versions
 from runners.presets import PRESETS

@@ -26,10 +26,11 @@ from rlmaml import tree
 from rlmaml.objective import Objective, over_tasks
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch
-from runners.evaluation import baselines, plots
+from runners.evaluation import baselines
 from runners.io import versions, write_csv, write_json
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
+from runners.training import plots
 
 FINITE_DIFFERENCES = "curvature: finite differences"
 

@@ -33,9 +33,9 @@ from torch.nn import functional
 
 from benchmarks.plain_worlds import Processes, Sync
 from envs.locomotion.mujoco_utils import available_cpus
+from rlmaml.config import AdvantageConfig, PolicyConfig, TrainConfig
 from rlmaml.profiling import recorded, timer
 from rlmaml.rng import Phase, generator
-from runners.config import AdvantageConfig, PolicyConfig, TrainConfig
 
 Params = dict[str, Tensor]
 Sampling = Literal["sync", "processes"]
@@ -494,11 +494,11 @@ def same_update(config: TrainConfig, **options: Any) -> float:
         ValueError: one of them took no step, so there is nothing to compare.
     """
     from rlmaml import tree
-    from runners.build import build
+    from runners.environments import build_experiment
     from runners.training.train import meta_batch
 
     config = replace(config, trust_region=replace(config.trust_region, fisher_fraction=1.0))
-    experiment = build(config)
+    experiment = build_experiment(config)
     state = experiment.algorithm.init(experiment.params)
     batch = meta_batch(experiment, config, state.meta, 0)
     experiment.close()

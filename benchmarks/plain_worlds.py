@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401  (registers the worlds)
 from envs.locomotion.mujoco_utils import log_warnings
-from runners.config import TrainConfig
+from rlmaml.config import TrainConfig
 
 
 class Once(gymnasium.Wrapper):

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlmaml import tree
 from rlmaml.objective import fisher_product, gradient_and_reference
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     config = PRESETS[options.preset][1].changed({"device": options.device})
-    experiment = build(config)
+    experiment = build_experiment(config)
     method = experiment.algorithm
     state = method.init(experiment.params)
     batch = method.prepare(meta_batch(experiment, config, state.meta, 0))

@@ -28,9 +28,9 @@ from torch.profiler import ProfilerActivity
 from torch.profiler import profile as torch_profile
 
 from rlmaml import tree
+from rlmaml.config import TrainConfig
 from rlmaml.objective import fisher_product, meta_gradient, reference
-from runners.build import build
-from runners.config import TrainConfig
+from runners.environments import build_experiment
 from runners.evaluation import profile
 from runners.io import versions, write_json
 from runners.presets import PRESETS
@@ -83,7 +83,7 @@ def hold(config: TrainConfig, what: str, by: float) -> float:
     """The same, in this process."""
     if what == "gradient":
         config = replace(config, chunk_size=int(by))
-    experiment = build(config)
+    experiment = build_experiment(config)
     state = experiment.algorithm.init(experiment.params)
     batch = meta_batch(experiment, config, state.meta, 0)
     experiment.close()

@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import rlmaml
-from runners.config import TrainConfig
+from rlmaml.config import TrainConfig
 from runners.environments import make_single
 from runners.export.export import export_sb3
 from runners.export.ppo import ppo_settings

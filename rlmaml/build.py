@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -22,7 +22,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.metrics import Metric, Predictions, Returns
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase, generator
-from rlmaml.sampling.examples import ClassLabels, ExampleSampler, Family
+from rlmaml.sampling.examples import ClassFamily, ClassLabels, ExampleSampler, Family
 from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
@@ -39,7 +39,7 @@ class Experiment:
     model: nn.Module
     algorithm: Algorithm
     device: torch.device
-    measure: Metric
+    metric: Metric
     predictor_spec: PredictorSpec | None = None  # of labeled examples
     fingerprint: str | None = None  # of the data, where a run depends on files
 
@@ -201,7 +201,7 @@ def _from_examples(
     model = build_predictor(config, spec)
     algorithm = build_algorithm(config, model, spec)
     if algorithm.data_spec.class_labels:
-        family = ClassLabels(family, relabel=training)
+        family = ClassLabels(cast(ClassFamily, family), relabel=training)
         spec = PredictorSpec.of_spaces(family.inputs, family.outputs)
         model = build_predictor(config, spec)
         algorithm = build_algorithm(config, model, spec)
@@ -222,7 +222,7 @@ def _from_examples(
     if spec.classifies:
         policy = algorithm.policy
         scores = {"accuracy": losses.accuracy(policy), "cross_entropy": loss(policy)}
-    measure = Predictions(
+    metric = Predictions(
         algorithm.inner,
         scores,
         chunk_size=config.tasks_per_chunk,
@@ -231,7 +231,7 @@ def _from_examples(
     )
     _check_fit(family, partial(loss(models.functional(model)), models.parameters(model)))
     fingerprint = getattr(family, "fingerprint", None)
-    return Experiment(family.sample, sampler, model, algorithm, device, measure, spec, fingerprint)
+    return Experiment(family.sample, sampler, model, algorithm, device, metric, spec, fingerprint)
 
 
 def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None:

@@ -200,6 +200,11 @@ def latest(folder: Path) -> Path:
     return folder / f"{iterations[-1]:06d}"
 
 
+def meta_digest(path: Path) -> str:
+    """The SHA-256 of a checkpoint's meta-parameters, as its manifest has it; nothing is loaded."""
+    return json.loads((path / MANIFEST).read_text())["sha256"][META]
+
+
 def _digest_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

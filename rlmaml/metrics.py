@@ -21,7 +21,7 @@ Scores = dict[str, NDArray[np.floating]]
 class Metric(Protocol):
     """Measures how well a batch's tasks go."""
 
-    metric: str
+    name: str
     """The score that runs are compared by."""
     higher_is_better: bool
     note: str
@@ -51,7 +51,7 @@ class Metric(Protocol):
 class Returns:
     """Episodes: the undiscounted return of those sampled with φ_k."""
 
-    metric, higher_is_better, note = "return", True, ""
+    name, higher_is_better, note = "return", True, ""
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
         sets = _sets(batch)
@@ -100,8 +100,8 @@ class Predictions:
     ) -> None:
         self.inner, self.losses, self.chunk_size = inner, losses, chunk_size
         self.fresh_support, self.note = fresh_support, note
-        self.metric = next(iter(losses))
-        self.higher_is_better = self.metric == "accuracy"
+        self.name = next(iter(losses))
+        self.higher_is_better = self.name == "accuracy"
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
         losses = along_iterates(self.inner, meta, batch, self.losses, self.chunk_size)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -18,19 +18,19 @@ from runners.options import STYLE
 
 COMMANDS: dict[str, str] = {
     "train": "runners.training.command:train_command",
-    "evaluate": "runners.legacy:evaluate",
-    "compare": "runners.legacy:compare",
-    "reproduce": "runners.legacy:reproduce",
+    "evaluate": "runners.evaluation.evaluate:evaluate",
+    "compare": "runners.evaluation.compare_algorithms:compare",
+    "reproduce": "runners.studies.reproduce:reproduce",
     "theory": "runners.studies.convergence.study:theory",
     "render": "runners.rendering.video:render",
-    "report": "runners.legacy:report",
+    "report": "runners.reporting.report:report",
     "export": "runners.export.export:export",
     "list": "runners.presets:list_presets",
 }
 """Where the function of each command is. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
-TAKES_WORDS = frozenset({"train", "evaluate", "compare", "reproduce", "report"})
+TAKES_WORDS = frozenset({"train"})
 """Commands whose options depend on what is trained, and which read them themselves."""
 
 
@@ -77,14 +77,22 @@ def usage() -> str:
 def _run(name: str, words: list[str]) -> None:
     if name not in COMMANDS:
         raise ConfigError(f"Unknown command {name!r}: use {', '.join(COMMANDS)}.")
-    with io.made_by(shlex.join(["rlmaml", name, *words])):
+    with io.running([name, *words]):
         function = _function(COMMANDS[name])
-        if name in TAKES_WORDS:
-            result = function(words)
-        else:
-            result = tyro.cli(function, args=words, prog=f"rlmaml {name}", config=STYLE)
+        result = function(words) if name in TAKES_WORDS else _call(function, words, name)
     if result is not None:
         print(result)
+
+
+def _call(function: Callable[..., object], words: list[str], name: str) -> object:
+    """Read a function's arguments, and only then call it: tyro takes any ValueError for its own."""
+
+    @functools.wraps(function)
+    def deferred(*arguments: object, **options: object) -> Callable[[], object]:
+        return functools.partial(function, *arguments, **options)
+
+    call: Any = tyro.cli(deferred, args=words, prog=f"rlmaml {name}", config=STYLE)
+    return call()
 
 
 def _function(place: str) -> Callable[..., Any]:

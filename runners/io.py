@@ -127,22 +127,3 @@ def _replaced(path: Path) -> Iterator[TextIO]:
         staging.replace(path)
     except OSError as problem:
         raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
-
-
-_command: str | None = None
-
-
-def command() -> str | None:
-    """The command that is running, as it was given; None where nothing was."""
-    return _command
-
-
-@contextlib.contextmanager
-def made_by(command: str) -> Iterator[None]:
-    """What is written inside was made by this command."""
-    global _command
-    before, _command = _command, command
-    try:
-        yield
-    finally:
-        _command = before

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.types import Metrics
-from runners.io import _finite, command, versions, write_json
+from runners.io import command, null_for_nan, versions, write_json
 
 
 class Origin(NamedTuple):
@@ -92,13 +92,12 @@ class RunDir:
 
     def append_metrics(self, line: Metrics) -> None:
         """Add a line; numbers that are not finite become null, since JSON has none."""
-        line = _finite(line)
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(json.dumps(null_for_nan(line)).encode() + b"\n")
 
     def read_metrics(self) -> list[Metrics]:
         """One object per iteration, in order: the last attempt at each."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from rlmaml import algorithms, checkpoint
+from rlmaml.build import data_per_task
+from rlmaml.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from rlmaml.errors import ConfigError
-from runners.budget import data_per_task
-from runners.build import build
-from runners.config import DEFAULT_ALGORITHM, TrainConfig, changes
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
 from runners.training import train
@@ -83,7 +83,7 @@ def prepared(folder: RunDir, config: TrainConfig, *, device: str | None = None) 
         config = dataclasses.replace(config, device=device, sampling_device="cpu")
     planned = PlannedRun(folder, config, exists)
     if not planned.finished:
-        build(config, tasks=1).close()
+        build_experiment(config, tasks=1).close()
     return planned
 
 

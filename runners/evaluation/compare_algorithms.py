@@ -14,10 +14,10 @@ import tyro
 from numpy.typing import NDArray
 
 from rlmaml import algorithms as library
+from rlmaml.build import data_per_task
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
-from runners.budget import data_per_task
-from runners.config import TrainConfig
 from runners.errors import require_at_least
 from runners.evaluation import baselines, profile, tables
 from runners.evaluation.eval_config import EvalConfig
@@ -27,7 +27,7 @@ from runners.evaluation.records import Record, from_record, to_record
 from runners.evaluation.results import Evaluation
 from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import command, read_json, versions, write_csv, write_json
-from runners.presets import PRESETS
+from runners.presets import PRESETS, with_algorithm
 from runners.run_dir import RunDir
 
 Floats = NDArray[np.float64]
@@ -282,7 +282,7 @@ def _applicable(
     chosen, refused = {}, {}
     for name in names or library.TABLE:
         try:
-            chosen[name] = config.with_algorithm(name)
+            chosen[name] = with_algorithm(config, name)
         except ValueError as problem:
             if name in names:
                 raise ConfigError(str(problem)) from problem
@@ -292,9 +292,9 @@ def _applicable(
 
 def _for_budget(config: TrainConfig, name: str, data: Fraction) -> TrainConfig:
     """The run by an algorithm that is as long as to draw so many examples (or episodes) a task."""
-    iterations = max(1, round(data / data_per_task(config.with_algorithm(name))))
+    iterations = max(1, round(data / data_per_task(with_algorithm(config, name))))
     # Chosen again, because schedules are made for a number of iterations.
-    return dataclasses.replace(config, iterations=iterations).with_algorithm(name)
+    return with_algorithm(dataclasses.replace(config, iterations=iterations), name)
 
 
 class _Work(NamedTuple):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from runners.config import TrainConfig
 from runners.evaluation import plots, statistics
 from runners.evaluation.baselines import Baseline, check_names, plan, trained
 from runners.evaluation.eval_config import EvalConfig

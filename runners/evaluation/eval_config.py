@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from runners.config import TrainConfig
 from runners.errors import require_at_least
 
 DEFAULT_TASKS = {"episodes": 40, "examples": 600}

@@ -72,9 +72,6 @@ def evaluate_run(
         ConfigError, ValueError, FloatingPointError: as of `measure`.
     """
     result = measure(folder, config, tasks=tasks, quiet=quiet).save(folder.evaluation)
-    metrics = folder.read_metrics()
-    if metrics:
-        plots.learning_curve(metrics, folder.plots / "learning.png", result.preset)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result.preset)
     if result.metric == "return":
         plots.per_task(result, folder.plots / "tasks.png", result.preset)

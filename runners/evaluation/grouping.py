@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from rlmaml.config import RUN_FIELDS, TrainConfig, flat
 from rlmaml.errors import ConfigError
-from runners.config import RUN_FIELDS, TrainConfig, flat
 from runners.evaluation.baselines import BASELINES
 from runners.evaluation.results import Comparison
 from runners.run_dir import RunDir

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 
-from rlmaml import checkpoint, tree
+from rlmaml import tree
+from rlmaml.build import Experiment
+from rlmaml.config import TrainConfig
 from rlmaml.distributions import Gaussian
 from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
@@ -24,15 +24,19 @@ from rlmaml.sampling.collect import Sampler, collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
-from runners.build import Experiment, build
-from runners.config import TrainConfig
-from runners.environments import task_label
+from runners import torch_setup
+from runners.environments import build_experiment, task_label
 from runners.evaluation.eval_config import EvalConfig, Sizes
 from runners.evaluation.results import Evaluation, Fit, Group, Summary
 from runners.io import command, versions
 from runners.progress import progress
 from runners.run_dir import RunDir
-from runners.training.checkpoints import check_data, matching, read_checkpoint, restore_normalizer
+from runners.training.checkpoints import (
+    check_data,
+    fitted_meta,
+    read_checkpoint,
+    restore_normalizer,
+)
 
 FITS = 4
 """How many tasks' curves an evaluation keeps."""
@@ -72,10 +76,11 @@ def measure(
     sizes = config.sizes(trained)
     source = read_checkpoint(folder.path, config.checkpoint)
     changed = adaptation_config(trained, config, sizes)
-    experiment = build(changed, tasks=sizes.tasks)
+    torch_setup.configure(changed)
+    experiment = build_experiment(changed, tasks=sizes.tasks)
     try:
         method = experiment.algorithm
-        meta = matching(source.meta, method.init_meta(experiment.params), folder.path)
+        meta = fitted_meta(source.meta, method.init_meta(experiment.params), folder.path)
         restore_normalizer(experiment, source, folder.path)
         check_data(experiment, source, folder.path)
         began = time.perf_counter()
@@ -85,7 +90,7 @@ def measure(
         groups = _groups(experiment, drawn, scores)
     finally:
         experiment.close()
-    metric, note = experiment.measure.metric, experiment.measure.note
+    metric, note = experiment.metric.name, experiment.metric.note
     total = Summary.of(scores[metric])
     supervised = trained.data == "examples"
     return Evaluation(
@@ -111,21 +116,12 @@ def measure(
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,
         iteration=source.iteration,
-        checkpoint_sha256=meta_digest(checkpoint.locate(folder.path, config.checkpoint)),
+        checkpoint_sha256=source.digest,
         train_env_steps=source.state["totals"]["env_steps"],
         seconds=time.perf_counter() - began,
         versions=versions(),
         command=command(),
     )
-
-
-def meta_digest(place: Path) -> str:
-    """The SHA-256 of a checkpoint's meta-parameters, as its manifest has it.
-
-    Args:
-        place: the checkpoint's folder.
-    """
-    return json.loads((place / checkpoint.MANIFEST).read_text())["sha256"][checkpoint.META]
 
 
 def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) -> TrainConfig:
@@ -189,10 +185,10 @@ def _adapted(
         inner = experiment.algorithm.inner
         batch = collect(sampler, inner, meta, tasks, steps=steps, key=key, chunk_size=chunk_size)
         if config.deterministic:
-            batch = _likeliest(experiment, sampler, meta, batch, tasks, key)
+            batch = _likeliest(experiment, sampler, batch, tasks, key)
         scored = []
         for chunk in tree.chunks(batch, chunk_size):
-            scored.append(experiment.measure.scores(meta, chunk))
+            scored.append(experiment.metric.scores(meta, chunk))
             bar.update()
     return batch, {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
 
@@ -200,17 +196,17 @@ def _adapted(
 def _likeliest(
     experiment: Experiment,
     sampler: Sampler,
-    meta: Meta,
     batch: MetaBatch,
     tasks: np.ndarray,
     key: Key,
 ) -> MetaBatch:
     """Episodes of likeliest actions by φ_0 .. φ_K, that begin as those that were learned from."""
-    inner, chunk_size = experiment.algorithm.inner, experiment.algorithm.chunk_size
-    iterates = over_tasks(lambda data: adapt(inner, meta, data.support), chunk_size)(batch)
     assert isinstance(experiment.sampler, RolloutSampler)  # `EvalConfig.sizes` has seen to it
     experiment.sampler.deterministic = True
-    *before, last = (sampler(p, tasks, key, "query", k) for k, p in enumerate(iterates))
+    *before, last = (
+        tree.to(sampler(params, tasks, key, "query", k), experiment.device)
+        for k, params in enumerate(batch.iterates)
+    )
     return MetaBatch(tuple(before), last)
 
 
@@ -280,7 +276,7 @@ def _groups(experiment: Experiment, tasks: np.ndarray, scores: Scores) -> dict[s
     """The kinds of task by name, where there are few (a Discrete task space); else none."""
     if tasks.ndim > 1:
         return {}
-    sampler, metric = experiment.sampler, experiment.measure.metric
+    sampler, metric = experiment.sampler, experiment.metric.name
     source = sampler.family if isinstance(sampler, ExampleSampler) else sampler.env
     groups = {}
     for kind in np.unique(tasks):

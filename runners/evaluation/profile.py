@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from runners.build import build
-from runners.config import TrainConfig
+from rlmaml.config import TrainConfig
+from runners import torch_setup
+from runners.environments import build_experiment
 from runners.training.train import meta_batch
 
 WARM_UP, LEAST, SECONDS = 3, 5, 3.0
@@ -56,8 +57,10 @@ def in_own_process(config: TrainConfig) -> Cost:
 
 def measure(config: TrainConfig) -> Cost:
     """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations."""
-    experiment = build(config)
-    state = experiment.algorithm.init(experiment.params)
+    torch_setup.configure(config)
+    experiment = build_experiment(config)
+    algorithm = experiment.algorithm
+    state = algorithm.initial_state(algorithm.init_meta(experiment.params))
     # What some methods do at the beginning alone is not what most of a run costs.
     state = state._replace(iteration=config.iterations // 2)
     iterations, updates = [], []
@@ -66,7 +69,7 @@ def measure(config: TrainConfig) -> Cost:
         began = time.perf_counter()
         batch = meta_batch(experiment, config, state.meta, len(iterations))
         sampled = time.perf_counter()
-        state, _ = experiment.algorithm.update(state, batch)
+        state, _ = algorithm.update(state, batch)
         wait_for(experiment.device)
         iterations.append(time.perf_counter() - began)
         updates.append(time.perf_counter() - sampled)

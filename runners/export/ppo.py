@@ -16,10 +16,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from rlmaml.adapted import AdaptedPolicy
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
 from rlmaml.sampling.normalizer import Normalizer
-from runners.config import TrainConfig
 from runners.export.sb3 import as_vec_env
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlmaml import AdaptedPolicy
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
 from runners import environments
-from runners.config import TrainConfig
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load_learner
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runners.config import TrainConfig, flat
+from rlmaml.config import TrainConfig, flat
 from runners.evaluation.results import Conditions
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
@@ -61,12 +61,12 @@ def base(config: TrainConfig) -> str:
 def train_command(run: RunDir) -> str:
     """The command that made a run; of one that stores none, what makes it from its settings."""
     origin = run.read_origin()
-    if origin.get("command"):
-        return portable(origin["command"])
+    if origin.command is not None:
+        return portable(origin.command)
     name = short(run.path)
     words = ["rlmaml", "train", "--config", f"{name}/config.json"]
-    if origin["init"] is not None:
-        words += ["--init", _short_if_absolute(origin["init"])]
+    if origin.init is not None:
+        words += ["--init", _short_if_absolute(origin.init)]
     return shlex.join([*words, "--out", f"{name}-again"])
 
 

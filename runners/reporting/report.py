@@ -24,6 +24,7 @@ from runners.reporting.figures import EmbeddedFigure, Videos
 from runners.reporting.report_data import ReportData, gather
 from runners.reporting.score_tables import evaluation_table, kinds_table
 from runners.run_dir import RunDir
+from runners.training.plots import learning_curve
 
 Context = dict[str, object]
 """What the template names."""
@@ -240,7 +241,7 @@ def _learning(data: ReportData) -> EmbeddedFigure | None:
     if runs:
         caption += f": mean over {len(runs)} runs; thin lines are single runs"
     return figures.embed(
-        partial(plots.learning_curve, metrics, title="", runs=runs),
+        partial(learning_curve, metrics, title="", runs=runs),
         alt=sentences.learning_alt(data.result.metric, metrics, data.config),
         caption=caption,
     )
@@ -291,7 +292,7 @@ def _render(run: RunDir, quiet: bool) -> None:
     and no more.
     """
     try:
-        video.render(run, quiet=quiet)
+        video.render(run.path, quiet=quiet)
     except Exception as problem:
         if not quiet:
             print(f"No video: {type(problem).__name__}: {problem}", file=sys.stderr)

@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 
 from rlmaml import checkpoint
 from rlmaml.checkpoint import CheckpointError
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
-from runners.config import TrainConfig
 from runners.evaluation import grouping
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
-from runners.evaluation.measure import meta_digest
-from runners.evaluation.plots import Metrics
 from runners.evaluation.results import Comparison, Evaluation, Group, Summary
 from runners.reporting import provenance
 from runners.run_dir import RunDir
+from runners.training.plots import Metrics
 
 Floats = NDArray[np.float64]
 
@@ -193,7 +192,7 @@ def gather(
         configs={name: group[0].read_config() for name, group in methods.items()},
         seeds=[folder.read_config().seed for folder in runs],
         metrics=[folder.read_metrics() for folder in runs],
-        versions=[folder.read_origin()["versions"] or {} for folder in runs],
+        versions=[folder.read_origin().versions or {} for folder in runs],
         evaluations=evaluations,
         comparison=comparison,
         warnings=warnings,
@@ -233,7 +232,7 @@ def _stale(made: Evaluation, folder: RunDir) -> bool:
             return False
     try:
         current = checkpoint.locate(folder.path, path)
-        return not made.measured(int(current.name), meta_digest(current))
+        return not made.measured(int(current.name), checkpoint.meta_digest(current))
     except CheckpointError as problem:
         raise ConfigError(str(problem)) from problem
 

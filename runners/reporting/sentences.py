@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.config import TrainConfig
-from runners.evaluation.plots import Metrics
+from rlmaml.config import TrainConfig
 from runners.evaluation.results import ComparedMethod, Evaluation
 from runners.formatting import BASELINES, METRICS, NOUNS, amount, digits, duration, listed, number
 from runners.formatting import steps as steps_taken
+from runners.training.plots import Metrics
 
 Floats = NDArray[np.float64]
 

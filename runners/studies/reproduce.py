@@ -13,19 +13,21 @@ import tyro
 from numpy.typing import NDArray
 
 from rlmaml import checkpoint
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from runners.config import TrainConfig
 from runners.errors import require_at_least
-from runners.evaluation import baselines, plots, statistics, tables
+from runners.evaluation import baselines, statistics, tables
 from runners.evaluation.baselines import Baseline, PlannedRun
 from runners.evaluation.eval_config import EvalConfig
-from runners.evaluation.measure import measure, meta_digest
+from runners.evaluation.measure import measure
 from runners.evaluation.records import Record, from_record, to_record
 from runners.evaluation.results import Evaluation
 from runners.io import command, read_json, versions, write_json, write_text
+from runners.plotting import AFTER, BEFORE
 from runners.presets import PRESETS
 from runners.presets.maml_paper import OURS, ROWS, Row
 from runners.run_dir import RunDir
+from runners.training import plots
 
 Floats = NDArray[np.float64]
 
@@ -291,7 +293,7 @@ def _kept(folder: RunDir, protocol: EvalConfig, tasks: np.ndarray) -> Evaluation
         return None
     newest = checkpoint.available(folder.checkpoints)[-1]
     same = (
-        kept.measured(newest, meta_digest(checkpoint.latest(folder.checkpoints)))
+        kept.measured(newest, checkpoint.meta_digest(checkpoint.latest(folder.checkpoints)))
         and (kept.steps[-1], kept.episodes, kept.seed) == (protocol.steps, protocol.episodes, 0)
         and not kept.deterministic
         and protocol.step_size in (None, kept.step_size)
@@ -315,8 +317,8 @@ def _draw(name: str, row: Row, curves: Mapping[int, plots.Metrics], path: Path) 
         for i in range(shortest)
     ]
     levels = [
-        ("paper, before", row.maml[0], plots.BEFORE),
-        ("paper, after 1 step", row.maml[1], plots.AFTER),
+        ("paper, before", row.maml[0], BEFORE),
+        ("paper, after 1 step", row.maml[1], AFTER),
     ]
     many = f", mean of {len(runs)} seeds" if len(runs) > 1 else ", seed 0"
     plots.learning_curve(mean, path, name + many, runs if len(runs) > 1 else (), levels)

@@ -92,7 +92,3 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
         )
     if normalizer is not None and stored is not None:
         normalizer.load_state_dict(stored)
-
-
-matching = fitted_meta
-load = load_learner

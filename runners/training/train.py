@@ -21,6 +21,7 @@ from runners import torch_setup
 from runners.environments import build_experiment
 from runners.progress import progress
 from runners.run_dir import RunDir
+from runners.training import plots
 from runners.training.checkpoints import (
     check_data,
     fitted_meta,
@@ -208,6 +209,7 @@ class _Trainer:
                 if stopping:
                     break
         self._close()
+        self._draw()
         if stop.signal:  # also after the last iteration: further seeds are not to begin
             print(
                 f"{stop.signal.name}: stopped after {self.done} of {config.iterations} iterations, "
@@ -225,7 +227,7 @@ class _Trainer:
         if self.experiment.normalizer is not None:
             self.experiment.normalizer.commit()
         updated = time.perf_counter()
-        env_steps = self.experiment.measure.steps(batch)
+        env_steps = self.experiment.metric.steps(batch)
         return _Step(before, batch, metrics, env_steps, sampled - began, updated - sampled)
 
     def _measures_checkpoint(self, iteration: int) -> bool:
@@ -243,14 +245,14 @@ class _Trainer:
             "attempt": self._attempt,
             "env_steps": self.totals.env_steps,
             "seconds": self.totals.seconds,
-            **self.experiment.measure.line(step.meta, step.batch),
+            **self.experiment.metric.line(step.meta, step.batch),
             **step.metrics,
             "time/sampling": step.sampling_seconds,
             "time/update": step.update_seconds,
         }
 
     def _summary(self, line: Metrics, step: _Step) -> str:
-        name = self.experiment.measure.metric
+        name = self.experiment.metric.name
         rate = step.env_steps / (step.sampling_seconds + step.update_seconds)
         return (
             f"{name} {line[f'{name}/pre']:.3g} -> {line[f'{name}/post']:.3g}, "
@@ -259,8 +261,8 @@ class _Trainer:
 
     def _measured(self, iteration: int, due: bool, line: Metrics) -> Metrics:
         """Validation's part of the line, where it is due; the best checkpoint is remembered."""
-        measure = self.experiment.measure
-        name, higher = measure.metric, measure.higher_is_better
+        metric = self.experiment.metric
+        name, higher = metric.name, metric.higher_is_better
         if self.validator is not None and due:
             validated = self.validator(self.state, self.experiment.normalizer)
             score = validated[f"validation/{name}/post"]
@@ -304,6 +306,11 @@ class _Trainer:
         if self.validator is not None:
             self.validator.close()
 
+    def _draw(self) -> None:
+        if metrics := self.folder.read_metrics():
+            path = self.folder.plots / "learning.png"
+            plots.learning_curve(metrics, path, self.config.preset)
+
     def _report(self) -> None:
         totals = self.totals
         print(
@@ -313,5 +320,5 @@ class _Trainer:
         )
         if totals.best_score is not None:
             path = self.folder.checkpoints / f"{totals.best_iteration:06d}"
-            score = f"{self.experiment.measure.metric} by {totals.best_by}: {totals.best_score:.3g}"
+            score = f"{self.experiment.metric.name} by {totals.best_by}: {totals.best_score:.3g}"
             print(f"Best {score}, kept in {path}")

@@ -48,7 +48,7 @@ class Validator:
             key=(config.seed, 0, Phase.VALIDATION_ROLLOUT),
             chunk_size=experiment.algorithm.chunk_size,
         )
-        line = experiment.measure.line(state.meta, batch)
+        line = experiment.metric.line(state.meta, batch)
         return {f"validation/{name}": value for name, value in line.items()}
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from benchmarks import plain
 from rlmaml import tree
 from rlmaml.advantages import estimate_advantages
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
@@ -28,7 +28,7 @@ def small(preset, steps=1, surrogate="lvc", **changed):
 
 
 def begun(config):
-    experiment = build(config)
+    experiment = build_experiment(config)
     batch = meta_batch(experiment, config, experiment.algorithm.init(experiment.params).meta, 0)
     experiment.close()
     return experiment, batch
@@ -62,7 +62,7 @@ def test_update_is_that_of_the_engine_where_it_backtracks(monkeypatch):
 @pytest.mark.parametrize("preset", ["half-cheetah-vel", "ant-vel"])
 def test_both_ways_of_sampling_give_the_same_episodes_to_the_bit(preset):
     config = small(preset, horizon=60 if preset == "ant-vel" else 20)
-    params = build(config).params
+    params = build_experiment(config).params
     params["log_std"] += 1.0  # so that ants fall
     found = {}
     for way in ("sync", "processes"):
@@ -108,7 +108,7 @@ def test_episodes_are_those_of_the_engine(preset):
 def test_advantages_are_those_of_the_engine(changed, how):
     config = small("ant-vel", horizon=60)
     config = config.changed({f"{how}.{name}": value for name, value in changed.items()})
-    experiment = build(config)
+    experiment = build_experiment(config)
     experiment.params["log_std"] += 1.0  # so that ants fall
     batch = meta_batch(experiment, config, {"params": experiment.params}, 0)
     experiment.close()
@@ -124,7 +124,7 @@ def test_iteration_steps_and_says_what_took_its_time():
     config = small("half-cheetah-vel")
     experiment, batch = begun(config)
     whole = config.changed({"trust_region.fisher_fraction": 1.0})
-    method = build(whole).algorithm
+    method = build_experiment(whole).algorithm
     expected = method.update(method.init(experiment.params), batch)[0].meta["params"]
     runner = plain.Plain(config, "processes", 2)
     new, seconds = runner.iteration(experiment.params, 0)

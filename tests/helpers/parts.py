@@ -18,7 +18,7 @@ from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import Examples, MetaBatch
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training.train import meta_batch
@@ -181,7 +181,7 @@ def learned_sinusoids(name, iterations=300):
         optimizer=Optimizer(learning_rate=5e-3),
     )
     config = with_algorithm(config, name)
-    experiment = build(config)
+    experiment = build_experiment(config)
     method = experiment.algorithm
     state = method.init(experiment.params)
     for i in range(iterations):
@@ -191,5 +191,5 @@ def learned_sinusoids(name, iterations=300):
     batch = collect(
         experiment.sampler, method.inner, state.meta, tasks, steps=steps, key=(9, 0, 2000)
     )
-    line = experiment.measure.line(state.meta, batch)
+    line = experiment.metric.line(state.meta, batch)
     return line["mse/pre"], line["mse/post"]

@@ -68,7 +68,7 @@ def test_the_seed_decides_the_network_and_nothing_else_is_drawn():
 def test_examples_say_what_the_network_takes_and_gives():
     experiment = build(EXAMPLES, Lines())
     assert experiment.predictor_spec == PredictorSpec((1,), None, 1, False)
-    assert experiment.measure.metric == "mse"
+    assert experiment.metric.name == "mse"
     model = build_predictor(EXAMPLES, PredictorSpec((4,), None, 3, True))
     assert isinstance(model, models.CategoricalMLP)
 

@@ -21,7 +21,7 @@ from rlmaml.objective import (
 from rlmaml.outer import trust_region
 from rlmaml.returns import discounted_sum
 from rlmaml.rng import Phase
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 from tests.helpers.problems import random_batch
@@ -162,7 +162,7 @@ def test_tf32_is_off_unless_asked_for():
     before = torch.get_float32_matmul_precision()
     try:
         for tf32, precision in ((True, "high"), (False, "highest")):
-            build(small(tf32=tf32)).close()
+            build_experiment(small(tf32=tf32)).close()
             assert torch.get_float32_matmul_precision() == precision
             assert torch.backends.cudnn.allow_tf32 is tf32
     finally:
@@ -194,7 +194,7 @@ def test_benchmark_refuses_what_has_no_such_floor(changed):
 
 def test_bare_physics_passes_through_the_same_states():
     config = small(seed=3)
-    experiment = build(config)
+    experiment = build_experiment(config)
     physics = Physics(experiment.sampler.env)
     state = experiment.algorithm.init(experiment.params)
     batch = meta_batch(experiment, config, state.meta, 4)

@@ -7,12 +7,11 @@ import torch
 
 from rlmaml.rng import generator
 from runners import presets
-from runners.build import build
-from runners.evaluation import evaluate
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
-from tests.helpers.runs import TINY, assert_same_run, run
+from tests.helpers.runs import TINY, assert_same_run, evaluated, run
 
 
 def test_a_users_environment_by_its_id(tmp_path):
@@ -23,7 +22,7 @@ def test_a_users_environment_by_its_id(tmp_path):
             *("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.vectorization", mode),
         )
     assert_same_run(RunDir(tmp_path / "sync"), RunDir(tmp_path / "async"))
-    result = evaluate.evaluate(RunDir(tmp_path / "sync"), tasks=2, episodes=2, steps=1)
+    result = evaluated(RunDir(tmp_path / "sync"), tasks=2, episodes=2, steps=1)
     assert len(result["per_task"]) == 2
 
 
@@ -32,7 +31,7 @@ def test_a_foreign_envs_is_no_hindrance(monkeypatch, tmp_path):
     (tmp_path / "envs" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "envs")
-    experiment = build(presets.PRESETS["navigation"][1], tasks=1)
+    experiment = build_experiment(presets.PRESETS["navigation"][1], tasks=1)
     assert experiment.sample_tasks(2, generator(0)).shape == (2, 2)
     experiment.close()
 
@@ -41,7 +40,7 @@ def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
     config = with_algorithm(replace(PRESETS["sinusoid"][1], tasks=3), "reptile")
     counts = {}
     for tasks in (None, 3):
-        sampler = build(config, tasks=tasks).sampler
+        sampler = build_experiment(config, tasks=tasks).sampler
         points = sampler.family.sample(3, generator(0))
         sets = [sampler({}, points, (0, 0, 0), "support", k).inputs for k in range(5)]
         counts[tasks] = len(torch.cat(sets, 1)[0].unique())

@@ -16,7 +16,7 @@ from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
 from runners import cli
-from runners.build import build
+from runners.environments import build_experiment
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, evaluated, tiny
 from tests.helpers.vector_envs import batched
@@ -231,7 +231,7 @@ def supervised(out, preset, *more):
 def test_predictors_are_the_adapted_models(tmp_path, preset):
     folder = supervised(tmp_path / "run", preset)
     config = folder.read_config()
-    experiment = build(config, tasks=2)
+    experiment = build_experiment(config, tasks=2)
     tasks = experiment.sample_tasks(2, generator(1), split="test")
     key = (0, 0, Phase.EVALUATION_ROLLOUT)
     support, query = (experiment.sampler({}, tasks, key, role) for role in ("support", "query"))
@@ -254,7 +254,7 @@ def test_predictors_are_the_adapted_models(tmp_path, preset):
 
 def test_a_classifier_with_the_supports_batch_norm_sees_no_other_query(tmp_path):
     folder = supervised(tmp_path / "run", "digits", "--conv.batch-norm", "support")
-    experiment = build(folder.read_config(), tasks=1)
+    experiment = build_experiment(folder.read_config(), tasks=1)
     tasks = experiment.sample_tasks(1, generator(1), split="test")
     support = experiment.sampler({}, tasks, (0, 0, 0), "support")
     x, y = support.inputs[0].numpy(), support.targets[0].numpy()

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
+from rlmaml.build import Experiment
+from rlmaml.config import TrainConfig
 from rlmaml.losses import Loss
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.types import Examples, Meta, Params
-from runners.build import Experiment, build
-from runners.config import TrainConfig
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.studies.convergence import bounds
@@ -166,7 +167,7 @@ def practice(iterations: int, seed: int = 0, *, evaluations: int = EVALUATIONS) 
         evaluations: along training, about.
     """
     config = PRESETS[PROBLEM][1].changed({"policy.activation": "tanh", "seed": seed})
-    constants = estimated(build(config), SAMPLE_TASKS)
+    constants = estimated(build_experiment(config), SAMPLE_TASKS)
     curves: dict[str, Curve] = {}
     for name, label in METHODS.items():
         changes = {
@@ -198,7 +199,7 @@ def _by_the_rule(
     config: TrainConfig, constants: Constants, name: str, iterations: int, evaluations: int
 ) -> Curve:
     """Train with β = share · β̃, β̃ from as many other tasks as the update has."""
-    experiment = build(config)
+    experiment = build_experiment(config)
     algorithm = experiment.algorithm
     objective = algorithm.objective(algorithm.init(experiment.params))
     inner_loss = algorithm.inner_loss
@@ -224,7 +225,7 @@ def _by_the_rule(
 
 def _by_optimizer(config: TrainConfig, iterations: int, evaluations: int) -> tuple[float, Curve]:
     """The final error on validation tasks, and the curve on the held-out ones."""
-    experiment = build(config)
+    experiment = build_experiment(config)
     state = experiment.algorithm.init(experiment.params)
 
     def step(meta: Meta, k: int) -> Meta:
@@ -233,7 +234,7 @@ def _by_optimizer(config: TrainConfig, iterations: int, evaluations: int) -> tup
         return state.meta
 
     meta, curve = _trained(config, state.meta, step, iterations, evaluations)
-    return _error(build(config, tasks=HELD_OUT), meta, split="validation"), curve
+    return _error(build_experiment(config, tasks=HELD_OUT), meta, split="validation"), curve
 
 
 def _trained(
@@ -244,7 +245,7 @@ def _trained(
     evaluations: int,
 ) -> tuple[Meta, Curve]:
     """The last meta-parameters, and the errors along training, the last one included."""
-    evaluator = build(config, tasks=HELD_OUT)
+    evaluator = build_experiment(config, tasks=HELD_OUT)
     curve = Curve([], [])
     for k in range(iterations + 1):
         if k % max(1, iterations // evaluations) == 0 or k == iterations:
@@ -262,7 +263,7 @@ def _error(evaluator: Experiment, meta: Meta, split: str = "test") -> float:
     tasks = evaluator.sample_tasks(HELD_OUT, rng, split=split)
     key = (0, int(split == "test"), Phase.EVALUATION_ROLLOUT)
     batch = collect(evaluator.sampler, algorithm.inner, meta, tasks, steps=1, key=key)
-    return evaluator.measure.line(meta, batch)["mse/post"]
+    return evaluator.metric.line(meta, batch)["mse/post"]
 
 
 def table(study: Practice) -> str:

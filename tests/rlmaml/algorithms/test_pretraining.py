@@ -19,7 +19,7 @@ from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.examples import ClassLabels
 from rlmaml.types import Examples, MetaBatch
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training.train import meta_batch
@@ -153,7 +153,7 @@ def digits(classes):
 @pytest.mark.parametrize("classes", [True, False])
 def test_classes_can_be_learned_jointly_and_labels_that_change_cannot(classes):
     config = digits(classes)
-    experiment = build(config)
+    experiment = build_experiment(config)
     method = experiment.algorithm
     state = method.init(experiment.params)
     outputs = len(state.meta["params"]["logits.bias"])
@@ -170,7 +170,7 @@ def test_classes_can_be_learned_jointly_and_labels_that_change_cannot(classes):
 
 def test_held_out_digits_are_told_apart_by_a_new_head():
     config = digits(True)
-    experiment = build(config, tasks=50)
+    experiment = build_experiment(config, tasks=50)
     tasks = experiment.sample_tasks(50, np.random.default_rng(0), split="test")
     support, query = (
         experiment.sampler(experiment.params, tasks, (0, 0, 0), role)
@@ -180,7 +180,7 @@ def test_held_out_digits_are_told_apart_by_a_new_head():
     meta = experiment.algorithm.init_meta(experiment.params)
     assert len(meta["params"]["logits.bias"]) == 16
     batch = MetaBatch((support,) * 5, query)
-    accuracy = experiment.measure.scores(meta, batch)["accuracy"].mean(0)
+    accuracy = experiment.metric.scores(meta, batch)["accuracy"].mean(0)
     assert accuracy[0] < 0.34  # those outputs are of other classes
     assert accuracy[-1] > 0.6
 
@@ -211,7 +211,7 @@ def test_refusals():
         with pytest.raises(
             ConfigError, match=r"algorithm_settings.classes.*Tasks has no `class_count`"
         ):
-            build(replace(config, algorithm_settings=CLASSES))
+            build_experiment(replace(config, algorithm_settings=CLASSES))
     assert not hasattr(LinearClassificationTasks(), "class_count")
 
 

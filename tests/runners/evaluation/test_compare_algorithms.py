@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from rlmaml import algorithms
-from runners.budget import data_per_task
-from runners.build import build
-from runners.config import EnvConfig, ExamplesConfig
+from rlmaml.build import data_per_task
+from rlmaml.config import EnvConfig, ExamplesConfig
+from runners.environments import build_experiment
 from runners.evaluation import compare_algorithms, profile
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
@@ -41,11 +41,11 @@ def test_the_budget_is_what_a_meta_iteration_draws(preset, name):
         config = with_algorithm(config, name)
     except ValueError as problem:
         pytest.skip(str(problem))
-    experiment = build(config)
+    experiment = build_experiment(config)
     batch = train.meta_batch(
         experiment, config, experiment.algorithm.init_meta(experiment.params), 0
     )
-    drawn = experiment.measure.steps(batch)
+    drawn = experiment.metric.steps(batch)
     experiment.close()
     per_unit = config.horizon if config.data == "episodes" else 1
     assert drawn == data_per_task(config) * config.tasks * per_unit
@@ -70,7 +70,7 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     assert rows["meta-transfer"]["iterations"] == 9  # half the data
     start = RunDir(out / "meta-transfer" / "seed-0-pretraining")
     assert start.read_config().iterations == rows["meta-transfer"]["iterations_before"] == 16
-    assert RunDir(out / "meta-transfer" / "seed-0").read_origin()["init"] == str(start.path)
+    assert RunDir(out / "meta-transfer" / "seed-0").read_origin().init == str(start.path)
     for name, row in rows.items():
         stored = json.loads((out / name / "seed-0" / "evaluation.json").read_text())
         assert row["mean"] == [pytest.approx(stored["mean"][k]) for k in result["steps"]]

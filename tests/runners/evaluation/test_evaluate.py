@@ -8,10 +8,8 @@ import pytest
 
 from rlmaml.errors import ConfigError
 from runners import cli
-from runners.evaluation import evaluate
-from runners.evaluation import evaluate as runs
 from runners.run_dir import RunDir
-from tests.helpers.runs import run, tiny
+from tests.helpers.runs import evaluated, run, tiny
 
 
 def test_kinds_of_task_have_names(tmp_path, capsys):
@@ -44,7 +42,7 @@ def test_tasks_of_many_numbers_are_evaluated_and_drawn(tmp_path, capsys, preset)
 def test_evaluation_draws_from_the_test_split_and_counts_divergences(tmp_path):
     ranges = '{"goal_range": [0, 1], "test_goal_range": [2, 3]}'
     folder = tiny(tmp_path / "run", "--env.kwargs", ranges, "--iterations", 1)
-    result = evaluate.evaluate(folder, tasks=5, episodes=2, steps=1)
+    result = evaluated(folder, tasks=5, episodes=2, steps=1)
     assert all(2 <= task["task"][0] <= 3 for task in result["per_task"])
     assert all(task["diverged"] == [0, 0] for task in result["per_task"])
 
@@ -82,7 +80,7 @@ def test_an_evaluation_may_have_other_numbers_of_episodes(tmp_path):
     )
     particles(tmp_path, "navigation", *words, "--trust-region.fisher-fraction", "0.25")
     folder = RunDir(tmp_path / "run")
-    options = {"tasks": 2, "steps": 4, "quiet": True}
-    assert len(runs.evaluate(folder, episodes=4, **options)["mean"]) == 5
+    options = {"tasks": 2, "steps": 4}
+    assert len(evaluated(folder, episodes=4, **options)["mean"]) == 5
     with pytest.raises(ConfigError, match="episodes must be a multiple"):
-        runs.evaluate(folder, episodes=5, **options)
+        evaluated(folder, episodes=5, **options)

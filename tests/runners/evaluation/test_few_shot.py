@@ -11,7 +11,7 @@ import torch
 from rlmaml import tree
 from rlmaml.rng import Phase, generator
 from runners import presets
-from runners.build import build
+from runners.environments import build_experiment
 from runners.run_dir import RunDir
 from tests.helpers.runs import learned, run
 
@@ -80,7 +80,7 @@ def test_accuracy_does_not_depend_on_the_other_queries_with_support_statistics(i
         env=replace(config.env, kwargs={"root": str(image_folder), "way": 3, "size": 20}),
         conv=replace(config.conv, filters=4, batch_norm="support"),
     )
-    experiment = build(config)
+    experiment = build_experiment(config)
     tasks = experiment.sample_tasks(2, generator(0, 0, Phase.EVALUATION_TASKS), split="test")
     data = experiment.sampler(None, tasks, (0, 0, 0), "query")
     policy = experiment.algorithm.policy

@@ -14,9 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import rlmaml
 from rlmaml import models
 from rlmaml.adapted import AdaptedPolicy
+from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import cli
-from runners.config import TrainConfig
 from runners.environments import make_single, task_points
 from runners.export.export import export_sb3, export_torch, statistics
 from runners.export.ppo import ppo_settings, to_sb3

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from rlmaml import algorithms, tree
+from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from runners import presets
-from runners.build import build
-from runners.config import EnvConfig, TrainConfig
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 
@@ -24,7 +24,7 @@ def test_every_preset_is_built_and_survives_json(name, image_folder, text_table)
     if root := {"images": image_folder, "text": text_table}.get(name):
         env = EnvConfig(config.env.id, {"root": str(root)})
         config = dataclasses.replace(config, env=env)
-    experiment = build(dataclasses.replace(config, episodes=2), tasks=2)
+    experiment = build_experiment(dataclasses.replace(config, episodes=2), tasks=2)
     tasks = experiment.sample_tasks(2, generator(0))
     stacked = tree.repeat(experiment.params, 2)
     data = experiment.sampler(stacked, tasks, (0, 0, 0))

@@ -11,7 +11,7 @@ from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.evaluation.results import Evaluation
 from runners.reporting import provenance
-from runners.run_dir import RunDir
+from runners.run_dir import Origin, RunDir
 
 
 @pytest.mark.parametrize("preset", ["navigation", "sinusoid", "digits"])
@@ -28,10 +28,10 @@ def test_settings_that_differ_come_first(preset):
 
 def test_the_command_of_a_run_is_what_made_it(tmp_path, monkeypatch):
     run = RunDir(tmp_path / "vel")
-    origin = {"init": None, "command": f"rlmaml train navigation --out {tmp_path}/vel --seed 3"}
+    origin = Origin(command=f"rlmaml train navigation --out {tmp_path}/vel --seed 3")
     monkeypatch.setattr(RunDir, "read_origin", lambda self: origin)
     assert provenance.train_command(run) == "rlmaml train navigation --out runs/vel --seed 3"
-    origin = {"init": str(tmp_path / "a" / "checkpoints" / "000010")}
+    origin = Origin(init=str(tmp_path / "a" / "checkpoints" / "000010"))
     assert provenance.train_command(run) == (
         "rlmaml train --config runs/vel/config.json --init runs/a/checkpoints/000010 "
         "--out runs/vel-again"

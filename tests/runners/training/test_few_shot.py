@@ -8,9 +8,8 @@ import torch
 
 from rlmaml import checkpoint, tree
 from runners import cli
-from runners.evaluation import evaluate
 from runners.run_dir import RunDir
-from tests.helpers.runs import assert_same_run, learned, refused, run
+from tests.helpers.runs import assert_same_run, evaluated, learned, refused, run
 
 TINY = ("--tasks", "4", "--checkpoint-every", "3", "--log-every", "2", "--threads", "1")
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from rlmaml import checkpoint
 from runners import presets
-from runners.build import build
-from runners.evaluation import evaluate
+from runners.environments import build_experiment
 from runners.training import train
-from tests.helpers.runs import learned, tiny
+from tests.helpers.runs import evaluated, learned, tiny
 
 
 def test_the_best_checkpoint_is_kept_and_is_the_one_that_was_measured(tmp_path, capsys):
@@ -18,12 +17,12 @@ def test_the_best_checkpoint_is_kept_and_is_the_one_that_was_measured(tmp_path, 
     assert best in checkpoint.available(folder.checkpoints)
     assert f"{best:06d}" in capsys.readouterr().out
     place = folder.checkpoints / f"{best:06d}"
-    evaluate.evaluate(folder, tasks=2, episodes=2, steps=0, checkpoint=place)
+    evaluated(folder, tasks=2, episodes=2, steps=0, checkpoint=place)
 
 
 def test_validator_draws_the_same_tasks_every_time():
     config = replace(presets.PRESETS["sinusoid"][1], validation_tasks=4)
-    experiment = build(config)
+    experiment = build_experiment(config)
     state = experiment.algorithm.init(experiment.params)
     validator = train.Validator(config)
     assert validator(state, None) == validator(state, None)

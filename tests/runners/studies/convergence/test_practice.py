@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlmaml import tree
-from runners.build import build
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.studies.convergence import practice
 
@@ -16,7 +16,7 @@ def test_constants_seen_in_a_network():
     config = PRESETS["sinusoid"][1].changed(
         {"policy.activation": "tanh", "policy.hidden": (8,), "seed": 3}
     )
-    experiment = build(config)
+    experiment = build_experiment(config)
     estimate = practice.estimated(experiment, 2, powers=200)
     loss, (w, unravel) = experiment.algorithm.inner_loss, tree.ravel(experiment.params)
     tasks = experiment.sample_tasks(2, practice.task_generator())

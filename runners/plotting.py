@@ -1,0 +1,38 @@
+"""How plots look, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Target = Path | Callable[["Figure"], object]
+"""Where a plot goes: a file to write, or what takes the finished figure."""
+
+BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the color-blind
+METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")
+"""Colors of methods in one plot."""
+
+
+def blank() -> tuple[Figure, Axes]:
+    """A figure with one empty plot."""
+    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+
+    figure = Figure(figsize=(6.4, 3.8), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def save(figure: Figure, path: Target) -> None:
+    """Write a figure, or hand it over."""
+    if not isinstance(path, Path):
+        path(figure)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
