@@ -3,37 +3,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
 
-import envs  # noqa: F401  registers the environments
+from envs.registry import ENVIRONMENTS
 
-ROBOTS = (
-    "rlmaml/HalfCheetahVel-v0",
-    "rlmaml/HalfCheetahDir-v0",
-    "rlmaml/AntVel-v0",
-    "rlmaml/AntDir-v0",
-    "rlmaml/PaperHalfCheetahVel-v0",
-    "rlmaml/PaperHalfCheetahDir-v0",
-    "rlmaml/PaperAntVel-v0",
-    "rlmaml/PaperAntDir-v0",
-)
-CONTINUOUS = (*ROBOTS, "rlmaml/Navigation2D-v0")
-DISCRETE = ("rlmaml/TabularMDP-v0", "rlmaml/BernoulliBandit-v0", "rlmaml/GaussianBandit-v0")
-BATCHED = (*CONTINUOUS, *DISCRETE)
-EXAMPLES = (
-    "rlmaml/Sinusoid-v0",
-    "rlmaml/SinusoidFrequency-v0",
-    "rlmaml/LinearClassification-v0",
-    "rlmaml/Digits-v0",
-    "rlmaml/ImageFolder-v0",
-    "rlmaml/Docstrings-v0",
-    "rlmaml/Text-v0",
-)
+ROBOTS = tuple(row.id for row in ENVIRONMENTS if row.single == "locomotion.env:LocomotionEnv")
+DISCRETE = tuple(row.id for row in ENVIRONMENTS if row.single == "tabular:TabularEnv")
+EXAMPLES = tuple(row.id for row in ENVIRONMENTS if row.batched is None)
+BATCHED = tuple(row.id for row in ENVIRONMENTS if row.batched is not None)
+CONTINUOUS = tuple(env_id for env_id in BATCHED if env_id not in DISCRETE)
 
 
 @pytest.fixture(params=BATCHED)
@@ -59,14 +41,10 @@ def discrete_id(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def env_ids() -> tuple[str, ...]:
-    """Every id that the package registers."""
-    return (*BATCHED, *EXAMPLES)
-
-
 @pytest.fixture(params=(*BATCHED, *EXAMPLES))
-def make(request: pytest.FixtureRequest, image_root: Path, text_root: Path) -> Callable[..., Any]:
+def make(
+    request: pytest.FixtureRequest, image_root: Path, text_root: Path
+) -> Callable[..., gymnasium.Env]:
     """`gymnasium.make` of every registered id, which takes more parameters."""
     return _made(request.param, image_root, text_root)
 
@@ -74,13 +52,13 @@ def make(request: pytest.FixtureRequest, image_root: Path, text_root: Path) -> C
 @pytest.fixture(params=EXAMPLES)
 def make_examples(
     request: pytest.FixtureRequest, image_root: Path, text_root: Path
-) -> Callable[..., Any]:
+) -> Callable[..., gymnasium.Env]:
     """The same of those with labeled examples."""
     return _made(request.param, image_root, text_root)
 
 
-def _made(env_id: str, image_root: Path, text_root: Path) -> Callable[..., Any]:
-    parameters: dict[str, Any] = {
+def _made(env_id: str, image_root: Path, text_root: Path) -> Callable[..., gymnasium.Env]:
+    parameters: dict[str, object] = {
         "rlmaml/ImageFolder-v0": {"root": str(image_root), "way": 2},
         "rlmaml/Docstrings-v0": {"packages": ()},
         "rlmaml/Text-v0": {"root": str(text_root), "way": 2},
