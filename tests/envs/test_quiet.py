@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
+import envs
 from tests.helpers.processes import run_python
 
 IMPORT = "import sys, gymnasium, envs\n"
@@ -38,3 +41,17 @@ def test_gymnasium_imports_the_package_by_itself(tmp_path):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "rlmaml/Navigation2D-v0\n"
+
+
+def test_the_package_imports_itself_relatively_alone():
+    """It may be loaded under another name, where a user has an `envs`."""
+    root = Path(envs.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for name in names:
+                assert name.split(".")[0] not in ("envs", "rlmaml", "runners", "torch"), path

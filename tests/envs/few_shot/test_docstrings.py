@@ -15,11 +15,11 @@ def test_docstrings():
     family = docstrings(packages=())
     assert {"email", "logging", "unittest"} <= set(family.names)
     assert all(len(family.splits[split]) >= 5 for split in SPLITS)
-    home = [k for split in SPLITS for k in family.splits[split]]
-    assert sorted(home) == list(range(len(family.names)))
+    classes = [k for split in SPLITS for k in family.splits[split]]
+    assert sorted(classes) == list(range(len(family.names)))
     family.check_episode(5, 15)
-    said = "Parses a message, as email does"
-    assert (family.encode([said])[0, 6:] == 0).all()
+    text = "Parses a message, as email does"
+    assert (family.encode([text])[0, 6:] == 0).all()
     again = docstrings(packages=(), split_seed=1)
     assert again.splits != family.splits
     assert again.fingerprint != family.fingerprint

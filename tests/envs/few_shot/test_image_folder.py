@@ -47,9 +47,9 @@ def test_classes_in_folders(tmp_path):
     family = image_folder(tmp_path, way=2)
     assert family.names == names
     assert [len(members) for members in family.splits.values()] == [13, 3, 4]
-    found = [greys(family, split) for split in family.splits]
-    assert [len(classes) for classes in found] == [13, 3, 4]
-    together = {name: grey for classes in found for name, grey in classes.items()}
+    by_split = [greys(family, split) for split in family.splits]
+    assert [len(classes) for classes in by_split] == [13, 3, 4]
+    together = {name: grey for classes in by_split for name, grey in classes.items()}
     assert together == {name: {k} for k, name in enumerate(names)}
     assert image_folder(str(tmp_path), way=2).splits == family.splits
     assert image_folder(tmp_path, way=2, split_seed=1).splits != family.splits

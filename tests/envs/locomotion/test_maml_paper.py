@@ -1,4 +1,4 @@
-"""The MAML paper's worlds: reward, first state, observation against numbers worked out by hand."""
+"""The MAML paper's environments: reward, first state and observation, worked out by hand."""
 
 from __future__ import annotations
 
