@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from envs.locomotion.maml_paper import PaperAnt, PaperHalfCheetah
 from envs.locomotion.robots.ant import Ant
 from envs.locomotion.robots.base import State
 from envs.locomotion.robots.half_cheetah import HalfCheetah
+from envs.locomotion.tasks import LocomotionTasks
+from envs.locomotion.vector_env import LocomotionVectorEnv
 
 ROBOTS = (HalfCheetah(), Ant(), PaperHalfCheetah(), PaperAnt())
 
@@ -50,3 +53,30 @@ def test_a_robot_has_what_drawing_needs(robot):
 def test_a_step_is_at_least_one_simulator_step():
     with pytest.raises(ValueError, match="frame_skip is 0"):
         HalfCheetah(frame_skip=0)
+
+
+class Upright(HalfCheetah):
+    def reports(self, state):
+        return {"height": state.qpos[:, 1]}
+
+
+class Jump(LocomotionTasks):
+    """Be above a height: pays how far above."""
+
+    space = spaces.Box(-1.0, 1.0, (1,), dtype=np.float64)
+    default = np.array([0.0])
+
+    def sample(self, n, rng, split="train"):
+        return rng.uniform(-1.0, 1.0, size=(n, 1))
+
+    def reward(self, tasks, result):
+        return result.reports["height"] - tasks[:, 0]
+
+
+def test_a_task_may_reward_what_a_robot_reports():
+    vector = LocomotionVectorEnv(Upright(), Jump(), 3, num_threads=1)
+    tasks = vector.sample_tasks(3, np.random.default_rng(0))
+    vector.reset(seed=0, options={"tasks": tasks})
+    info = vector.step(np.zeros((3, 6)))[4]
+    height = vector.simulation.qpos[:, 1]
+    np.testing.assert_array_equal(info["reward_forward"], height - tasks[:, 0])
