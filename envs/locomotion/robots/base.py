@@ -26,8 +26,9 @@ class State(NamedTuple):
 
     qpos: Floats  # [m, nq]
     qvel: Floats  # [m, nv]
-    body_positions: Floats  # [m, nbody, 3], in meters; [m, 0, 3] unless the robot needs them
-    contact_forces: Floats  # [m, nbody, 6], torque and force; [m, 0, 6] unless the robot needs them
+    # Of the next two there may be none, [m, 0, ...], where the robot does not need them.
+    body_positions: Floats  # [m, nbody, 3], in meters
+    contact_forces: Floats  # [m, nbody, 6], torque and force
     sensors: Floats  # [m, nsensordata]
 
 
