@@ -7,7 +7,7 @@ import pytest
 
 from rlmaml import algorithms
 from rlmaml.build import data_per_task
-from rlmaml.config import EnvConfig, ExamplesConfig
+from rlmaml.config import ExamplesConfig
 from runners.environments import build_experiment
 from runners.evaluation import compare_algorithms, profile
 from runners.presets import PRESETS
@@ -156,24 +156,6 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "out").exists()
-
-
-def test_what_an_iteration_costs_is_measured_in_a_process_of_its_own():
-    """Memory grows with what an update holds: here with the examples of a task."""
-    peaks = []
-    for count in (5, 4000):
-        config = replace(SMALL["sinusoid"], examples=ExamplesConfig(count, count), tasks=25)
-        cost = profile.in_own_process(config)
-        assert cost.iterations_per_second > 0
-        assert cost.measured_iterations >= profile.LEAST
-        peaks.append(cost.peak_memory_mb)
-    assert peaks[1] > peaks[0] + 50
-
-
-def test_a_failed_measurement_says_what_failed():
-    config = replace(SMALL["sinusoid"], env=EnvConfig("rlmaml/Nowhere-v0"))
-    with pytest.raises(RuntimeError, match=r"Measuring maml failed: .*Nowhere-v0"):
-        profile.in_own_process(config)
 
 
 def test_a_single_run_needs_what_its_method_starts_from(tmp_path, capsys):

@@ -1,15 +1,93 @@
-"""Evaluation by the training code, on held-out tasks."""
+"""`rlmaml evaluate`: one run, or several; what it writes, prints and refuses."""
 
+import csv
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from rlmaml.errors import ConfigError
 from runners import cli
+from runners.evaluation.eval_config import EvalConfig
+from runners.evaluation.evaluate import evaluate, evaluate_run
+from runners.evaluation.results import Comparison, Evaluation
 from runners.run_dir import RunDir
 from tests.helpers.runs import evaluated, run, tiny
+
+SMALL = EvalConfig(tasks=3, episodes=2, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--against", "magic"], "'random', 'pretrained', 'oracle'"),
+        (["--out", "x"], "comparisons"),
+        (["--halve-later-steps", "maybe"], "maybe"),
+    ],
+)
+def test_bad_comparisons_are_one_line(seeds, capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        run("evaluate", seeds[0].path, *words)
+    assert stop.value.code == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_one_run_is_written_as_json_csv_and_plots(tmp_path):
+    folder = tiny(tmp_path / "run")
+    result = evaluate((folder.path,), SMALL, quiet=True)
+    assert isinstance(result, Evaluation)
+    assert f"Written: {folder.evaluation}, evaluation.csv" in str(result)
+    stored = json.loads(folder.evaluation.read_text())
+    assert stored["mean"] == result.mean.tolist()
+    with open(folder.path / "evaluation.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2
+    assert float(rows[1]["return"]) == result.scores["return"][0, 1]
+    plots = {path.name for path in folder.plots.iterdir()}
+    assert plots == {"learning.png", "adaptation.png", "tasks.png"}
+
+
+def test_a_regression_has_its_curves_plotted(tmp_path):
+    folder = tiny(tmp_path / "run", preset="sinusoid")
+    evaluate_run(folder, EvalConfig(tasks=3, steps=1), quiet=True)
+    plots = {path.name for path in folder.plots.iterdir()}
+    assert plots == {"learning.png", "adaptation.png", "fits.png"}
+
+
+def test_several_runs_are_compared(seeds, tmp_path):
+    paths = tuple(folder.path for folder in seeds)
+    result = evaluate(paths, SMALL, out=tmp_path, quiet=True)
+    assert isinstance(result, Comparison)
+    assert f"Written: {tmp_path / 'comparison.json'}, comparison.csv" in str(result)
+    assert (tmp_path / "plots" / "comparison.png").exists()
+
+
+def test_the_command_line_is_its_signature(seeds):
+    words = [str(seeds[0].path), "--tasks", "3", "--episodes", "2", "--steps", "1", "--quiet"]
+    result = tyro.cli(evaluate, args=[*words, "--inner-lr", "0.3"])
+    assert result.step_size == 0.3
+    assert result.steps == (0, 1)
+
+
+def test_help_has_every_option_once(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(evaluate, args=["--help"])
+    shown = capsys.readouterr().out
+    for option in ("--tasks", "--against", "--inner-lr", "--halve-later-steps", "--quiet"):
+        assert shown.count(f"{option} ") + shown.count(f"{option},") >= 1, option
+    assert "Draws the tasks" in shown
+
+
+def test_what_cannot_be_evaluated(seeds):
+    with pytest.raises(ConfigError, match="Name a run folder"):
+        evaluate(())
+    with pytest.raises(ConfigError, match="--out is for comparisons"):
+        evaluate((seeds[0].path,), out=Path("x"))
 
 
 def test_kinds_of_task_have_names(tmp_path, capsys):

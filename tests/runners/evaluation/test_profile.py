@@ -2,10 +2,34 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rlmaml import algorithms
+from rlmaml.config import EnvConfig, ExamplesConfig
+from runners.evaluation import profile
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training import train
+
+SINUSOID = replace(PRESETS["sinusoid"][1], tasks=3, examples=ExamplesConfig(4, 5))
+
+
+def test_what_an_iteration_costs_is_measured_in_a_process_of_its_own():
+    """Memory grows with what an update holds: here with the examples of a task."""
+    peaks = []
+    for count in (5, 4000):
+        config = replace(SINUSOID, examples=ExamplesConfig(count, count), tasks=25)
+        cost = profile.in_own_process(config)
+        assert cost.iterations_per_second > 0
+        assert cost.measured_iterations >= profile.LEAST
+        peaks.append(cost.peak_memory_mb)
+    assert peaks[1] > peaks[0] + 50
+
+
+def test_a_failed_measurement_says_what_failed():
+    config = replace(SINUSOID, env=EnvConfig("rlmaml/Nowhere-v0"))
+    with pytest.raises(RuntimeError, match=r"Measuring maml failed: .*Nowhere-v0"):
+        profile.in_own_process(config)
 
 
 def test_the_cost_of_a_run_is_that_of_its_middle(monkeypatch):
