@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -22,6 +24,8 @@ from runners.reporting.report import report
 from runners.run_dir import RunDir
 from tests.helpers.reports import HOSTILE, hostile, rewrite
 from tests.helpers.runs import TINY, evaluated, run
+
+OLD_RUNS = Path(__file__).parents[2] / "data" / "runs"
 
 
 @pytest.fixture
@@ -312,3 +316,31 @@ def test_a_broken_evaluation_is_named(runs, capsys):
     with pytest.raises(SystemExit):
         run("report", runs / "sinusoid")
     assert "has no metric" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["episodes", "examples", "classes", "normalized", "step-sizes"])
+def test_run_folders_of_an_earlier_version(kind, tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(render_module, "render", lambda folder, quiet: None)
+    folder = RunDir(shutil.copytree(OLD_RUNS / kind, tmp_path / kind))
+    before = folder.evaluation.read_bytes()
+    page = read(report((folder.path,), quiet=True).path)
+    assert folder.evaluation.read_bytes() == before  # its evaluation is of its checkpoint
+    result = json.loads(before)
+    decimals = formatting.digits(result["metric"], result["mean"])
+    for mean in result["mean"]:
+        assert written(mean, decimals) in page.text
+    again = f"rlmaml train --config runs/{kind}/config.json --out runs/{kind}-again"
+    assert again in page.text
+    assert f"rlmaml evaluate runs/{kind} --tasks 3 --steps 2" in page.text
+
+
+def test_the_commands_that_made_it_are_shown_without_their_paths(runs, undrawn):
+    folder = RunDir(runs / "navigation" / "seed-0")
+    rewrite(
+        folder.evaluation,
+        lambda result: result.update(command=f"rlmaml evaluate {folder.path} --tasks 5 --quiet"),
+    )
+    (folder.path / "comparison.json").unlink()
+    page = read(report((folder.path,), quiet=True).path)
+    assert "rlmaml evaluate runs/navigation/seed-0 --tasks 5 --quiet" in page.text
+    assert str(runs) not in page.text
