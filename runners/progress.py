@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 from tqdm import tqdm
 
 
-def progress(total: int, what: str, unit: str, *, quiet: bool = False, done: int = 0) -> tqdm[Any]:
-    """A bar with the time left on a terminal; nothing in a log file, or if `quiet`.
+def progress(
+    total: int, what: str, unit: str, *, quiet: bool = False, done: int = 0
+) -> tqdm[NoReturn]:
+    """Progress bar with the time left on a terminal; nothing in a log file, or if `quiet`.
 
     Args:
         total: of units.

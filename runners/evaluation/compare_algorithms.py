@@ -36,7 +36,7 @@ STEPS = {"episodes": (0, 1, 2, 3), "examples": (0, 1, 5, 10)}
 """Inner steps whose scores are tabulated, by the kind of data."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlgorithmRow:
     """One algorithm: trained and evaluated for every seed, timed for the first."""
 
@@ -87,7 +87,7 @@ class AlgorithmRow:
         return [*scores, *map(Cell, rest)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlgorithmComparison:
     """Algorithms on one problem: `algorithms.json`."""
 
@@ -108,7 +108,7 @@ class AlgorithmComparison:
     versions: dict[str, str] = field(default_factory=dict)
     command: str | None = None
     """The command line that made it; None if it was made in Python."""
-    path: Path | None = field(default=None, compare=False, metadata={"stored": False})
+    path: Path | None = field(default=None, metadata={"stored": False})
     """The file that it was written to, for the terminal."""
 
     def save(self, path: Path) -> AlgorithmComparison:
@@ -146,7 +146,7 @@ class AlgorithmComparison:
         return dataclasses.replace(read, algorithms=rows)
 
     def table(self) -> Table:
-        """A line per algorithm."""
+        """Table with a line per algorithm."""
         spread = "seeds" if len(self.seeds) > 1 else "tasks"
         title = f"{self.metric} on {self.tasks} held-out tasks of {self.preset}"
         rows = [Row(name, row.cells()) for name, row in self.algorithms.items()]

@@ -48,7 +48,7 @@ def compare_runs(
     Raises:
         ConfigError: runs of several families, a folder that holds another comparison, an unknown
             baseline, and all that training and evaluating raise.
-        FloatingPointError: a policy's parameters have blown up.
+        FloatingPointError: a policy's parameters that have blown up.
     """
     against = check_names(against)
     configs = [folder.read_config() for folder in folders]

@@ -19,7 +19,7 @@ DEFAULT_STEPS = {"episodes": 3, "examples": 10}
 
 
 class Sizes(NamedTuple):
-    """How much an evaluation of one run draws."""
+    """Numbers that an evaluation of one run draws."""
 
     tasks: int
     steps: int
@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How to evaluate a run."""
+    """Options of an evaluation."""
 
     tasks: int | None = None
     """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
@@ -55,7 +55,7 @@ class EvalConfig:
     """Where adaptation runs; as in training if not given."""
 
     def sizes(self, trained: TrainConfig) -> Sizes:
-        """How much is drawn of a run, by default as its kind of data needs.
+        """Resolve how much is drawn of a run, by default as its kind of data needs.
 
         Raises:
             ConfigError: sizes out of range, or options that do not go with the run or each other.

@@ -69,7 +69,9 @@ def evaluate_run(
         quiet: show no progress.
 
     Raises:
-        ConfigError, ValueError, FloatingPointError: as of `measure`.
+        ConfigError: bad input.
+        ValueError: tasks that the family does not have.
+        FloatingPointError: a policy's parameters that have blown up.
     """
     result = measure(folder, config, tasks=tasks, quiet=quiet).save(folder.evaluation)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result.preset)

@@ -17,8 +17,10 @@ META, PLAIN = "meta-trained", "trained"
 
 
 def by_method(folders: list[RunDir], configs: list[TrainConfig]) -> dict[str, list[RunDir]]:
-    """The runs by method: by their algorithm, and by the settings in which those of one algorithm
-    differ, the seed apart."""
+    """Group runs by method: by algorithm, and by the settings in which those of one differ.
+
+    The seed makes no other method.
+    """
     settings = [flat(config.to_dict()) for config in configs]
     ignored = {*RUN_FIELDS, "seed", "preset", "device", "sampling_device", "chunk_size"}
     ignored.remove("iterations")
@@ -38,7 +40,7 @@ def by_method(folders: list[RunDir], configs: list[TrainConfig]) -> dict[str, li
 
 
 def common_folder(paths: list[Path]) -> Path:
-    """What the paths lie in together; of one path, itself."""
+    """Folder that the paths lie in together; of one path, itself."""
     if len(paths) == 1:
         return paths[0]
     if len({path.is_absolute() for path in paths}) > 1:
@@ -47,7 +49,7 @@ def common_folder(paths: list[Path]) -> Path:
 
 
 def is_of(comparison: Comparison, folder: Path, runs: list[RunDir]) -> bool:
-    """Whether a comparison in a folder is of just these runs, and baselines of theirs."""
+    """Check whether a comparison in a folder is of just these runs, and baselines of theirs."""
     return _compared(comparison, folder) == {run.path.resolve() for run in runs}
 
 

@@ -66,7 +66,7 @@ def measure(
     Raises:
         ConfigError: bad input.
         ValueError: tasks that the family does not have.
-        FloatingPointError: a policy's parameters have blown up.
+        FloatingPointError: a policy's parameters that have blown up.
     """
     config = config or EvalConfig()
     if tasks is not None:
@@ -125,7 +125,7 @@ def measure(
 
 
 def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) -> TrainConfig:
-    """The run's configuration with what the evaluation does otherwise.
+    """Configuration of the run with what the evaluation does otherwise.
 
     Raises:
         ConfigError: values that a run cannot have.

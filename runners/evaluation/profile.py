@@ -25,7 +25,7 @@ WARM_UP, LEAST, SECONDS = 3, 5, 3.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What a meta-iteration costs, sampling and update."""
+    """Cost of a meta-iteration, sampling and update."""
 
     iterations_per_second: float
     """Of the median."""

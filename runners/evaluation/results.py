@@ -1,4 +1,7 @@
-"""What evaluations find: read, written and shown here alone."""
+"""What evaluations find: read, written and shown here alone.
+
+Results hold arrays, of which one does not say that they are equal: `eq=False`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from runners.io import read_json, write_csv, write_json
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
     """Mean over tasks and half-width of its 95 % interval, [K+1] each."""
 
@@ -39,7 +42,7 @@ class Summary:
         return cls(mean.astype(np.float64), (1.96 * spread / np.sqrt(count)).astype(np.float64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Tasks of one kind: how many, and means [K+1] over them by score, the metric first."""
 
@@ -49,7 +52,7 @@ class Group:
     others: dict[str, Floats] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Curves that a regression of one number on one fits to a task's examples."""
 
@@ -64,9 +67,9 @@ class Fit:
     """[2, queries]."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Conditions:
-    """What runs were measured by, and how."""
+    """Conditions of a measurement: by what, on what and how."""
 
     metric: str
     """return, mse or accuracy."""
@@ -92,12 +95,12 @@ class Conditions:
     versions: dict[str, str] = field(default_factory=dict)
     command: str | None = None
     """The command line that made it; None if it was made in Python."""
-    path: Path | None = field(default=None, compare=False, metadata={"stored": False})
+    path: Path | None = field(default=None, metadata={"stored": False})
     """The file that it was written to, for the terminal."""
 
     @property
     def draws(self) -> tuple[object, ...]:
-        """What decides, beside the runs, what scores come out."""
+        """All that decides, beside the runs, what scores come out."""
         drawn = (self.metric, self.steps, self.episodes, self.shots, self.queries, self.seed)
         return (*drawn, self.deterministic, self.step_size, self.later_step_size, self.task_list)
 
@@ -108,11 +111,11 @@ class Conditions:
 
     @property
     def data(self) -> str:
-        """What runs are trained on, for a count of it."""
+        """Noun for a count of what runs are trained on."""
         return "environment steps" if self.episodes else "labeled examples"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(Conditions):
     """One run on held-out tasks."""
 
@@ -180,14 +183,14 @@ class Evaluation(Conditions):
         return from_record(cls, record, path)
 
     def measured(self, iteration: int, digest: str) -> bool:
-        """Whether it is of the checkpoint of this iteration and SHA-256 of meta-parameters.
+        """Check that it is of the checkpoint of this iteration and SHA-256 of meta-parameters.
 
         Files of before have no hash: of those the iteration decides.
         """
         return self.iteration == iteration and self.checkpoint_sha256 in (None, digest)
 
     def table(self) -> Table:
-        """A line per group of tasks and one for all."""
+        """Table with a line per group of tasks and one for all."""
         rows = [self, *self.groups.values()]
         decimals = formatting.digits(self.metric, [mean for row in rows for mean in row.mean])
         lines = [tables.spread_row("all tasks", self.mean, self.ci95, decimals)]
@@ -211,7 +214,7 @@ class Evaluation(Conditions):
         return f"{self.table()}{_written(self.path, 'csv', 'plots/*.png')}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparedMethod:
     """Runs of one method, R of them, on N tasks; intervals are [2, K+1], their lower ends first."""
 
@@ -243,7 +246,7 @@ class ComparedMethod:
     """Of the runs' meta-parameters; empty in files of before."""
 
     def training(self, name: str, data: str) -> str:
-        """What the method is and was trained on, in a phrase.
+        """Describe what the method is and was trained on, in a phrase.
 
         Args:
             name: of the method.
@@ -260,7 +263,7 @@ class ComparedMethod:
         return phrase if what is None else f"{what}; {phrase}"
 
     def rows(self, decimals: int) -> list[Row]:
-        """Mean, interquartile mean, gap to the oracle closed, single runs."""
+        """Rows of mean, interquartile mean, gap to the oracle closed and single runs."""
         several = len(self.runs) > 1
         rows = [tables.interval_row("mean", self.mean, self.mean_ci95, decimals)]
         if several:
@@ -279,7 +282,7 @@ class ComparedMethod:
         return rows
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison(Conditions):
     """Several runs, and baselines of theirs, on the same held-out tasks."""
 
@@ -316,7 +319,7 @@ class Comparison(Conditions):
         return from_record(cls, read_json(path), path)
 
     def table(self, decimals: int | None = None) -> Table:
-        """Methods by steps."""
+        """Table of methods by steps."""
         if decimals is None:
             means = [value for method in self.methods.values() for value in method.mean]
             decimals = formatting.digits(self.metric, means)
@@ -336,7 +339,7 @@ class Comparison(Conditions):
 
 
 def shown(task: np.ndarray) -> str:
-    """A task in a table: its numbers."""
+    """Format a task's numbers for a table."""
     return " ".join(f"{number:g}" for number in np.ravel(task))
 
 

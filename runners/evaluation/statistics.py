@@ -10,7 +10,7 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 Statistic = Callable[..., Floats]
-"""Of arrays [R, N, ...], runs by tasks, whatever is left of their further axes."""
+"""A function of arrays [R, N, ...], runs by tasks, that leaves their further axes."""
 
 
 def finite(scores: Floats) -> Floats:
@@ -68,7 +68,7 @@ def bootstrap(
 
 
 def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
-    """The share of the way from a reference to an oracle: 0 is the one, 1 the other.
+    """Share of the way from a reference to an oracle: 0 is the one, 1 the other.
 
     Args:
         scores: [R, N, K+1].
@@ -83,7 +83,7 @@ def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
 
 
 def over_runs(per_run: Floats, per_task: Floats) -> tuple[Floats, Floats]:
-    """The mean of runs' means, and the half-width of its 95 % interval, [...] each.
+    """Mean of runs' means, and half-width of its 95 % interval, [...] each.
 
     Args:
         per_run: [R, ...], a run's mean over tasks each.

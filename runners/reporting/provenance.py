@@ -116,7 +116,7 @@ def portable(command: str) -> str:
 
 
 def short(path: Path) -> str:
-    """How commands name a run folder: runs/NAME, wherever it lies; its seed's folder with it."""
+    """Name of a run folder in commands: runs/NAME, wherever it lies, or runs/NAME/seed-S."""
     path = path.resolve()
     parts = path.parts[-2:] if re.fullmatch(r"seed-\d+", path.name) else path.parts[-1:]
     return "/".join(("runs", *parts))

@@ -145,11 +145,11 @@ class ReportData:
 
     @cached_property
     def names(self) -> list[str]:
-        """How commands name the run folders."""
+        """Names of the run folders in commands."""
         return [provenance.short(run.path) for runs in self.methods.values() for run in runs]
 
     def train_commands(self) -> list[str]:
-        """What trains all the runs again; one that trained several, once."""
+        """Commands that train all the runs again; one that trained several, once."""
         runs = [run for runs in self.methods.values() for run in runs]
         return list(dict.fromkeys(map(provenance.train_command, runs)))
 

@@ -22,7 +22,7 @@ def mean_noun(metric: str) -> str:
 
 
 def trained(config: TrainConfig, metrics: Sequence[Metrics], seeds: Sequence[int]) -> str:
-    """How runs of one method were trained: size, cost and seeds.
+    """Describe how runs of one method were trained: size, cost and seeds.
 
     Args:
         config: of the first run.
@@ -56,7 +56,7 @@ def trained(config: TrainConfig, metrics: Sequence[Metrics], seeds: Sequence[int
 
 
 def achieved(config: TrainConfig, result: Evaluation, decimals: int) -> str:
-    """What adaptation does to the metric."""
+    """Describe what adaptation does to the metric."""
     if result.episodes:
         data = f"{result.episodes} episodes of a task"
         if not result.groups:  # of a few kinds, all have been seen
@@ -77,7 +77,7 @@ def achieved(config: TrainConfig, result: Evaluation, decimals: int) -> str:
 
 
 def beside(methods: Mapping[str, ComparedMethod], k: int, decimals: int) -> str:
-    """How the baselines of a comparison do after k steps; empty without any."""
+    """Describe how the baselines of a comparison do after k steps; empty without any."""
     phrases: list[str] = []
     for name, what in BASELINES.items():
         if name in methods:
@@ -88,7 +88,7 @@ def beside(methods: Mapping[str, ComparedMethod], k: int, decimals: int) -> str:
 
 
 def held_out(result: Evaluation) -> str:
-    """What the scores are of."""
+    """Describe what the scores are of."""
     tasks = f"{len(result.tasks)} tasks"
     if result.groups:
         tasks += f" of the {len(result.groups)} kinds that there are, seen in training"
@@ -106,7 +106,7 @@ def held_out(result: Evaluation) -> str:
 def adaptation_alt(
     metric: str, methods: Mapping[str, Floats], shown: Sequence[int], decimals: int
 ) -> str:
-    """What a figure of means over inner steps shows.
+    """Describe what a figure of means over inner steps shows.
 
     Args:
         metric: of the means.
@@ -123,7 +123,7 @@ def adaptation_alt(
 
 
 def learning_alt(metric: str, metrics: Metrics, config: TrainConfig) -> str:
-    """What a learning curve shows: where it begins and ends, as means of a few lines."""
+    """Describe what a learning curve shows: where it begins and ends, as means of a few lines."""
     few = max(1, len(metrics) // 50)
 
     def ends(when: str) -> tuple[float, float]:
@@ -143,7 +143,7 @@ def learning_alt(metric: str, metrics: Metrics, config: TrainConfig) -> str:
 
 
 def tasks_alt(result: Evaluation, decimals: int) -> str:
-    """What a figure of every task's return shows."""
+    """Describe what a figure of every task's return shows."""
     returns = result.scores["return"]
 
     def ends(k: int) -> str:
@@ -157,7 +157,7 @@ def tasks_alt(result: Evaluation, decimals: int) -> str:
 
 
 def fits_alt(result: Evaluation) -> str:
-    """What a figure of fitted curves shows."""
+    """Describe what a figure of fitted curves shows."""
     drawn = len(result.fits)
     errors = result.scores["mse"][:drawn].mean(0)
     last = len(errors) - 1

@@ -38,7 +38,7 @@ _BESIDE: tuple[Baseline, ...] = ("random", "pretrained", "oracle")
 _ORDER = ("maml", *_BESIDE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeasuredRun:
     """A run, and its mean returns over the authors' tasks."""
 
@@ -59,7 +59,7 @@ class MeasuredRun:
     """[K+1]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeasuredMethod:
     """MAML or a baseline: means over tasks and runs, and the half-widths of their intervals."""
 
@@ -79,7 +79,7 @@ class MeasuredMethod:
         return cls(mean, half, over, tuple(run for run, _ in runs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PaperFigures:
     """Mean returns that the paper's authors had, after 0, 1, 2 ... inner steps."""
 
@@ -88,7 +88,7 @@ class PaperFigures:
     oracle: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reproduction:
     """A row of the table: `reproduction.json`."""
 
@@ -102,7 +102,7 @@ class Reproduction:
     versions: dict[str, str] = field(default_factory=dict)
     command: str | None = None
     """The command line that made it; None if it was made in Python."""
-    path: Path | None = field(default=None, compare=False, metadata={"stored": False})
+    path: Path | None = field(default=None, metadata={"stored": False})
     """The file that it was written to, for the terminal."""
 
     def save(self, path: Path) -> Reproduction:
@@ -200,7 +200,7 @@ class _Study:
         self.curves: dict[int, plots.Metrics] = {}
 
     def plans(self, wanted: Mapping[str, int]) -> dict[tuple[str, int], PlannedRun]:
-        """What is wanted and what there is, by kind and seed; runs first, seed by seed."""
+        """Plan what is wanted, beside what there is, by kind and seed; runs first, seed by seed."""
         folder = self.out / self.name
         there = [int(path.name[5:]) for path in folder.glob("seed-*") if path.name[5:].isdigit()]
         plans = {}
@@ -258,7 +258,7 @@ class _Study:
         )
 
     def result(self) -> Reproduction:
-        """Of runs measured, by what they are: means over tasks and runs."""
+        """Means over tasks and runs of what has been measured, by kind."""
         methods = {
             kind: MeasuredMethod.of([by_seed[seed] for seed in sorted(by_seed)])
             for kind, by_seed in sorted(self.measured.items(), key=lambda it: _ORDER.index(it[0]))

@@ -74,20 +74,3 @@ def assert_same_run(one, other):
         pairs = zip(*(pytree.tree_leaves(each.state[key]) for each in (first, second)), strict=True)
         for a, b in pairs:
             assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-
-
-def refuses(*words, message, by):
-    """That the command line ends with one line and code 2.
-
-    Args:
-        words: of the command line.
-        message: in that line.
-        by: pytest's capsys.
-    """
-    by.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert stop.value.code == 2
-    errors = by.readouterr().err
-    assert message in errors
-    assert len(errors.strip().splitlines()) == 1
