@@ -19,7 +19,7 @@ from rlmaml import losses, models, tree
 from rlmaml.adjoints import first_order, unrolled
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.objective import Objective, at_end, over_tasks
-from rlmaml.types import Episodes, MetaBatch, Params
+from rlmaml.types import Episodes, Examples, MetaBatch, Params
 
 
 class Quadratic(NamedTuple):
@@ -308,3 +308,41 @@ class Scripted(gymnasium.Env):
     def step(self, action):
         self.time += 1
         return np.full(1, self.time), 1.0, self.time == self.lengths[self.number], False, {}
+
+
+SUPERVISED = ("regression", "classification")
+
+
+def supervised_problem(kind, *, tasks=4, shots=5, queries=7, steps=2, seed=0, adjoint=unrolled):
+    """Random examples of 3 inputs, and an objective with its meta-parameters, in float64."""
+    torch.manual_seed(seed)
+    config = models.PolicyConfig(hidden=(6,), activation="tanh")
+    make = models.RegressionMLP if kind == "regression" else models.CategoricalMLP
+    policy = models.functional(module := make(3, 2, config).double())
+    loss = (losses.mse if kind == "regression" else losses.cross_entropy)(policy)
+
+    def examples(count):
+        x = torch.randn(tasks, count, 3, dtype=torch.float64)
+        if kind == "regression":
+            return Examples(x, torch.randn(tasks, count, 2, dtype=torch.float64))
+        return Examples(x, torch.randint(2, (tasks, count)))
+
+    batch = MetaBatch((examples(shots),) * steps, examples(queries))
+    objective = Objective(gradient_descent(loss, 0.3), adjoint, at_end(loss), policy)
+    return objective, {"params": models.parameters(module)}, batch
+
+
+class Waves:
+    """A family of regressions: y = a sin(x - b), the task being (a, b)."""
+
+    inputs = gymnasium.spaces.Box(-5.0, 5.0, (1,))
+    outputs = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+    space = gymnasium.spaces.Box(np.array([0.1, 0.0]), np.array([5.0, np.pi]), dtype=np.float64)
+
+    def sample(self, n, rng, split="train"):
+        return rng.uniform(self.space.low, self.space.high, (n, 2))
+
+    def episode(self, tasks, shots, queries, rng):
+        x = rng.uniform(-5, 5, (len(tasks), shots + queries, 1))
+        y = tasks[:, None, :1] * np.sin(x - tasks[:, None, 1:])
+        return (x[:, :shots], y[:, :shots]), (x[:, shots:], y[:, shots:])

@@ -5,12 +5,20 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
 from rlmaml import losses, models, tree
 from rlmaml.adjoints import first_order, hessian_free, implicit, unrolled
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.linalg import conjugate_gradient
-from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, over_tasks, reference
+from rlmaml.objective import (
+    Objective,
+    at_end,
+    fisher_product,
+    meta_gradient,
+    over_tasks,
+    reference,
+)
 from rlmaml.types import Examples, InnerLoop, MetaBatch
 from tests.helpers.problems import (
     Cosine,
@@ -18,14 +26,20 @@ from tests.helpers.problems import (
     cosine_hessian,
     cosine_loss,
     cosines,
+    end_loss,
     one,
     quadratic_loss,
     quadratics,
     random_batch,
+    supervised_problem,
 )
 
 ALPHA = 0.3
+
+
 X = torch.linspace(-1, 1, 5, dtype=torch.float64)
+
+
 META = {"params": {"x": X}}
 
 
@@ -56,9 +70,6 @@ def cosine_problem(steps, separate_hessian=False):
     return Objective(
         gradient_descent(cosine_loss, ALPHA), unrolled, at_end(cosine_loss), None
     ), batch
-
-
-# HF-MAML
 
 
 @pytest.mark.parametrize("separate_hessian", [False, True])
@@ -197,9 +208,6 @@ def test_the_default_shift_is_accurate_on_a_network(kind, dtype, reached):
     assert error(found.double(), exact) < reached
 
 
-# iMAML
-
-
 @pytest.mark.parametrize("steps", [1, 3])
 def test_implicit_on_quadratics_in_closed_form(steps):
     strength = 0.5
@@ -317,9 +325,9 @@ def test_implicit_refuses_hessian_data():
         implicit(cosine_loss, 1.0)(inner, META, (task,), (task,))
 
 
-# All of them
-
 STRENGTH = 8.0  # above the negative curvature of the log-likelihood surrogate here, 4
+
+
 ADJOINTS = ["unrolled", "first-order", "hessian-free", "implicit"]
 
 
@@ -495,3 +503,88 @@ def test_adaptation_keeps_no_graph():
 def test_bad_sizes_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_first_order_leaves_out_exactly_the_inner_curvature():
+    objective, meta, batch = random_batch(1)
+    _, full = meta_gradient(objective, meta, batch)
+    _, first = meta_gradient(objective._replace(adjoint=first_order), meta, batch)
+    theta, unravel = tree.ravel(meta["params"])
+    expected = torch.zeros_like(theta)
+    for i in range(5):
+        data = one(batch, i)
+        hessian = torch.func.hessian(
+            lambda v, d=data: losses.log_likelihood(objective.policy)(unravel(v), d.support[0])
+        )(theta)
+        adapted = adapt(objective.inner, meta, data.support)[-1]
+        v, _ = tree.ravel(torch.func.grad(end_loss(objective))(adapted, data.query))
+        expected += v / 5
+        full = full + 0.4 * hessian @ v / 5
+    torch.testing.assert_close(first, expected)
+    torch.testing.assert_close(first, full)
+
+
+EXACT = {"unrolled": unrolled, "first-order": first_order}
+
+
+@pytest.mark.parametrize("adjoint", EXACT)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_pushing_forward_is_the_transpose_of_pulling_back(adjoint, steps):
+    """⟨J u, v⟩ = ⟨u, Jᵀ v⟩, with J u by the double-reverse trick of `fisher_product`."""
+    objective, meta, batch = random_batch(steps, tasks=1)
+    data = one(batch, 0)
+    theta, unravel = tree.ravel(meta)
+    theta.requires_grad_()
+    end = tree.ravel(EXACT[adjoint](objective.inner, unravel(theta), data.support)[-1])[0]
+    u, v = torch.randn_like(theta), torch.randn_like(end)
+    zero = torch.zeros_like(end, requires_grad=True)
+    (pull,) = torch.autograd.grad(end, theta, zero, create_graph=True)
+    (push,) = torch.autograd.grad(pull, zero, u, retain_graph=True)
+    (back,) = torch.autograd.grad(end, theta, v)
+    torch.testing.assert_close(push @ v, u @ back)
+    if adjoint == "first-order":
+        torch.testing.assert_close(push, u)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_on_quadratics_in_closed_form(steps):
+    """Each inner step on A_in, its derivative on A_h, the outer loss on A_o: three problems."""
+    alpha = 0.3
+    support, hessian, query = (quadratics(4, 5, seed=seed) for seed in (1, 2, 3))
+    x = torch.randn(5, dtype=torch.float64)
+    objective = Objective(
+        gradient_descent(quadratic_loss, alpha), unrolled, at_end(quadratic_loss), None
+    )
+    batch = MetaBatch((support,) * steps, query, (hessian,) * steps)
+    _, found = meta_gradient(objective, {"params": {"x": x}}, batch)
+    total = torch.zeros(5, dtype=torch.float64)
+    for i in range(4):
+        phi, task = x, one(support, i)
+        for _ in range(steps):
+            phi = phi - alpha * task.curvature @ (phi - task.center)
+        v = one(query, i).curvature @ (phi - one(query, i).center)
+        jacobian = torch.eye(5, dtype=torch.float64) - alpha * one(hessian, i).curvature
+        total += torch.linalg.matrix_power(jacobian, steps) @ v / 4
+    torch.testing.assert_close(found, total)
+
+
+def test_first_order_is_exact_where_the_hessian_vanishes():
+    """An inner loss that is linear in the parameters has no curvature to ignore."""
+    batch = supervised_problem("regression")[2]
+    linear = nn.Linear(3, 2).double()
+    policy = models.functional(linear)
+
+    def correlation(params, data):
+        return -(policy(params, data.inputs) * data.targets).sum(-1).mean()
+
+    def squared(params, data):
+        return (policy(params, data.inputs) - data.targets).square().sum(-1).mean()
+
+    meta = {"params": models.parameters(linear)}
+    gradients = {}
+    for name, loss in (("flat", correlation), ("curved", squared)):
+        for adjoint in (unrolled, first_order):
+            flat = Objective(gradient_descent(loss, 0.3), adjoint, at_end(squared), policy)
+            gradients[name, adjoint] = meta_gradient(flat, meta, batch)[1]
+    assert torch.allclose(gradients["flat", unrolled], gradients["flat", first_order], rtol=1e-12)
+    assert not torch.allclose(gradients["curved", unrolled], gradients["curved", first_order])

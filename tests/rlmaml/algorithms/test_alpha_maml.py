@@ -1,7 +1,5 @@
 """Alpha-MAML: the published updates, hypergradients by finite differences, its state."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -10,8 +8,6 @@ from rlmaml.algorithms.alpha_maml import AlphaMAML, descended
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
-from runners.presets import PRESETS
-from runners.presets.overrides import with_algorithm
 from tests.helpers.problems import one, quadratic_loss
 from tests.helpers.step_sizes import (
     ALPHA,
@@ -193,13 +189,3 @@ def test_refusals():
             ValueError, match=f"algorithm_settings.{wrong} must be zero or positive, got -1"
         ):
             AlphaMAML.Settings(**{wrong: -1})
-
-
-def test_every_preset_can_be_trained_with_it():
-    for _, config in PRESETS.values():
-        assert isinstance(
-            with_algorithm(config, "alpha-maml").algorithm_settings, AlphaMAML.Settings
-        )
-    config = with_algorithm(PRESETS["half-cheetah-dir"][1], "alpha-maml")
-    assert config.outer == "optimizer"
-    assert dataclasses.astuple(config.algorithm_settings) == pytest.approx((1e-3, 1e-6))

@@ -19,6 +19,8 @@ from tests.helpers import parts
 from tests.helpers.problems import one
 
 FOUR = CAVIA.Settings(contexts=4)
+
+
 FIRST = "mean.0.bias"
 
 
@@ -200,8 +202,3 @@ def test_refusals():
         CAVIA.Settings(contexts=0)
     with pytest.raises(ValueError, match=r"'mean.9.bias', which is no parameter: use mean.0"):
         parts.regression(CAVIA, CAVIA.Settings(shifts=("mean.9.bias",)))
-
-
-def test_learns():
-    before, after = parts.learned_sinusoids("cavia", 200)
-    assert after < 0.6 * before

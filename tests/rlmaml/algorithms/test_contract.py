@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import rlmaml
-from envs.few_shot.sinusoid import SinusoidTasks
 from rlmaml import algorithms, losses, models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm, AlgorithmContext, InnerConfig
@@ -21,7 +20,7 @@ from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
-from tests.helpers.problems import TargetEnv
+from tests.helpers.problems import TargetEnv, Waves
 
 NAMES = list(algorithms.TABLE)
 ROOT = Path(rlmaml.__file__).parent.parent
@@ -62,7 +61,7 @@ class Problem:
         self.algorithm = self.kind(policy, inner, outer, chunk_size=chunk_size, **how)
         plan = self.algorithm.data_spec
         if examples:
-            family = SinusoidTasks()
+            family = Waves()
             fresh = plan.steps if plan.fresh_support else 0
             self.sampler = ExampleSampler(
                 family, shots=5, queries=6, fresh_support=fresh, dtype=torch.float64

@@ -1,13 +1,11 @@
 """MAML++: MAML with every part off, each part alone against what it should be."""
 
-import dataclasses
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from rlmaml import ConvClassifier, ConvConfig, load, losses, models, tree
+from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import first_order
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
@@ -17,9 +15,6 @@ from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Examples, MetaBatch
-from runners.presets import PRESETS
-from runners.presets.overrides import with_algorithm
-from runners.training.train import train
 from tests.helpers.problems import one, quadratic_loss, quadratics
 from tests.helpers.step_sizes import (
     ALPHA,
@@ -36,6 +31,8 @@ from tests.helpers.step_sizes import (
 )
 
 Settings = MAMLPlusPlus.Settings
+
+
 OFF = Settings(learn_step_sizes=False)
 
 
@@ -52,9 +49,6 @@ def test_with_all_off_it_is_maml_to_the_bit(make):
 @pytest.mark.parametrize("make", [on_quadratics, on_episodes])
 def test_equal_rates_are_maml(make):
     assert_is_maml(MAMLPlusPlus, make)
-
-
-# Step sizes.
 
 
 def test_one_rate_for_each_tensor_and_step():
@@ -85,9 +79,6 @@ def test_meta_gradient_by_finite_differences(make, settings):
     method, state, batch = make(MAMLPlusPlus, settings, steps=3)
     state = shifted(state)._replace(iteration=1)
     assert_slopes(method.objective(state), state.meta, batch)
-
-
-# The multi-step loss.
 
 
 def test_step_weights_are_the_authors():
@@ -141,9 +132,6 @@ def test_multi_step_loss_of_episodes_is_on_those_that_were_sampled():
     torch.testing.assert_close(mean_loss(method.objective(state), state.meta, batch), expected)
 
 
-# First-order derivatives.
-
-
 @pytest.mark.parametrize("make", [on_quadratics, on_episodes])
 def test_first_order_at_the_beginning_only(make):
     """FO-MAML's gradient of θ; that of a rate is minus the inner product of two gradients."""
@@ -174,9 +162,6 @@ def test_first_order_at_the_beginning_only(make):
     )
 
 
-# The learning rate.
-
-
 def test_the_learning_rate_falls_along_a_cosine_and_stays_there():
     settings = Settings(cosine_iterations=4, minimum_learning_rate=0.02)
     method, state, batch = on_quadratics(MAMLPlusPlus, settings)
@@ -199,9 +184,6 @@ def test_saved_and_restored_in_the_midst_of_everything(outer):
     """The parts that depend on the iteration go on where they were."""
     settings = Settings(True, 4, 3, 5)
     assert_resumes(*on_quadratics(MAMLPlusPlus, settings, steps=2, outer=outer))
-
-
-# Batch norm.
 
 
 def image_problem(settings, steps=2):
@@ -257,9 +239,6 @@ def test_names_of_batch_norm():
     assert models.norm_parameters(dict.fromkeys([*norms, *others], values)) == norms
 
 
-# With everything at once.
-
-
 def test_everything_at_once_learns():
     settings = Settings(True, 40, 20, 400, 1e-4)
     method, state, batch = on_quadratics(
@@ -302,35 +281,3 @@ def test_refusals():
         on_quadratics(MAMLPlusPlus, cosine, outer=Optimizer(learning_rate=1e-6))
     with pytest.raises(ValueError, match="per_step_norm needs a model with batch norm"):
         on_quadratics(MAMLPlusPlus, Settings(per_step_norm=True))
-
-
-def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tmp_path):
-    config = with_algorithm(PRESETS["sinusoid"][1], "maml++")
-    config = dataclasses.replace(config, iterations=2, tasks=2, inner=InnerConfig(2, 0.05))
-    settings = dataclasses.replace(config.algorithm_settings, cosine_iterations=2)
-    train(dataclasses.replace(config, algorithm_settings=settings), tmp_path / "run", quiet=True)
-    learner = load(tmp_path / "run")
-    assert learner.meta["rates"]["mean.0.bias"].shape == (2,)
-    x = np.linspace(-5, 5, 10)[:, None]
-    found = [learner.adapt(x, np.sin(x), steps=k)(x) for k in (1, 2, 5)]
-    assert np.isfinite(found).all()
-    errors = [((y - np.sin(x)) ** 2).mean() for y in found]
-    assert errors[0] > errors[1] > errors[2]
-    with pytest.raises(ValueError, match="step sizes that MAMLPlusPlus has learned"):
-        learner.adapt(x, np.sin(x), step_size=0.1)
-
-
-def test_every_preset_can_be_trained_with_it():
-    for _, config in PRESETS.values():
-        assert isinstance(
-            with_algorithm(config, "maml++").algorithm_settings, MAMLPlusPlus.Settings
-        )
-    settings = with_algorithm(PRESETS["sinusoid"][1], "maml++").algorithm_settings
-    assert settings == Settings(True, 10_500, 7_000, 70_000)
-    assert (
-        with_algorithm(
-            PRESETS["half-cheetah-dir"][1], "maml++"
-        ).algorithm_settings.cosine_iterations
-        == 0
-    )
-    assert with_algorithm(PRESETS["digits"][1], "maml++").algorithm_settings.per_step_norm

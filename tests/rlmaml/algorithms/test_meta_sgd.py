@@ -9,8 +9,6 @@ from rlmaml.algorithms.meta_sgd import MetaSGD
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
-from runners.presets import PRESETS
-from runners.presets.overrides import with_algorithm
 from tests.helpers.problems import one
 from tests.helpers.step_sizes import (
     assert_all_moved,
@@ -104,8 +102,3 @@ def test_refusals():
         on_quadratics(MetaSGD, later_step_size=0.1)
     with pytest.raises(ValueError, match=r"algorithm_settings.spread must be .* got 1.0"):
         MetaSGD.Settings(spread=1.0)
-
-
-def test_every_preset_can_be_trained_with_it():
-    for _, config in PRESETS.values():
-        assert isinstance(with_algorithm(config, "meta-sgd").algorithm_settings, MetaSGD.Settings)

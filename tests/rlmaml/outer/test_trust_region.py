@@ -3,12 +3,19 @@
 import pytest
 import torch
 
-from rlmaml import tree
+from rlmaml import models, tree
 from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
-from rlmaml.objective import evaluate, fisher_product, meta_gradient, reference
+from rlmaml.distributions import Gaussian
+from rlmaml.objective import (
+    evaluate,
+    fisher_product,
+    gradient_and_reference,
+    meta_gradient,
+    reference,
+)
 from rlmaml.outer import trust_region
-from tests.helpers.problems import random_batch
+from tests.helpers.problems import SUPERVISED, random_batch, supervised_problem
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5])
@@ -114,3 +121,91 @@ def test_zero_inner_steps_is_plain_trpo():
     ):
         step = 0.8 * step
     torch.testing.assert_close(tree.ravel(new)[0], (theta + step).detach(), atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("factor", "candidates"), [(1.0, 1), (1 / 1.5, 2), (0.01, 2), (3.0, 2), (100.0, 2)]
+)
+def test_length_is_corrected_where_part_of_the_data_misjudges_it(monkeypatch, factor, candidates):
+    """Curvature `factor` times the true one makes the squared length 1/factor times the right."""
+    objective, meta, batch = random_batch(1)
+
+    def misjudged(*arguments, fraction):
+        product = fisher_product(*arguments, fraction=1.0)
+        return lambda v: factor * product(v)
+
+    monkeypatch.setattr(trust_region, "fisher_product", misjudged)
+    config = trust_region.TrustRegion(
+        max_kl=1e-4, fisher_fraction=0.5, damping=0.0, cg_iterations=3
+    )
+    ref = reference(objective, meta, batch)
+    new, metrics = trust_region.update(objective, meta, batch, config)
+    assert metrics["outcome"] == "accepted"
+    assert metrics["line_search_steps"] == candidates
+    kl = evaluate(objective, new, batch, ref)[1].mean().item()
+    assert kl == pytest.approx(metrics["kl"])
+    assert kl == pytest.approx(trust_region.AIM * config.max_kl, rel=0.06)
+
+
+def judged(monkeypatch, *verdicts):
+    """An update whose candidates have these (loss, KL), the collecting policy's loss being 0."""
+    torch.manual_seed(0)
+    objective, meta, batch = random_batch(1)
+    found = [(torch.full((2,), loss), torch.full((2,), kl)) for loss, kl in verdicts]
+    remaining = iter(found)
+    monkeypatch.setattr(trust_region, "evaluate", lambda *arguments: next(remaining))
+    losses, gradient, ref = gradient_and_reference(objective, meta, batch)
+    answer = (0 * losses, gradient, ref)
+    monkeypatch.setattr(trust_region, "gradient_and_reference", lambda *arguments: answer)
+    config = trust_region.TrustRegion(max_kl=1.0, fisher_fraction=0.5, backtracks=len(verdicts))
+    new, metrics = trust_region.update(objective, meta, batch, config)
+    return metrics, (tree.ravel(new)[0] - tree.ravel(meta)[0]).norm().item()
+
+
+def test_a_correction_is_one_of_the_candidates(monkeypatch):
+    metrics, length = judged(monkeypatch, (-1.0, 4.0), (-1.0, 1.5), (1.0, 0.5))
+    assert metrics["outcome"] == "no acceptable step"
+    assert metrics["line_search_steps"] == 3
+    assert length == 0
+
+
+def test_a_short_step_is_taken_where_no_longer_one_will_do(monkeypatch):
+    metrics, short = judged(monkeypatch, (-1.0, 0.01), (1.0, 0.9), (1.0, 0.7))
+    assert metrics["outcome"] == "accepted"
+    assert (metrics["surrogate/gain"], metrics["kl"]) == pytest.approx((1.0, 0.01))
+    assert metrics["line_search_steps"] == 3
+    metrics, corrected = judged(monkeypatch, (-1.0, 0.01), (-1.0, 0.9))
+    assert metrics["line_search_steps"] == 2
+    assert corrected == pytest.approx(short * (trust_region.AIM / 0.01) ** 0.5, rel=1e-4)
+
+
+class FixedStd(models.GaussianMLP):
+    """A policy whose standard deviation is a constant."""
+
+    def __init__(self):
+        super().__init__(3, 2, models.PolicyConfig(hidden=(6,)))
+        del self.log_std
+
+    def forward(self, observations):
+        mean = self.mean(observations)
+        return Gaussian(mean, torch.full_like(mean, -0.5))
+
+
+def test_a_policy_with_a_constant_field_can_be_trained():
+    objective, meta, batch = random_batch(1, kind=lambda *_: FixedStd())
+    new, metrics = trust_region.update(objective, meta, batch, trust_region.TrustRegion())
+    assert metrics["outcome"] == "accepted"
+    assert "log_std" not in new["params"]
+
+
+@pytest.mark.parametrize("kind", SUPERVISED)
+@pytest.mark.parametrize("fraction", [1.0, 0.4])
+def test_trust_region_works_unchanged(kind, fraction):
+    objective, meta, batch = supervised_problem(kind)
+    config = trust_region.TrustRegion(fisher_fraction=fraction)
+    new, metrics = trust_region.update(objective, meta, batch, config)
+    ref = reference(objective, meta, batch)
+    before, after = (evaluate(objective, m, batch, ref)[0].mean() for m in (meta, new))
+    assert metrics["outcome"] == "accepted"
+    assert after < before
+    assert 0 < metrics["kl"] <= config.max_kl

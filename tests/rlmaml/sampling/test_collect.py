@@ -11,10 +11,13 @@ from rlmaml.advantages import AdvantageConfig
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.vector_env import vectorize
 from rlmaml.types import MetaBatch
-from tests.helpers.problems import Walk, one, quadratic_loss, quadratics
+from tests.helpers.problems import TargetEnv, Walk, one, quadratic_loss, quadratics
 
 KEY = (0, 3, 7)
+
+
 INNER_ADVANTAGES, OUTER_ADVANTAGES = AdvantageConfig(discount=0.5), AdvantageConfig(discount=0.9)
 
 
@@ -128,3 +131,27 @@ def test_no_query_data_on_request():
     batch = collect(sampler, inner, meta, goals, steps=2, key=KEY, query=False)
     assert batch.query == ()
     assert len(batch.iterates) == 3
+
+
+def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
+    module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
+    env, policy = vectorize(TargetEnv, 6), models.functional(module)
+    sampler = RolloutSampler(env, policy, episodes=2, horizon=2, advantages=AdvantageConfig())
+    inner = gradient_descent(losses.log_likelihood(policy), 0.1)
+    meta, tasks = {"params": models.parameters(module)}, np.zeros((3, 1))
+    how = {"steps": 2, "key": (0, 0, 0)}
+    batch = collect(sampler, inner, meta, tasks, separate_hessian=True, **how)
+    plain = collect(sampler, inner, meta, tasks, **how)
+    assert plain.hessian == ()
+    torch.testing.assert_close(batch._replace(hessian=()), plain, rtol=0, atol=0)
+    drawn = [data.actions for data in (*batch.support, *batch.hessian, batch.query)]
+    assert len({tuple(a.flatten().tolist()) for a in drawn}) == 5
+    for k in range(2):  # both by φ_k
+        for data in (batch.support[k], batch.hessian[k]):
+            assert data.advantages.abs().sum() > 0
+    params = batch.hessian[1]
+    phi = [inner.step(meta, meta["params"], one(batch.support[0], i), 0) for i in range(3)]
+    for i in range(3):
+        episodes = one(params, i)
+        logs = policy(phi[i], episodes.observations).log_prob(episodes.actions)
+        torch.testing.assert_close(logs, episodes.log_probs)

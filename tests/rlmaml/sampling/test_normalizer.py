@@ -1,0 +1,22 @@
+"""Running statistics of observations: against all data at once, and when they change."""
+
+import torch
+
+from rlmaml.sampling.normalizer import Normalizer
+
+
+def test_normalizer_against_all_data_at_once():
+    normalizer = Normalizer((3,))
+    batches = [5 + 2 * torch.randn(4, 7, 3), -1 + torch.randn(2, 7, 3)]
+    masks = [torch.ones(4, 7), (torch.arange(7) < 3).float().expand(2, 7)]
+    for x, mask in zip(batches, masks, strict=True):
+        normalizer.observe(x, mask)
+        torch.testing.assert_close(normalizer(torch.zeros(3)), torch.zeros(3))  # frozen
+    normalizer.commit()
+    everything = torch.cat([x[mask > 0] for x, mask in zip(batches, masks, strict=True)])
+    standardized = normalizer(everything)
+    torch.testing.assert_close(standardized.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardized.std(0, unbiased=False), torch.ones(3))
+    copy = Normalizer((3,))
+    copy.load_state_dict(normalizer.state_dict())
+    assert torch.equal(copy(everything), standardized)

@@ -1,0 +1,39 @@
+"""Conjugate gradient: against a direct solve, where it stops, and what is left."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlmaml.linalg import conjugate_gradient, solve
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 12), st.integers(0, 10_000))
+def test_conjugate_gradient_against_solve(size, seed):
+    rng = torch.Generator().manual_seed(seed)
+    root = torch.randn(size, size, generator=rng, dtype=torch.float64)
+    a = root @ root.T + 0.5 * torch.eye(size, dtype=torch.float64)
+    b = torch.randn(size, generator=rng, dtype=torch.float64)
+    before = b.clone()
+    x, spent = conjugate_gradient(lambda v: a @ v, b, iterations=3 * size, tolerance=1e-24)
+    torch.testing.assert_close(x, torch.linalg.solve(a, b), rtol=1e-8, atol=1e-8)
+    assert 1 <= spent <= 3 * size
+    assert torch.equal(b, before)
+
+
+def test_conjugate_gradient_stops_where_the_matrix_is_not_positive():
+    x, spent = conjugate_gradient(lambda v: -v, torch.ones(3))
+    assert spent == 1
+    assert not x.any()
+
+
+@pytest.mark.parametrize("iterations", [1, 4, 50])
+def test_residual_is_what_is_left(iterations):
+    root = torch.randn(9, 9, dtype=torch.float64)
+    a, b = root @ root.T + torch.eye(9), torch.randn(9, dtype=torch.float64)
+    x, residual, spent = solve(lambda v: a @ v, b, iterations=iterations)
+    torch.testing.assert_close(residual, b - a @ x, atol=1e-10, rtol=0)
+    same, count = conjugate_gradient(lambda v: a @ v, b, iterations=iterations)
+    assert torch.equal(x, same)
+    assert spent == count
