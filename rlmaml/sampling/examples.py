@@ -145,8 +145,8 @@ class ClassLabels(_Wrapped):
         if not (hasattr(family, "class_count") and isinstance(outputs, Discrete)):
             raise ConfigError(
                 "Training on classes under labels of their own (algorithm_settings.classes) "
-                f"needs tasks made of classes, but {type(family).__name__} has no `class_count` and "
-                "`class_labels(tasks)`: leave it out."
+                f"needs tasks made of classes, but {type(family).__name__} has no `class_count` "
+                "and `class_labels(tasks)`: leave it out."
             )
         super().__init__(family)
         self._classes, self._relabel, self.inputs = family, relabel, family.inputs

@@ -37,3 +37,16 @@ def test_residual_is_what_is_left(iterations):
     same, count = conjugate_gradient(lambda v: a @ v, b, iterations=iterations)
     assert torch.equal(x, same)
     assert spent == count
+
+
+def test_conjugate_gradient_stops_once_the_residual_is_small_enough():
+    root = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a, b = root @ root.T + torch.eye(5), torch.arange(1.0, 6, dtype=torch.float64)
+    spent = {}
+    for tolerance in (1e-2, 1e-6, 1e-10, 0.0):
+        _, residual, spent[tolerance] = solve(
+            lambda v: a @ v, b, iterations=50, tolerance=tolerance
+        )
+        assert residual @ residual <= max(tolerance, 1e-28) * (b @ b)
+    assert spent[1e-2] < spent[1e-6] <= spent[1e-10] <= 6 < spent[0.0]
+    assert conjugate_gradient(lambda v: a @ v, b, iterations=50)[1] == spent[1e-10]  # the default

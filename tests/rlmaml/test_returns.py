@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlmaml.returns import discounted_sum, generalized_advantages, masked_mean, normalize
+from rlmaml.returns import (
+    discounted_sum,
+    episode_mean,
+    generalized_advantages,
+    masked_mean,
+    normalize,
+    reduce,
+)
 
 
 @settings(deadline=None, max_examples=25)
@@ -64,3 +71,13 @@ def test_discounted_sum_is_its_recursion(length, discount):
     for t in reversed(range(length)):
         expected[:, t] = carry = x[:, t] + discount * carry
     torch.testing.assert_close(discounted_sum(x, discount), expected, atol=1e-11, rtol=1e-11)
+
+
+def test_the_mean_over_episodes_leaves_out_rows_of_padding():
+    mask = torch.tensor([[1.0, 1, 0], [1, 1, 1], [0, 0, 0], [0, 0, 0]])
+    x = torch.tensor([2.0, 4.0, 7.0, 9.0])
+    assert episode_mean(x, mask) == 3.0
+    steps = torch.arange(12.0).view(4, 3)
+    assert reduce(steps, mask, "episodes") == ((0 + 1) + (3 + 4 + 5)) / 2
+    assert reduce(steps, mask, "steps") == (0 + 1 + 3 + 4 + 5) / 5
+    assert episode_mean(x, torch.zeros(4, 3)) == 0

@@ -46,3 +46,22 @@ def test_cross_fitting_one_episode_is_refused():
     one = torch.randn(1, 6, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match="two episodes"):
         value_baseline.cross_fit(one, torch.randn(1, 6), torch.ones(1, 6))
+
+
+def test_a_cross_fitted_baseline_is_held_back_by_a_ridge_that_counts():
+    """Features that are rare and large, as forces of contacts are: without it they extrapolate."""
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 30, 40, generator=rng, dtype=torch.float64)
+    features[..., 5:] *= 10 * (torch.rand(20, 30, 35, generator=rng) < 0.01)
+    returns = features[..., 0] + torch.randn(20, 30, generator=rng)
+    mask = torch.ones(20, 30)
+
+    def off(**settings):
+        fitted = value_baseline.cross_fit(features, returns, mask, **settings)
+        return fitted, (returns - value_baseline.predict(fitted, features)).var().item()
+
+    found, error = off()
+    held, same = off(ridge=10.0)
+    assert torch.equal(found.weights, held.weights)
+    assert error == same
+    assert error < 0.98 * off(ridge=1e-5)[1]

@@ -169,3 +169,13 @@ def test_meta_parameters_put_in_between_updates_count():
     moved, _ = optimizer.update(objective, state._replace(meta=zeros), batch)
     gradient = meta_gradient(objective, zeros, batch)[1]
     assert torch.allclose(moved.meta["params"]["x"], -0.1 * gradient)
+
+
+def test_components_are_clipped_before_the_norm():
+    """(30, 4) is (4, 4) by value, then (√½, √½) by norm; the other way round (0.99, 0.13)."""
+    optimizer = Optimizer("SGD", learning_rate=1.0, clip_value=4.0, clip_norm=1.0)
+    meta = {"params": {"x": torch.zeros(2, dtype=torch.float64)}}
+    gradient = torch.tensor([30.0, 4.0], dtype=torch.float64)
+    new = optimizer.descend(optimizer.init(meta), meta, gradient)
+    expected = torch.full((2,), -(0.5**0.5), dtype=torch.float64)
+    torch.testing.assert_close(new["params"]["x"], expected)

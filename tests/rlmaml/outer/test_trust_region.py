@@ -209,3 +209,29 @@ def test_trust_region_works_unchanged(kind, fraction):
     assert metrics["outcome"] == "accepted"
     assert after < before
     assert 0 < metrics["kl"] <= config.max_kl
+
+
+def test_the_step_is_as_long_as_the_curvature_along_it_allows(monkeypatch):
+    """x·Hx, and not x·g, which is another where the solver has not come to its end."""
+    rng = torch.Generator().manual_seed(0)
+    root = torch.randn(6, 6, generator=rng, dtype=torch.float64)
+    h, (x, g) = root @ root.T, torch.randn(2, 6, generator=rng, dtype=torch.float64)
+    monkeypatch.setattr(trust_region, "solve", lambda product, b, **how: (x, b - product(x), 3))
+    config = trust_region.TrustRegion(max_kl=0.02, damping=0.1)
+    step, spent = trust_region._longest_step(lambda v: h @ v, g, config)
+    assert spent == 3
+    damped = h + 0.1 * torch.eye(6, dtype=torch.float64)
+    assert (0.5 * step @ damped @ step).item() == pytest.approx(0.02)
+    torch.testing.assert_close(step / step.norm(), -x / x.norm())
+    assert abs((x @ g / (x @ damped @ x)).item() - 1) > 0.5  # or either would do
+
+
+def test_the_entropy_is_that_of_valid_steps():
+    objective, meta, batch = random_batch(1, kind=models.CategoricalMLP)
+    entropies = reference(objective, meta, batch).policy.entropy()
+    mask = batch.query.mask
+    assert mask.mean() < 1
+    expected = ((entropies * mask).sum((1, 2)) / mask.sum((1, 2))).mean().item()
+    _, metrics = trust_region.update(objective, meta, batch, trust_region.TrustRegion())
+    assert metrics["entropy"] == pytest.approx(expected, rel=1e-12)
+    assert expected != pytest.approx(entropies.mean().item(), rel=1e-6)

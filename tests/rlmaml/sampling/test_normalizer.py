@@ -20,3 +20,26 @@ def test_normalizer_against_all_data_at_once():
     copy = Normalizer((3,))
     copy.load_state_dict(normalizer.state_dict())
     assert torch.equal(copy(everything), standardized)
+
+
+def test_what_was_noted_is_folded_in_once():
+    normalizer = Normalizer((3,))
+    normalizer.observe(5 + 2 * torch.randn(4, 7, 3), torch.ones(4, 7))
+    normalizer.commit()
+    before = {name: value.clone() for name, value in normalizer.state_dict().items()}
+    normalizer.commit()
+    for name, value in normalizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert before["count"] == 28
+    normalizer.observe(torch.zeros(2, 3), torch.ones(2))
+    normalizer.commit()
+    assert normalizer.count == 30
+
+
+def test_loading_forgets_what_was_noted():
+    normalizer = Normalizer((3,))
+    kept = normalizer.state_dict()
+    normalizer.observe(torch.randn(4, 7, 3), torch.ones(4, 7))
+    normalizer.load_state_dict(kept)
+    normalizer.commit()
+    assert normalizer.count == 0

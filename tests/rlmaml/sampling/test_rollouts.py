@@ -14,7 +14,7 @@ from rlmaml.sampling.collect import collect
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
-from tests.helpers.problems import CorridorEnv, TargetEnv, one
+from tests.helpers.problems import CorridorEnv, TargetEnv, Walk, one
 
 SMALL = models.PolicyConfig(hidden=(8,))
 
@@ -156,3 +156,39 @@ def test_collect_and_update_on_cuda(sampling_device):
     new, metrics = algorithm.update(state, batch)
     assert metrics["outcome"] == "accepted"
     assert all(leaf.is_cuda for leaf in tree.leaves(new.meta))
+
+
+def test_observations_are_noted_raw_and_learned_from_standardized():
+    torch.manual_seed(0)
+    model = models.GaussianMLP(2, 2, SMALL)
+    normalizer = Normalizer((2,))
+    normalizer.observe(3 + 2 * torch.randn(50, 2), torch.ones(50))
+    normalizer.commit()  # or standardizing would change nothing
+    frozen = {name: value.clone() for name, value in normalizer.state_dict().items()}
+    policy, goals = models.functional(model), np.array([[0.2, 0.0], [9.0, 9.0]])
+    params = tree.repeat(models.parameters(model), 2)
+    how = {"episodes": 4, "horizon": 30}
+    sampler = RolloutSampler(Walk(8, 30), policy, normalizer=normalizer, **how)
+    found = sampler(params, goals, (0, 0, 0))
+    assert all(torch.equal(value, frozen[n]) for n, value in normalizer.state_dict().items())
+
+    # The same actions on what the environments gave: a policy that standardizes by itself.
+    def standardizing(params, observations):
+        return policy(params, normalizer(observations))
+
+    raw = RolloutSampler(Walk(8, 30), standardizing, **how)(params, goals, (0, 0, 0))
+    assert 0 < raw.mask[0].sum() < 4 * 30  # some end early, so that there is padding
+    torch.testing.assert_close(
+        found.actions * found.mask[..., None], raw.actions * raw.mask[..., None]
+    )
+    torch.testing.assert_close(found.observations, normalizer(raw.observations))
+    torch.testing.assert_close(found.final_observations, normalizer(raw.final_observations))
+    assert (raw.final_observations - found.final_observations).abs().max() > 0.5
+
+    expected = Normalizer((2,))
+    expected.load_state_dict(frozen)
+    expected.observe(raw.observations, raw.mask)
+    for each in (normalizer, expected):
+        each.commit()
+    for name, value in normalizer.state_dict().items():
+        torch.testing.assert_close(value, expected.state_dict()[name], msg=name)

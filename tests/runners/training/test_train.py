@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,10 @@ import pytest
 import torch
 
 import rlmaml
-from rlmaml import tree
+from rlmaml import checkpoint, tree
+from rlmaml.algorithms.maml import MAML
+from rlmaml.sampling.normalizer import Normalizer
+from runners.presets import PRESETS
 from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import TINY, assert_same_run, comparable, learned, run, tiny
@@ -304,3 +308,34 @@ def test_a_run_from_before_these_settings_goes_on(tmp_path):
     run("train", "--resume", folder.path, "--iterations", "4")
     assert folder.read_config().inner.surrogate == "log-likelihood"
     assert_same_run(tiny(tmp_path / "whole", *PAPER, preset="navigation"), folder)
+
+
+@pytest.fixture
+def small():
+    config = replace(PRESETS["navigation"][1], iterations=2, tasks=2, episodes=3, horizon=5)
+    return replace(config, threads=1, normalize_observations=True)
+
+
+def test_observation_statistics_change_once_an_iteration_and_after_its_update(
+    monkeypatch, tmp_path, small
+):
+    events = []
+    update, commit = MAML.update, Normalizer.commit
+
+    def updated(self, state, batch):
+        events.append("update")
+        return update(self, state, batch)
+
+    def committed(self):
+        events.append("commit")
+        commit(self)
+
+    monkeypatch.setattr(MAML, "update", updated)
+    monkeypatch.setattr(Normalizer, "commit", committed)
+    folder = train.train(small, tmp_path / "run", quiet=True)
+    assert events == ["update", "commit"] * 2
+    state = checkpoint.load(checkpoint.locate(folder.path)).state
+    sets = small.inner.steps + 1
+    assert state["normalizer"]["count"] == 2 * sets * 2 * 3 * 5  # iterations, tasks, B, T
+    assert state["normalizer"]["count"] == state["totals"]["env_steps"]
+    assert not torch.equal(state["normalizer"]["variance"], torch.ones(2, dtype=torch.float64))
