@@ -76,4 +76,16 @@ def test_an_evaluation_takes_no_derivatives_and_all_of_the_tasks_in_chunks():
     assert measured.trust_region.fisher_fraction == 1.0
     assert measured.chunk_size == config.tasks
     assert TrainConfig(episodes=20, horizon=200).tasks_per_chunk == 1
-    assert TrainConfig(episodes=10, horizon=100).tasks_per_chunk == 8
+
+
+def test_tasks_are_stacked_by_their_size():
+    sizes = {(20, 200): 1, (40, 200): 1, (20, 100): 4, (20, 1): 400, (1, 1): 8000}
+    for (episodes, horizon), tasks in sizes.items():
+        assert TrainConfig(episodes=episodes, horizon=horizon).tasks_per_chunk == tasks
+    assert TrainConfig(device="cuda").tasks_per_chunk is None
+    assert TrainConfig(chunk_size=None).tasks_per_chunk is None
+    assert TrainConfig(chunk_size=7).tasks_per_chunk == 7
+    assert TrainConfig(data="examples").tasks_per_chunk is None
+    for size in (0, -1, 2.5, "all", True):
+        with pytest.raises(ConfigError, match="chunk_size must be at least 1, None or auto"):
+            TrainConfig(chunk_size=size)
