@@ -88,7 +88,7 @@ def writing(path: Path, rate: float) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _mp4(path: Path, rate: float) -> Iterator[Write]:
-    with imageio.v2.get_writer(
+    writer = imageio.v2.get_writer(
         path,
         format="FFMPEG",  # pyright: ignore[reportArgumentType]  it takes a name
         fps=rate,
@@ -97,8 +97,9 @@ def _mp4(path: Path, rate: float) -> Iterator[Write]:
         macro_block_size=2,
         ffmpeg_log_level="error",
         output_params=["-crf", "20", "-movflags", "+faststart"],
-    ) as writer:
-        append = writer.append_data  # pyright: ignore[reportAttributeAccessIssue]
+    )
+    append = writer.append_data  # pyright: ignore[reportAttributeAccessIssue]
+    with contextlib.closing(writer):  # itself a context that does not close after an error
         yield lambda picture: append(np.asarray(picture))
 
 

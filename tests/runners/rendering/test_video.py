@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,49 +14,11 @@ from rlmaml.rng import generator
 from runners import cli, environments
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
-from runners.rendering.panel import Panel
 from runners.run_dir import RunDir
 from tests.helpers.frames import WITHOUT, bluish, head, headless_environment, pixels
-from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.runs import TINY, tiny
 
 SIZE = 160
-
-
-class Drawn(GoalPendulum):
-    """A user's environment that draws: what it shows grows brighter by the step."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
-
-    def reset(self, **arguments):
-        self.steps = 0
-        return super().reset(**arguments)
-
-    def step(self, u):
-        self.steps += 1
-        return super().step(u)
-
-    def render(self):
-        return np.full((30, 60, 3), 10 * self.steps, np.uint8)
-
-
-class Undrawn(Drawn):
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
-
-
-gymnasium.register("Drawn-v0", entry_point=Drawn)
-gymnasium.register("Undrawn-v0", entry_point=Undrawn)
-
-
-def trained(out, preset, *more):
-    return tiny(out, "--horizon", 22, "--iterations", 1, *more, preset=preset)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    presets = {"vel": "half-cheetah-vel", "dir": "half-cheetah-dir", "nav": "navigation"}
-    return {name: trained(root / name, preset) for name, preset in presets.items()}
 
 
 def frames_of(path):
@@ -180,27 +141,8 @@ def test_navigation_shows_the_goal_and_what_was_learned_from(runs, tmp_path):
     assert difference(left[0], left[-1]) > 0.2
 
 
-def test_the_faint_paths_are_the_episodes_of_the_adaptation(runs):
-    adaptation = Adaptation(runs["nav"], None, 3, 0)
-    task = np.array([0.4, -0.3])
-    before, after = (adaptation.paths(task, k) for k in (0, 1))
-    learned_from = adaptation.policy(task, 1).episodes[0].observations
-    assert len(before) == 3
-    for path, observed in zip(before, learned_from, strict=True):
-        np.testing.assert_allclose(path, observed[: len(path)])
-        np.testing.assert_array_equal(path[0], [0, 0])
-    assert not np.array_equal(before[0], after[0])
-
-
-def test_observation_statistics_are_undone(tmp_path):
-    folder = trained(tmp_path / "run", "navigation", "--normalize-observations", "True")
-    for path in Adaptation(folder, None, 2, 0).paths(np.array([0.4, -0.3]), 0):
-        np.testing.assert_allclose(path[0], [0, 0], atol=1e-6)
-        assert np.abs(np.diff(path, axis=0)).max() == pytest.approx(0.1, rel=1e-3)
-
-
 def users(out, name):
-    words = ("--env.id", f"tests.runners.rendering.test_video:{name}-v0", "--env.kwargs", "{}")
+    words = ("--env.id", f"tests.helpers.drawing:{name}-v0", "--env.kwargs", "{}")
     cli.main(["train", "navigation", "--out", str(out), *TINY, "--iterations", "1", *words])
     return RunDir(out)
 
@@ -214,25 +156,6 @@ def test_a_users_environment_draws_itself(tmp_path):
     np.testing.assert_array_equal(left[:, SIZE // 2, SIZE // 2, 0], [0, 20, 40, 60])
     np.testing.assert_array_equal(left, right)
     assert (left[:, 10] > 200).all()  # 60 x 30 pixels, fitted into the square
-
-
-def test_who_ends_first_is_still_seen():
-    class Still:
-        def act(self, observation, deterministic):
-            return np.zeros(1)
-
-    envs = [
-        gymnasium.make("Drawn-v0", max_episode_steps=n, disable_env_checker=True) for n in (2, 4)
-    ]
-    shown = [Panel(env, Still(), "", "", 32) for env in envs]
-    for panel in shown:
-        panel.reset(seed=0)
-    seen = []
-    while not all(panel.ended for panel in shown):
-        for panel in shown:
-            panel.step()
-        seen.append([panel.picture().getpixel((16, 40))[0] for panel in shown])
-    assert seen == [[10, 10], [20, 20], [20, 30], [20, 40]]
 
 
 def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
@@ -266,23 +189,6 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     )
     made = video.render(runs["nav"].path, size=32, episodes=1, task=(0.25, 0.5))
     assert made.path == runs["nav"].path / "videos" / "task-0.25_0.5-steps-3.gif"
-
-
-def test_the_viewer_needs_a_screen(runs, monkeypatch, capsys):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(["render", str(runs["vel"].path), "--viewer"])
-    assert "needs a screen" in capsys.readouterr().err
-
-
-def test_real_time():
-    def strides(suffix, intervals):
-        return [video_file.steps_per_frame(interval, suffix) for interval in intervals]
-
-    assert strides(".mp4", (0.01, 0.02, 0.05, 1 / 30, 0.1)) == [4, 2, 1, 1, 1]
-    assert strides(".gif", (0.01, 0.05, 0.1)) == [7, 2, 1]
 
 
 TRAINS_THEN_RENDERS = """
