@@ -234,9 +234,9 @@ def main() -> None:
     for seed in options.seeds:
         for name in names:
             began = time.perf_counter()
-            place = make(config, options.copies, options.goal)
+            venv = make(config, options.copies, options.goal)
             model, spent = start(
-                name, learner, config, options.goal, place, seed, options.normalize, ppo
+                name, learner, config, options.goal, venv, seed, options.normalize, ppo
             )
             curve = Curve(
                 evaluation, options.every, options.warm_up if "warm-up" in name else 0, spent

@@ -59,7 +59,9 @@ def nearest(batch: MetaBatch) -> dict[str, np.ndarray]:
     mean = torch.cdist(q, means).argmin(-1)
     right = {"nearest neighbor": image, "nearest mean": mean}
     targets = batch.query.targets
-    return {name: (found == targets).float().mean(1).numpy() for name, found in right.items()}
+    return {
+        name: (predicted == targets).float().mean(1).numpy() for name, predicted in right.items()
+    }
 
 
 def from_scratch(
@@ -156,10 +158,10 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=600)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = [study(run, options.tasks) for run in options.runs]
-    print(json.dumps(found, indent=1))
+    results = [study(run, options.tasks) for run in options.runs]
+    print(json.dumps(results, indent=1))
     if options.out is not None:
-        write_json(options.out, found)
+        write_json(options.out, results)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python -m benchmarks.env_steps [--threads 2] [--repeats 5]
 
-Each world is rolled out by N policies on N tasks as in meta-training (reset, stacked policy, noise,
-clipping, environment, recording; not the advantages). Then the very same states are stepped again
-from the same first states with the recorded controls by `Batch.step` alone, in the same process,
-with the same threads. The two alternate; medians are compared.
+Each environment is rolled out by N policies on N tasks as in meta-training (reset, stacked policy,
+noise, clipping, environment, recording; not the advantages). Then the very same states are stepped
+again from the same first states with the recorded controls by `Batch.step` alone, in the same
+process, with the same threads. The two alternate; medians are compared.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import time
 import gymnasium
 import torch
 
-import envs  # noqa: F401  (registers the worlds)
+import envs  # noqa: F401  (registers the environments)
 from benchmarks.physics import Physics
 from rlmaml import models, tree
 from rlmaml.rng import generator
 from rlmaml.sampling.rollouts import RolloutSampler
 
-WORLDS = {
+ENVIRONMENTS = {
     "HalfCheetah, frame_skip 5": ("rlmaml/HalfCheetahVel-v0", {"frame_skip": 5}, 100),
     "HalfCheetah, frame_skip 1": ("rlmaml/HalfCheetahVel-v0", {"frame_skip": 1}, 200),
     "Ant, frame_skip 5": ("rlmaml/AntVel-v0", {"frame_skip": 5}, 50),
@@ -78,8 +78,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = {}
-    for name, world in WORLDS.items():
-        results[name] = row = measure(*world, options.threads, options.repeats)
+    for name, settings in ENVIRONMENTS.items():
+        results[name] = row = measure(*settings, options.threads, options.repeats)
         print(
             f"{name:<28} {row['env_steps_per_s']:>9,.0f} env steps/s while acting, "
             f"{row['batch_step_per_s']:>9,.0f} by Batch.step alone: {row['ratio']:.2f}",

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-import envs  # noqa: F401  registers the worlds
+import envs  # noqa: F401  registers the environments
 from envs.few_shot.images import FewShotTasks
 from rlmaml import (
     MAML,
@@ -219,10 +219,10 @@ def largest_difference(name: str) -> dict[str, float]:
         for key, program in programs_for(problem).items()
     }
     start = torch.cat([value.reshape(-1) for value in problem.start])
-    found = {"change": (ends["ours"] - start).abs().max().item()}
+    largest = {"change": (ends["ours"] - start).abs().max().item()}
     for other in ("by hand", "loop"):
-        found[f"ours to {other}"] = (ends["ours"] - ends[other]).abs().max().item()
-    return found
+        largest[f"ours to {other}"] = (ends["ours"] - ends[other]).abs().max().item()
+    return largest
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:

@@ -16,9 +16,9 @@ import time
 import gymnasium
 import numpy as np
 
-import envs  # noqa: F401  (registers the worlds)
+import envs  # noqa: F401  (registers the environments)
 
-WORLDS = {
+ENVIRONMENTS = {
     "HalfCheetah": ("HalfCheetahVel-v0", {"frame_skip": 1}),
     "Ant": ("AntVel-v0", {}),
     "navigation": ("Navigation2D-v0", {}),
@@ -46,12 +46,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=480, help="pixels, of a square (480)")
     parser.add_argument("--frames", type=int, default=100, help="a round (100)")
     options = parser.parse_args()
-    found = {}
-    for name, (world, kwargs) in WORLDS.items():
+    rates = {}
+    for name, (env_id, kwargs) in ENVIRONMENTS.items():
         for pretty in (False, True) if name != "navigation" else (False,):
             drawing = {"pretty": True} if pretty else {}
             env = gymnasium.make(
-                f"rlmaml/{world}",
+                f"rlmaml/{env_id}",
                 render_mode="rgb_array",
                 width=options.size,
                 height=options.size,
@@ -62,9 +62,9 @@ def main() -> None:
             env.close()
             both, alone = np.median(rounds, axis=0)
             label = f"{name}, {'pretty' if pretty else 'fast'}"
-            found[label] = {"step_and_draw": both, "draw": alone}
+            rates[label] = {"step_and_draw": both, "draw": alone}
             print(f"{label:<22}{both:8.1f} frames/s with the step, {alone:8.1f} drawing alone")
-    print(json.dumps({"size": options.size, "frames_per_second": found}))
+    print(json.dumps({"size": options.size, "frames_per_second": rates}))
 
 
 if __name__ == "__main__":

@@ -135,17 +135,17 @@ def measure_plain(config: TrainConfig, iterations: int) -> dict[str, Any]:
 def compared(config: TrainConfig, ours: dict[str, Any], iterations: int) -> dict[str, Any]:
     """How many times as fast as the plain implementation, with its figures."""
     small = replace(config, tasks=4, episodes=5, horizon=50)
-    found: dict[str, Any] = {"same_update": same_update(small)}
-    print(f"\nlargest difference of an update in float64: {found['same_update']:.0e} of its size")
+    result: dict[str, Any] = {"same_update": same_update(small)}
+    print(f"\nlargest difference of an update in float64: {result['same_update']:.0e} of its size")
     whole = config.changed({"trust_region.fisher_fraction": 1.0})
     all_data = measure(whole, iterations)
     del all_data["peak_memory_mb"]  # this process has held more before
-    found["ours, curvature on all"] = all_data
-    found["plain"] = plain = measure_plain(config, iterations)
+    result["ours, curvature on all"] = all_data
+    result["plain"] = plain = measure_plain(config, iterations)
     total, fraction = plain["iteration"]["total"], f"{config.trust_region.fisher_fraction:g}"
     update = min(plain["updates"][f"{way}, {fraction}"] for way in ("redone", "kept"))
     part = total - plain["iteration"]["update"] + update
-    found["ratio"] = ratio = {
+    result["ratio"] = ratio = {
         "plain on all / ours": total / ours["total"],
         "both on all": total / all_data["total"],
         "both on a part": part / ours["total"],
@@ -159,7 +159,7 @@ def compared(config: TrainConfig, ours: dict[str, Any], iterations: int) -> dict
     print(f"{'ours, curvature on all data':<37}{all_data['total']:>8.2f} s")
     for name, value in ratio.items():
         print(f"times as fast, {name:<22}{value:>8.2f}")
-    return found
+    return result
 
 
 def configured(options: argparse.Namespace) -> TrainConfig:

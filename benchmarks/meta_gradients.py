@@ -121,14 +121,14 @@ def gradients(config: TrainConfig, meta: Meta | None, batches: int) -> np.ndarra
     experiment = build_experiment(config)
     algorithm = experiment.algorithm
     meta = {"params": experiment.params} if meta is None else meta
-    found = []
+    gradients = []
     for i in tqdm(range(batches)):
         batch = meta_batch(experiment, config, meta, i)
         # ProMP's first epoch: ratios of 1 and a KL of 0 leave the plain gradient.
         objective = algorithm.objective(algorithm.initial_state(meta))
-        found.append(meta_gradient(objective, meta, algorithm.prepare(batch))[1])
+        gradients.append(meta_gradient(objective, meta, algorithm.prepare(batch))[1])
     experiment.close()
-    return torch.stack(found).numpy()
+    return torch.stack(gradients).numpy()
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -139,19 +139,19 @@ def run_noise(
     base: TrainConfig, names: list[str], where: dict[str, Meta | None], batches: int
 ) -> dict[str, Any]:
     rows: dict[str, Any] = {}
-    for place, meta in where.items():
+    for point, meta in where.items():
         reference = None
         for name in names:
             rows_of = gradients(COMBINATIONS[name](base), meta, batches)
             mean = rows_of.mean(0)
             reference = mean if reference is None else reference
             pairs = [cosine(a, b) for a, b in itertools.combinations(rows_of, 2)]
-            rows.setdefault(place, {})[name] = {
+            rows.setdefault(point, {})[name] = {
                 "cosine of two": float(np.mean(pairs)),
                 "cosine of means with the first": cosine(mean, reference),
                 "norm": float(np.linalg.norm(rows_of, axis=1).mean()),
             }
-            print(place, name, rows[place][name], flush=True)
+            print(point, name, rows[point][name], flush=True)
     return rows
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-import envs  # noqa: F401  (registers the worlds)
+import envs  # noqa: F401  (registers the environments)
 
 
 def rollout(goal: np.ndarray, straight: bool) -> float:
@@ -46,11 +46,11 @@ def shares(run: Path) -> np.ndarray:
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    found = {run: shares(Path(run)) for run in sys.argv[1:]}
-    for run, share in found.items():
+    by_run = {run: shares(Path(run)) for run in sys.argv[1:]}
+    for run, share in by_run.items():
         print(f"{run}: " + "  ".join(f"{k} steps {s:.3f}" for k, s in enumerate(share)))
-    if len(found) > 1:
-        means = np.mean(list(found.values()), 0)
+    if len(by_run) > 1:
+        means = np.mean(list(by_run.values()), 0)
         print("mean: " + "  ".join(f"{k} steps {s:.3f}" for k, s in enumerate(means)))
 
 

@@ -171,10 +171,10 @@ def main() -> None:
     curves: dict[str, list[list[dict[str, Any]]]] = {}
     for name in names:
         slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
-        place = RunDir(out / slug)
+        folder = RunDir(out / slug)
         with curvature(name):
-            baselines.trained(baselines.prepared(place, config.changed(study.changes[name])))
-        metrics = place.read_metrics()[:iterations]
+            baselines.trained(baselines.prepared(folder, config.changed(study.changes[name])))
+        metrics = folder.read_metrics()[:iterations]
         last = metrics[-study.last :]
         rows[name] = {
             "changed": study.changes[name],

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.plain_worlds import Processes, Sync
+from benchmarks.plain_environments import Processes, Sync
 from envs.locomotion.mujoco_utils import available_cpus
 from rlmaml.config import AdvantageConfig, PolicyConfig, TrainConfig
 from rlmaml.profiling import recorded, timer
@@ -311,7 +311,7 @@ def discounted(x: np.ndarray, discount: float) -> np.ndarray:
 
 @torch.no_grad()
 def roll_out(
-    world: Sync | Processes,
+    envs: Sync | Processes,
     params: Sequence[Params],
     tasks: np.ndarray,
     rngs: Sequence[np.random.Generator],
@@ -323,7 +323,7 @@ def roll_out(
     seeds = np.stack([rng.integers(2**31, size=b) for rng in rngs])
     drawn = [rng.standard_normal((horizon, b, size), dtype=np.float32) for rng in rngs]
     noise = torch.from_numpy(np.stack(drawn, 1))
-    observed = world.reset(tasks, seeds)
+    observed = envs.reset(tasks, seeds)
     # Time first, so that a step writes to one place.
     observations = torch.zeros(horizon, g, b, observed.shape[-1])
     actions, means = torch.zeros(2, horizon, g, b, size)
@@ -336,7 +336,7 @@ def roll_out(
             means[t, i] = policy(params[i], observations[t, i], config.policy).mean
             actions[t, i] = means[t, i] + std[i] * noise[t, i]
         clipped = actions[t].numpy().clip(space.low, space.high)
-        observed, reward, ended = world.step(clipped)
+        observed, reward, ended = envs.step(clipped)
         rewards[t] = torch.from_numpy(reward)
         going &= ~ended
         if not going.any():

@@ -68,19 +68,19 @@ def main() -> None:
         return gradient.double(), product(v.to(gradient.dtype)).double()
 
     exact = results(*tree.map(torch.Tensor.double, (state.meta, batch)), None)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name in ("float32", "tf32"):
         real = options.device != "cpu" and name == "tf32"
         torch.set_float32_matmul_precision("high" if real else "highest")
         with Tf32() if name == "tf32" and not real else nullcontext():
             gradient, image = results(state.meta, batch, exact[0])
-        found[name] = {
+        result[name] = {
             "meta-gradient": ((gradient - exact[0]).norm() / exact[0].norm()).item(),
             "curvature product": ((image - exact[1]).norm() / exact[1].norm()).item(),
         }
-        for what, error in found[name].items():
+        for what, error in result[name].items():
             print(f"{name:<8}{what:<18}{error:.1e}")
-    print(json.dumps({"preset": options.preset, "device": options.device, **found}))
+    print(json.dumps({"preset": options.preset, "device": options.device, **result}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import gymnasium
 
 import rlmaml
 
-WORLDS = {
+ENVIRONMENTS = {
     "HalfCheetahVel-v0": {"frame_skip": 1},
     "AntVel-v0": {},  # whose episodes can terminate
     "Navigation2D-v0": {},
@@ -12,25 +12,25 @@ WORLDS = {
 }
 
 
-def single(world, horizon):
+def single(name, horizon):
     return gymnasium.make(
-        f"envs:rlmaml/{world}",
+        f"envs:rlmaml/{name}",
         max_episode_steps=horizon,
         disable_env_checker=True,
-        **WORLDS[world],
+        **ENVIRONMENTS[name],
     )
 
 
-def batched(world, copies, horizon, mode="SameStep"):
+def batched(name, copies, horizon, mode="SameStep"):
     return gymnasium.make_vec(
-        f"envs:rlmaml/{world}",
+        f"envs:rlmaml/{name}",
         num_envs=copies,
         vectorization_mode="vector_entry_point",
         max_episode_steps=horizon,
         autoreset_mode=mode,
-        **WORLDS[world],
+        **ENVIRONMENTS[name],
     )
 
 
-def vectorized(world, copies, horizon):
-    return rlmaml.vectorize(lambda: single(world, horizon), copies)
+def vectorized(name, copies, horizon):
+    return rlmaml.vectorize(lambda: single(name, horizon), copies)

@@ -14,32 +14,32 @@ from tests.helpers.runs import TINY, tiny
 
 def on_a_terminal(*words):
     """What a command writes to stderr where that is a terminal."""
-    mine, its = pty.openpty()
-    termios.tcsetwinsize(its, (24, 120))  # a bar is as wide as its terminal
-    said = bytearray()
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))  # a bar is as wide as its terminal
+    output = bytearray()
 
     def listen():
         try:
-            while part := os.read(mine, 4096):
-                said.extend(part)
+            while part := os.read(controller, 4096):
+                output.extend(part)
         except OSError:  # how Linux says that the other side has closed
             pass
 
     listener = threading.Thread(target=listen)
     listener.start()
     command = [sys.executable, "-m", "runners", *map(str, words)]
-    subprocess.run(command, stderr=its, stdout=subprocess.DEVNULL, check=True, timeout=120)
-    os.close(its)
+    subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    os.close(terminal)
     listener.join(timeout=10)
-    os.close(mine)
-    return said.decode()
+    os.close(controller)
+    return output.decode()
 
 
 def test_training_and_evaluating_show_the_time_left_on_a_terminal(tmp_path):
     out = tmp_path / "run"
-    said = on_a_terminal("train", "half-cheetah-vel", "--out", out, *TINY)
-    assert "4/4" in said
-    assert "<" in said  # tqdm: elapsed<left
+    trained = on_a_terminal("train", "half-cheetah-vel", "--out", out, *TINY)
+    assert "4/4" in trained
+    assert "<" in trained  # tqdm: elapsed<left
     evaluated = on_a_terminal("evaluate", out, "--tasks", 2, "--episodes", 2)
     assert "evaluate run" in evaluated
     assert "5/5" in evaluated  # four sets of episodes, and one chunk of tasks to be scored
@@ -57,6 +57,6 @@ def test_quiet_is_quiet(tmp_path, command):
 
 def test_a_log_file_gets_results_and_no_bars(tmp_path, capsys):
     tiny(tmp_path / "run")
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert "4 iterations" in said.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "4 iterations" in printed.out

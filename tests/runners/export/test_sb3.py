@@ -21,14 +21,14 @@ from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.problems import CorridorEnv
 from tests.helpers.runs import evaluated, tiny
-from tests.helpers.vector_envs import WORLDS, batched, single, vectorized
+from tests.helpers.vector_envs import ENVIRONMENTS, batched, single, vectorized
 
 
 @pytest.mark.parametrize("make", [batched, vectorized])
-@pytest.mark.parametrize("world", WORLDS)
-def test_it_is_what_stable_baselines3_makes_of_single_environments(world, make):
-    ours = BatchedVecEnv(make(world, 3, 4))
-    theirs = DummyVecEnv([lambda: single(world, 4)] * 3)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_it_is_what_stable_baselines3_makes_of_single_environments(name, make):
+    ours = BatchedVecEnv(make(name, 3, 4))
+    theirs = DummyVecEnv([lambda: single(name, 4)] * 3)
     tasks = ours.env.sample_tasks(3, generator(0))
     ours.set_attr("tasks", tasks)
     for i, task in enumerate(tasks):
@@ -59,13 +59,13 @@ def test_ends_are_told_from_time_limits():
     for each in (venv, theirs):
         each.seed(0)
         each.reset()
-    told = []
+    reported = []
     for actions in ([1, 1], [1, 0], [0, 1]):  # one walks to the end, one is out of time
         (*_, infos), (*_, expected) = (each.step(np.array(actions)) for each in (venv, theirs))
         assert infos == expected
-        told.append(infos)
-    assert told[1][0] == {"TimeLimit.truncated": False, "terminal_observation": 4}
-    assert told[2][1]["TimeLimit.truncated"]
+        reported.append(infos)
+    assert reported[1][0] == {"TimeLimit.truncated": False, "terminal_observation": 4}
+    assert reported[2][1]["TimeLimit.truncated"]
 
 
 @pytest.mark.parametrize("make", [batched, vectorized])
@@ -123,11 +123,11 @@ def test_other_autoreset_modes_are_refused():
         BatchedVecEnv(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP))
 
 
-@pytest.mark.parametrize("world", ["HalfCheetahVel-v0", "TabularMDP-v0"])
+@pytest.mark.parametrize("name", ["HalfCheetahVel-v0", "TabularMDP-v0"])
 @pytest.mark.parametrize(("algorithm", "kwargs"), [(PPO, {"batch_size": 20}), (A2C, {})])
-def test_its_algorithms_learn(world, algorithm, kwargs):
-    venv = VecMonitor(BatchedVecEnv(batched(world, 4, 5)))
-    if world != "TabularMDP-v0":  # VecNormalize is for vectors
+def test_its_algorithms_learn(name, algorithm, kwargs):
+    venv = VecMonitor(BatchedVecEnv(batched(name, 4, 5)))
+    if name != "TabularMDP-v0":  # VecNormalize is for vectors
         venv = VecNormalize(venv)
     model = algorithm("MlpPolicy", venv, n_steps=10, device="cpu", **kwargs).learn(80)
     assert model.num_timesteps == 80

@@ -1,6 +1,6 @@
 """Environments of the plain implementation: gymnasium's single ones, in one process or several.
 
-Either way it is a world of G tasks with B episodes each, G = 1 in `Sync` and N in `Processes`:
+Either way there are G tasks with B episodes each, G = 1 in `Sync` and N in `Processes`:
 `reset(tasks [G, ...], seeds [G, B])` returns observations [G, B, O], `step(actions [G, B, A])`
 observations, rewards [G, B] and whether an episode is over [G, B].
 """
@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import envs  # noqa: F401  (registers the worlds)
+import envs  # noqa: F401  (registers the environments)
 from envs.locomotion.mujoco_utils import log_warnings
 from rlmaml.config import TrainConfig
 
@@ -115,8 +115,8 @@ class Processes:
         for pipe, group in zip(self._pipes, self._groups, strict=True):
             pipe.send((command, *(np.concatenate(array[group]) for array in arrays)))
         received = [pipe.recv() for pipe in self._pipes]  # each [envs of the worker, ...]
-        whole = (np.concatenate(pieces) for pieces in zip(*received, strict=True))
-        return [array.reshape(-1, self._episodes, *array.shape[1:]) for array in whole]
+        arrays = (np.concatenate(pieces) for pieces in zip(*received, strict=True))
+        return [array.reshape(-1, self._episodes, *array.shape[1:]) for array in arrays]
 
     def reset(self, tasks: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         each = np.repeat(tasks[:, None], self._episodes, axis=1)
