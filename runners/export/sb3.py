@@ -94,11 +94,11 @@ class BatchedVecEnv(VecEnv):
             raise ConfigError(
                 "The copies are reset in one call: apart from `task` their options must be equal."
             )
-        given = {"options": options[0]} if options[0] else {}
+        arguments = {"options": options[0]} if options[0] else {}
         seeds = None if all(s is None for s in self._seeds) else list(self._seeds)
         observations, info = self.env.reset(
             seed=seeds,  # pyright: ignore[reportArgumentType]  one for each copy
-            **given,
+            **arguments,
         )
         self._reset_seeds()
         self._reset_options()
@@ -253,8 +253,10 @@ def _each(info: dict[str, Any], count: int) -> Infos:
 
 
 def as_vec_env(env: gymnasium.Env | VectorEnv | VecEnv) -> VecEnv:
-    """An environment as stable-baselines3 takes it: its own kind as it is; one alone, or a batched
-    one, with a monitor, so that learning reports returns."""
+    """Make a `VecEnv` of an environment, single or batched; one that is a `VecEnv` stays the same.
+
+    A monitor is added, so that learning reports returns.
+    """
     if isinstance(env, VecEnv):
         return env
     if isinstance(env, VectorEnv):
