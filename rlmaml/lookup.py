@@ -30,9 +30,9 @@ def find_class(table: Mapping[str, str], name: str, what: str) -> type:
             f"Unknown {what} {name!r}: use one of {', '.join(table)}, or MODULE:CLASS of your own."
         )
     try:
-        found = getattr(importlib.import_module(module), member)
+        kind = getattr(importlib.import_module(module), member)
     except (ImportError, AttributeError) as problem:
         raise ConfigError(f"Cannot import the {what} {target!r}: {problem}.") from problem
-    if not isinstance(found, type):
-        raise ConfigError(f"{target} is no {what}: it is {found!r}, and must be a class.")
-    return found
+    if not isinstance(kind, type):
+        raise ConfigError(f"{target} is no {what}: it is {kind!r}, and must be a class.")
+    return kind

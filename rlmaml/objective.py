@@ -181,14 +181,14 @@ def _differentiate(
             noted = beside(values, data)
         return objective.outer_loss(iterates, data), noted
 
-    found: list[tuple[Tensor, Noted]] = []
+    chunks: list[tuple[Tensor, Noted]] = []
     total = torch.zeros_like(tree.ravel(meta)[0])
     for chunk in tree.chunks(batch, objective.chunk_size):
         loss, noted = over_tasks(one)(chunk)
         parts = torch.autograd.grad(loss.sum(), theta, materialize_grads=True)
         total = total + torch.cat([part.reshape(-1) for part in parts])
-        found.append((loss.detach(), noted))
-    losses, noted = tree.map(lambda *chunks: torch.cat(chunks), *found)
+        chunks.append((loss.detach(), noted))
+    losses, noted = tree.map(lambda *rows: torch.cat(rows), *chunks)
     return losses, _mean_of_sum(total, len(losses)), noted
 
 

@@ -14,7 +14,7 @@ _recording: list[dict[str, float]] = []
 
 @contextlib.contextmanager
 def timer(name: str) -> Iterator[None]:
-    """What runs inside is of this stage. Costs nothing to speak of while nobody records."""
+    """Time what runs inside under a name. Costs next to nothing while nobody records."""
     if not _recording:
         yield
         return
@@ -29,7 +29,7 @@ def timer(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[dict[str, float]]:
-    """Seconds by stage of what runs inside. A stage inside another is counted in both."""
+    """Seconds by timer of what runs inside. A timer inside another is counted in both."""
     seconds: dict[str, float] = defaultdict(float)
     _recording.append(seconds)
     try:

@@ -35,10 +35,10 @@ def get_algorithm(name: str) -> type[Algorithm]:
     Raises:
         ConfigError: an unknown name, or a class that is no `Algorithm`.
     """
-    found = find_class(TABLE, name, "algorithm")
-    if not issubclass(found, Algorithm):
+    kind = find_class(TABLE, name, "algorithm")
+    if not issubclass(kind, Algorithm):
         raise ConfigError(
-            f"{found.__module__}:{found.__qualname__} is no algorithm: make it a subclass of "
+            f"{kind.__module__}:{kind.__qualname__} is no algorithm: make it a subclass of "
             "rlmaml.algorithms.base.Algorithm."
         )
-    return found
+    return kind

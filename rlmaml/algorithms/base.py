@@ -445,7 +445,7 @@ def require_outer(
         also: what else could be taken than an optimizer.
 
     Raises:
-        ConfigError: the outer step does not have it.
+        ConfigError: an outer step without it.
     """
     if capability not in capabilities(outer):
         raise ConfigError(

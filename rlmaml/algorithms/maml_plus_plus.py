@@ -130,7 +130,7 @@ class MAMLPlusPlus(Algorithm):
         """Five steps with examples. The multi-step loss lasts 15 % of the run, as in the authors'
         settings for mini-ImageNet; first-order derivatives a tenth, since more of them cost
         sinusoids more than they gave. An optimizer's gradients are clipped: step sizes that are
-        too long make single ones tens of times the usual length."""
+        too long make single ones tens of times as long as most."""
         overrides: Overrides = {
             "algorithm_settings.first_order_iterations": config.iterations // 10,
         }

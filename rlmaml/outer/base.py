@@ -97,20 +97,20 @@ def get_outer_step(name: str) -> type[OuterStep]:
     Raises:
         ConfigError: an unknown name, or a class that is no frozen dataclass or lacks a method.
     """
-    found = find_class(OUTER_STEPS, name, "outer step")
-    missing = [method for method in _METHODS if not callable(getattr(found, method, None))]
+    kind = find_class(OUTER_STEPS, name, "outer step")
+    missing = [method for method in _METHODS if not callable(getattr(kind, method, None))]
     if missing:
         raise ConfigError(
             f"The outer step {name!r} lacks {', '.join(missing)}: write the methods of "
             "rlmaml.outer.base.OuterStep."
         )
-    parameters = getattr(found, "__dataclass_params__", None)
-    if not dataclasses.is_dataclass(found) or not getattr(parameters, "frozen", False):
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if not dataclasses.is_dataclass(kind) or not getattr(parameters, "frozen", False):
         raise ConfigError(
             f"The outer step {name!r} is no frozen dataclass: decorate it with "
             "@dataclass(frozen=True), its options being its fields."
         )
-    return cast(type[OuterStep], found)
+    return cast(type[OuterStep], kind)
 
 
 def outer_name(outer: object) -> str:
