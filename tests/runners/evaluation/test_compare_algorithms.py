@@ -164,3 +164,14 @@ def test_a_single_run_needs_what_its_method_starts_from(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "--algorithm pretraining --out DIR" in said
     assert "--algorithm meta-transfer --init DIR" in said
+
+
+def test_it_is_read_as_it_was_written(tmp_path, free):
+    config = replace(SMALL["sinusoid"], iterations=2)
+    made = compare_algorithms.compare_algorithms(
+        config, tmp_path, names=("maml", "fo-maml"), tasks=3, quiet=True
+    )
+    read = compare_algorithms.AlgorithmComparison.load(tmp_path / "algorithms.json")
+    assert str(read) == str(made).rpartition("\nWritten")[0]
+    assert read.algorithms["maml"].cost == COST
+    assert (read.command, read.seeds) == (None, (0,))
