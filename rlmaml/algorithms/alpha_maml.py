@@ -21,15 +21,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import (
-    STEP_SIZE_NEEDS_SUPPORT,
-    Algorithm,
-    AlgorithmContext,
-    AlgorithmSettings,
-    Overrides,
-    Requires,
-    RunConfig,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmSettings
 from rlmaml.types import Meta, Params
 
 

@@ -8,24 +8,29 @@ outer step minimizes (`outer_loss`), or the outer step itself (`update`). Everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from rlmaml import losses
 from rlmaml.adjoints import unrolled
+from rlmaml.algorithms.requirements import Requires, require_outer
+from rlmaml.algorithms.settings import (
+    AlgorithmContext,
+    AlgorithmSettings,
+    DataSpec,
+    InnerConfig,
+    Overrides,
+    RunConfig,
+)
 from rlmaml.errors import ConfigError
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective
 from rlmaml.outer.base import (
     OUTER_CAPABILITIES,
-    OuterCapability,
     OuterStep,
-    capabilities,
-    outer_name,
 )
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -43,127 +48,6 @@ from rlmaml.types import (
     State,
     StateDict,
 )
-
-
-@dataclass(frozen=True)
-class InnerConfig:
-    """The inner loop: how a model adapts to one task."""
-
-    steps: int = 1
-    """Inner steps K, on fresh episodes each or all on the same examples; 0 trains on the average
-    task."""
-    step_size: float = 0.1
-    """α of the inner gradient step; refers to the mean over time steps or examples."""
-    later_step_size: float | None = None
-    """α of the steps after the first; None is step_size. The MAML paper's evaluation halves it."""
-    surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
-    """What the steps descend (data episodes): the MAML paper's, ProMP's low-variance-curvature, or
-    DiCE. The step is the same; what comes back through it differs (docs/meta_gradients.md)."""
-    reduction: Reduction = "steps"
-    """Mean over time steps, or sum over an episode and mean over episodes: then the same step_size
-    makes a step T times as long."""
-    hessian: Literal["support", "separate"] = "support"
-    """Data for the derivative of a step: those of the step, or as many more, independent of them
-    (Fallah et al. 2020, algorithm 1)."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"inner.steps must be zero or more, got {self.steps}.")
-        for name in ("step_size", "later_step_size"):
-            size = getattr(self, name)
-            if size is not None and not size > 0:
-                raise ConfigError(f"inner.{name} must be positive, got {size}.")
-
-    def size(self, k: int) -> float:
-        """α of step k."""
-        return self.step_size if k == 0 or self.later_step_size is None else self.later_step_size
-
-    @property
-    def chooses_loss(self) -> bool:
-        """Whether a policy-gradient loss other than the default is asked for."""
-        return (self.surrogate, self.reduction) != (InnerConfig.surrogate, InnerConfig.reduction)
-
-
-@dataclass(frozen=True)
-class AlgorithmSettings:
-    """What an algorithm can be told beside the inner loop and the outer step: nothing, here."""
-
-
-Requirement = Literal[
-    "episodes", "optimizer", "gradient-only", "support-hessian", "default-outer-loss"
-]
-"""What an algorithm may require, a key of `Algorithm.requires`.
-
-episodes: data are episodes, not labeled examples. optimizer, gradient-only: the outer step has
-that capability (`rlmaml.outer.base.OuterCapability`). support-hessian: `inner.hessian support`.
-default-outer-loss: `outer_loss` is not given.
-"""
-
-Requires = Mapping[Requirement, str]
-"""Requirements with the reason that a refusal gives: a clause that ends in a full stop."""
-
-STEP_SIZE_NEEDS_SUPPORT = (
-    "the derivative of a step by its learned size is the gradient that it went down, and data of "
-    "their own would put another in its place."
-)
-"""Why algorithms that learn step sizes require "support-hessian"."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmContext:
-    """What an algorithm is to be used with, for `Algorithm.check` to refuse."""
-
-    settings: Any
-    """The algorithm's own, an instance of its `Settings`."""
-    inner: InnerConfig
-    """The inner loop."""
-    outer: OuterStep
-    """The outer step."""
-    from_rewards: bool = True
-    """Learn from the rewards of episodes, or else from labeled examples."""
-    tasks: int | None = None
-    """Tasks N per meta-iteration; None where they are not known."""
-    episodes: int | None = None
-    """Episodes B per task; None where they are not known."""
-    ragged: bool = False
-    """A task may have more than B episodes, where they end early."""
-    normalized_advantages: bool | None = None
-    """Whether outer advantages are normalized; None where that is not known."""
-
-
-class RunConfig(Protocol):
-    """What `Algorithm.default_overrides` may look at: these fields of a run's configuration."""
-
-    @property
-    def data(self) -> Literal["episodes", "examples"]: ...
-    @property
-    def iterations(self) -> int: ...
-    @property
-    def episodes(self) -> int: ...
-    @property
-    def chunk_size(self) -> int | str | None: ...
-    @property
-    def inner(self) -> InnerConfig: ...
-    @property
-    def outer(self) -> str: ...
-    @property
-    def trust_region(self) -> TrustRegion: ...
-    @property
-    def optimizer(self) -> Optimizer: ...
-
-
-Overrides = dict[str, Any]
-"""Values of options by name, e.g. {"inner.steps": 5, "outer": "optimizer"}."""
-
-
-class DataSpec(NamedTuple):
-    """What is to be collected for a meta-update."""
-
-    steps: int  # K
-    separate_hessian: bool = False  # as many data again for the derivative of every inner step
-    fresh_support: bool = False  # examples of its own for every inner step, as episodes have
-    task_copies: int = 1  # how often each task is drawn
-    class_labels: bool = False  # training classes have labels of their own, the same in all tasks
 
 
 class Algorithm:
@@ -430,25 +314,3 @@ class Algorithm:
         """One outer step. `batch` was collected with `state.meta`; its leaves are [N, ...]."""
         new, metrics = self.outer.update(self.objective(state), state, self.prepare(batch))
         return new._replace(iteration=state.iteration + 1), metrics
-
-
-def require_outer(
-    outer: object, capability: OuterCapability, name: str, reason: str, also: str = ""
-) -> None:
-    """Refuse an outer step without a capability.
-
-    Args:
-        outer: the outer step.
-        capability: what it must have.
-        name: whose requirement it is, at the head of the message.
-        reason: why; a clause that ends in a full stop.
-        also: what else could be taken than an optimizer.
-
-    Raises:
-        ConfigError: an outer step without it.
-    """
-    if capability not in capabilities(outer):
-        raise ConfigError(
-            f"{name} does not go with outer {outer_name(outer)}: {reason} Take outer optimizer (in "
-            f"Python, outer=Optimizer()){also and ' or '}{also}."
-        )

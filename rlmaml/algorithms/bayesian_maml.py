@@ -24,14 +24,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import (
-    Algorithm,
-    AlgorithmContext,
-    AlgorithmSettings,
-    Overrides,
-    RunConfig,
-    require_outer,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import require_outer
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.distributions import Categorical, Distribution, Gaussian, like
 from rlmaml.errors import ConfigError
 from rlmaml.outer.base import OuterStep

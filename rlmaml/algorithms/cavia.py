@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Overrides, RunConfig
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmSettings, Overrides, RunConfig
 from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator

@@ -17,13 +17,13 @@ from typing import ClassVar, cast
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import (
-    Algorithm,
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
+from rlmaml.algorithms.settings import (
     AlgorithmContext,
     AlgorithmSettings,
     DataSpec,
     Overrides,
-    Requires,
     RunConfig,
 )
 from rlmaml.errors import ConfigError

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rlmaml.adjoints import first_order
-from rlmaml.algorithms.base import Algorithm, Requires
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
 
 
 class FOMAML(Algorithm):

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlmaml.adjoints import hessian_free, unrolled
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings, Overrides, RunConfig
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
 
 

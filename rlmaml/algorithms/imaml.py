@@ -15,14 +15,9 @@ from typing import ClassVar
 
 from rlmaml import tree
 from rlmaml.adjoints import implicit
-from rlmaml.algorithms.base import (
-    Algorithm,
-    AlgorithmContext,
-    AlgorithmSettings,
-    Overrides,
-    Requires,
-    RunConfig,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 

@@ -28,16 +28,9 @@ from typing import ClassVar, cast
 from torch import Tensor
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import (
-    STEP_SIZE_NEEDS_SUPPORT,
-    Algorithm,
-    AlgorithmContext,
-    AlgorithmSettings,
-    Overrides,
-    Requires,
-    RunConfig,
-    require_outer,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires, require_outer
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer

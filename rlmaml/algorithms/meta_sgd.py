@@ -15,7 +15,9 @@ from typing import ClassVar
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import STEP_SIZE_NEEDS_SUPPORT, Algorithm, AlgorithmSettings, Requires
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires
+from rlmaml.algorithms.settings import AlgorithmSettings
 from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 

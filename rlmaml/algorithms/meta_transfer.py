@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from rlmaml import models
-from rlmaml.algorithms.base import Algorithm, AlgorithmSettings
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmSettings
 from rlmaml.errors import ConfigError
 from rlmaml.types import Meta, MetaBatch, Metrics, Params, State
 

@@ -17,13 +17,9 @@ from typing import ClassVar
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import (
-    Algorithm,
-    AlgorithmContext,
-    AlgorithmSettings,
-    DataSpec,
-    Requires,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, DataSpec
 from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from rlmaml import losses
-from rlmaml.algorithms.base import Algorithm, AlgorithmContext, AlgorithmSettings, Requires
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings
 from rlmaml.distributions import kl
 from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt

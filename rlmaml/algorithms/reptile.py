@@ -16,14 +16,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.algorithms.base import (
-    Algorithm,
-    AlgorithmSettings,
-    DataSpec,
-    Overrides,
-    Requires,
-    RunConfig,
-)
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.requirements import Requires
+from rlmaml.algorithms.settings import AlgorithmSettings, DataSpec, Overrides, RunConfig
 from rlmaml.inner import adapt
 from rlmaml.types import Data, InnerLoop, Iterates, Meta, MetaBatch
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import over_tasks
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import Examples, MetaBatch

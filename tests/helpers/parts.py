@@ -6,7 +6,7 @@ import torch
 
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import meta_gradient, over_tasks

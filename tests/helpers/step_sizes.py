@@ -5,8 +5,8 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer

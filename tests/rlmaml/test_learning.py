@@ -7,7 +7,7 @@ import torch
 from rlmaml import models
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.collect import collect

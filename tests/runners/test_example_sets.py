@@ -9,9 +9,9 @@ import envs  # noqa: F401  registers the environments
 from envs.few_shot.sinusoid import SinusoidTasks
 from rlmaml import ExampleSampler, Optimizer, losses, models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.reptile import Reptile
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.objective import (
     over_tasks,

@@ -5,8 +5,8 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.algorithms.anil import ANIL
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig

@@ -10,11 +10,11 @@ import torch
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import gradient_descent
 from rlmaml.outer import trust_region
 from rlmaml.outer.optimizer import Optimizer

@@ -5,9 +5,9 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.algorithms import bayesian_maml
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import evaluate, meta_gradient, over_tasks, reference
 from rlmaml.outer.trust_region import TrustRegion

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.cavia import CAVIA, entry
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig

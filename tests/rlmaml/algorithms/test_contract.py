@@ -11,7 +11,8 @@ import torch
 import rlmaml
 from rlmaml import algorithms, losses, models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import Algorithm, AlgorithmContext, InnerConfig
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmContext, InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer

@@ -3,8 +3,8 @@
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.e_maml import EMAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import meta_gradient
 from tests.helpers.problems import one, random_batch
 

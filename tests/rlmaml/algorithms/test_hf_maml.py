@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.hf_maml import HFMAML
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import fisher_product, meta_gradient, over_tasks, reference
 from rlmaml.types import MetaBatch
 from tests.helpers.problems import (

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlmaml.adjoints import unrolled
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.imaml import IMAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer

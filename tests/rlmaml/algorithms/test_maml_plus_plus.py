@@ -7,9 +7,9 @@ import torch
 
 from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import first_order
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.maml_plus_plus import MAMLPlusPlus, step_weights
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_sgd import MetaSGD
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion

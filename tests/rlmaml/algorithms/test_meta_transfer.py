@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlmaml import models
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.meta_transfer import MetaTransfer
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.outer.optimizer import Optimizer

@@ -6,8 +6,8 @@ import torch
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import bayesian_maml
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.bayesian_maml import BayesianMAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import along_iterates
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.rng import Phase, generator

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.pretraining import Pretraining
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import adapt
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import Examples

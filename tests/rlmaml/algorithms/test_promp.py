@@ -6,9 +6,9 @@ import torch
 
 from rlmaml import models, tree
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP, ProximalStep, penalized, sampling_kls
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import evaluate, meta_gradient, reference
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.sampling.collect import collect

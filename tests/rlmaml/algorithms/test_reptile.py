@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rlmaml.adjoints import first_order
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.reptile import Reptile
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer

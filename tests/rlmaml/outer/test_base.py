@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from rlmaml import tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.imaml import IMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.errors import ConfigError
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.base import OUTER_STEPS, capabilities, get_outer_step, outer_name

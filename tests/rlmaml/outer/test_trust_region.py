@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlmaml import models, tree
-from rlmaml.algorithms.base import InnerConfig
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.distributions import Gaussian
 from rlmaml.objective import (
     evaluate,

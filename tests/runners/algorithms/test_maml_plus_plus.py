@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlmaml import load
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training.train import train

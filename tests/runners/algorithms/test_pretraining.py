@@ -7,8 +7,8 @@ import pytest
 
 from envs.few_shot.half_planes import LinearClassificationTasks
 from envs.few_shot.images import FewShotTasks
-from rlmaml.algorithms.base import AlgorithmContext, InnerConfig
 from rlmaml.algorithms.pretraining import Pretraining
+from rlmaml.algorithms.settings import AlgorithmContext, InnerConfig
 from rlmaml.errors import ConfigError
 from rlmaml.models.conv import ConvConfig
 from rlmaml.outer.optimizer import Optimizer
