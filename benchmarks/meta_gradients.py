@@ -29,12 +29,8 @@ from tqdm import tqdm
 
 from rlmaml import checkpoint
 from rlmaml.advantages import AdvantageConfig
-<<<<<<< HEAD
-from rlmaml.algorithms.base import InnerConfig
-from rlmaml.config import TrainConfig
-=======
 from rlmaml.algorithms.settings import InnerConfig
->>>>>>> 7c5f027 (Give an algorithm's settings and its requirements files of their own)
+from rlmaml.config import TrainConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.types import Meta
 from runners.environments import build_experiment

@@ -5,8 +5,9 @@ The names below are what most programs need; docs/notation.md explains the lette
 
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
-from rlmaml.algorithms.base import Algorithm, InnerConfig
+from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.maml import MAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.envs_location import register_environments
 from rlmaml.learner import AdaptedPolicy, Learner, Predictor, load
 from rlmaml.models.conv import ConvClassifier, ConvConfig

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from rlmaml import losses, models, tree
-from rlmaml.algorithms.base import Algorithm, DataSpec
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import DataSpec
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.metrics import Metric, Predictions, Returns

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import Algorithm, AlgorithmContext, AlgorithmSettings, InnerConfig
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, InnerConfig
 from rlmaml.errors import ConfigError
 from rlmaml.migration import migrate_config
 from rlmaml.models.conv import ConvConfig

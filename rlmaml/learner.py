@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from rlmaml import checkpoint as checkpoints
 from rlmaml import models, tree
 from rlmaml.adapted import AdaptedPolicy, Predictor, StackedNetworks, as_inputs
-from rlmaml.algorithms.base import Algorithm, InnerConfig
+from rlmaml.algorithms.base import Algorithm
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.build import build, build_algorithm, build_predictor
 from rlmaml.checkpoint import Checkpoint
 from rlmaml.config import TrainConfig

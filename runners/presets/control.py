@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.outer.trust_region import TrustRegion

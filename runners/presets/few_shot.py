@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, ExamplesConfig, TrainConfig
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlmaml.advantages import AdvantageConfig
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.outer.trust_region import TrustRegion
 from runners.presets.base import Preset

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from rlmaml.algorithms.base import AlgorithmSettings
-from rlmaml.config import Options, TrainConfig
-=======
-from typing import Any
-
 from rlmaml.algorithms.settings import AlgorithmSettings
-from runners.config import TrainConfig
->>>>>>> 7c5f027 (Give an algorithm's settings and its requirements files of their own)
+from rlmaml.config import Options, TrainConfig
 
 _HEAD_ALONE = {"inner.steps": 5, "inner.step_size": 0.05}  # longer steps, and more of them
 _LEAST_BAD = {"algorithm_settings.strength": 0.3, "inner.step_size": 0.005}

@@ -21,8 +21,9 @@ import torch
 import envs  # noqa: F401  registers the environments
 from rlmaml import algorithms, tree
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
-from rlmaml.algorithms.base import Algorithm, InnerConfig
+from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.e_maml import EMAML
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.returns import reduce
 from rlmaml.sampling.collect import collect

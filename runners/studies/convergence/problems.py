@@ -28,7 +28,7 @@ from torch import Tensor
 
 from rlmaml import tree
 from rlmaml.algorithms import get_algorithm
-from rlmaml.algorithms.base import InnerConfig
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.losses import Loss
 from rlmaml.objective import Objective, over_tasks
 from rlmaml.outer.optimizer import Optimizer
