@@ -61,7 +61,7 @@ def save(
         iteration: iterations done.
         meta: the meta-parameters.
         state: tensors, numbers, strings and containers of them.
-        config: what describes the run; JSON-serialisable.
+        config: what describes the run; JSON-serializable.
         keep: how many of the latest to keep.
         best: the iteration of the best checkpoint so far, which is never removed.
 
@@ -185,7 +185,7 @@ def locate(path: Path, which: Path | None = None) -> Path:
 
 def available(folder: Path) -> list[int]:
     """The iterations with a checkpoint, ascending."""
-    return sorted(int(place.name) for place in folder.glob("[0-9]*") if place.name.isdigit())
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
 
 
 def latest(folder: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Programs: what joins the library (`rlmaml`) and the worlds (`envs`)."""
+"""Programs: what joins the library (`rlmaml`) and the environments (`envs`)."""

@@ -30,20 +30,20 @@ COMMANDS: dict[str, str] = {
 """Where the function of each command is. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
-TAKES_WORDS = frozenset({"train"})
+PARSE_THEMSELVES = frozenset({"train"})
 """Commands whose options depend on what is trained, and which read them themselves."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
-    words = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else arguments
     if os.getcwd() not in sys.path:  # modules of one's own, which the console script would not find
         sys.path.append(os.getcwd())
     try:
-        if not words or words[0] in ("-h", "--help"):
+        if not arguments or arguments[0] in ("-h", "--help"):
             print(usage())
         else:
-            _run(words[0], words[1:])
+            _run(arguments[0], arguments[1:])
     except (ConfigError, FloatingPointError) as problem:
         _refuse(problem)
     except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
@@ -60,7 +60,8 @@ def usage() -> str:
     """What `rlmaml --help` prints: the commands, each with the first line of its docstring."""
     width = max(map(len, COMMANDS))
     summaries = {
-        name: (_function(place).__doc__ or "").split("\n")[0] for name, place in COMMANDS.items()
+        name: (_function(location).__doc__ or "").split("\n")[0]
+        for name, location in COMMANDS.items()
     }
     lines = [f"  rlmaml {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(
@@ -74,29 +75,32 @@ def usage() -> str:
     )
 
 
-def _run(name: str, words: list[str]) -> None:
+def _run(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise ConfigError(f"Unknown command {name!r}: use {', '.join(COMMANDS)}.")
-    with io.running([name, *words]):
+    with io.running([name, *arguments]):
         function = _function(COMMANDS[name])
-        result = function(words) if name in TAKES_WORDS else _call(function, words, name)
+        if name in PARSE_THEMSELVES:
+            result = function(arguments)
+        else:
+            result = _call(function, arguments, name)
     if result is not None:
         print(result)
 
 
-def _call(function: Callable[..., object], words: list[str], name: str) -> object:
+def _call(function: Callable[..., object], arguments: list[str], name: str) -> object:
     """Read a function's arguments, and only then call it: tyro takes any ValueError for its own."""
 
     @functools.wraps(function)
-    def deferred(*arguments: object, **options: object) -> Callable[[], object]:
-        return functools.partial(function, *arguments, **options)
+    def deferred(*given: object, **options: object) -> Callable[[], object]:
+        return functools.partial(function, *given, **options)
 
-    call: Any = tyro.cli(deferred, args=words, prog=f"rlmaml {name}", config=STYLE)
+    call: Any = tyro.cli(deferred, args=arguments, prog=f"rlmaml {name}", config=STYLE)
     return call()
 
 
-def _function(place: str) -> Callable[..., Any]:
-    module, _, member = place.partition(":")
+def _function(location: str) -> Callable[..., Any]:
+    module, _, member = location.partition(":")
     return getattr(importlib.import_module(module), member)
 
 

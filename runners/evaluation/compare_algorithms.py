@@ -177,7 +177,7 @@ def compare(
     device: str | None = None,
     quiet: bool = False,
 ) -> AlgorithmComparison:
-    """Train every algorithm on one problem, on as much data each, and put them in one table.
+    """Train every algorithm on one problem, on as much data each; one table.
 
     Args:
         preset: The problem.

@@ -26,7 +26,7 @@ def evaluate(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Evaluation | Comparison:
-    """Adapt what was meta-trained to held-out tasks, and report how it does after each step.
+    """Adapt what was meta-trained to held-out tasks; tables and plots.
 
     Args:
         runs: Run folders. Several are put in one table: those that differ by their seed alone as

@@ -101,7 +101,7 @@ _OF_ANTS: dict[str, Any] = {
 _FEWER: dict[str, Any] = {"tasks": 20, "episodes": 20}
 """Half as many tasks or less, to come further in the time that there is."""
 OURS = "-ours"
-"""Ends the names of presets with their worlds and budgets, and our settings of the learner."""
+"""Ends the names of presets with our settings of the learner, in their environments and budgets."""
 
 
 def _ours(config: TrainConfig, **more: object) -> TrainConfig:

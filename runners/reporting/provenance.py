@@ -64,10 +64,10 @@ def train_command(run: RunDir) -> str:
     if origin.command is not None:
         return portable(origin.command)
     name = short(run.path)
-    words = ["rlmaml", "train", "--config", f"{name}/config.json"]
+    arguments = ["rlmaml", "train", "--config", f"{name}/config.json"]
     if origin.init is not None:
-        words += ["--init", _short_if_absolute(origin.init)]
-    return shlex.join([*words, "--out", f"{name}-again"])
+        arguments += ["--init", _short_if_absolute(origin.init)]
+    return shlex.join([*arguments, "--out", f"{name}-again"])
 
 
 def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[str] = ()) -> str:
@@ -82,9 +82,9 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
     """
     if result.command is not None:
         return portable(result.command)
-    words = ["rlmaml", "evaluate", *runs]
+    arguments = ["rlmaml", "evaluate", *runs]
     if against:
-        words += ["--against", *against]
+        arguments += ["--against", *against]
     options = {
         "tasks": len(result.tasks),
         "steps": result.steps[-1],
@@ -96,23 +96,23 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
     }
     for name, value in options.items():
         if value is not None:
-            words += [f"--{name}", str(value)]
+            arguments += [f"--{name}", str(value)]
     if result.deterministic:
-        words.append("--deterministic")
+        arguments.append("--deterministic")
     if result.checkpoint == "best":
-        words += ["--checkpoint", "best"]
+        arguments += ["--checkpoint", "best"]
     elif result.checkpoint is not None:
-        words += ["--checkpoint", f"{runs[0]}/checkpoints/{result.checkpoint}"]
-    return shlex.join(words)
+        arguments += ["--checkpoint", f"{runs[0]}/checkpoints/{result.checkpoint}"]
+    return shlex.join(arguments)
 
 
 def portable(command: str) -> str:
     """The command with names instead of the absolute paths of one machine."""
     try:
-        words = shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError:  # not written by us
         return command
-    return shlex.join(map(_short_if_absolute, words))
+    return shlex.join(map(_short_if_absolute, arguments))
 
 
 def short(path: Path) -> str:

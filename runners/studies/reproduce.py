@@ -142,10 +142,11 @@ def reproduce(
     device: str | None = None,
     quiet: bool = False,
 ) -> Reproduction:
-    """Train a ROW of the MAML paper's table and measure it as its authors did: paper-point,
-    paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or paper-ant-dir, with its
-    authors' settings; cheetahs and ants with -ours at the end have ours. Called again, it goes on
-    where it was.
+    """Train a ROW of the MAML paper's table, and measure it as its authors did.
+
+    ROW is paper-point, paper-half-cheetah-vel, paper-half-cheetah-dir, paper-ant-vel or
+    paper-ant-dir, with its authors' settings; cheetahs and ants with -ours at the end have ours.
+    Called again, it goes on where it was.
 
     The authors' 40 tasks, the stochastic policy, a linear baseline fitted anew each time, 4000 time
     steps a task and step (ant direction 8000), the first step of their size (with our settings, of

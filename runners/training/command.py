@@ -1,4 +1,4 @@
-"""`rlmaml train`: from the words of a command line to runs."""
+"""`rlmaml train`: from the arguments of a command line to runs."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class RunOptions:
     """Show no progress."""
 
 
-def train_command(words: Sequence[str]) -> None:
+def train_command(arguments: Sequence[str]) -> None:
     """Meta-train a model over a family of tasks.
 
     Args:
-        words: [PRESET] [--algorithm NAME] [--resume DIR | --config FILE] [options].
+        arguments: [PRESET] [--algorithm NAME] [--resume DIR | --config FILE] [options].
 
     Raises:
         ConfigError: bad input.
         SystemExit: stopped by a signal, after saving; or `--help`.
     """
-    choice, run, config = parse(words)
+    choice, run, config = parse(arguments)
     if choice.resume is not None:
         for name in ("out", "init", "seeds"):
             if getattr(run, name):
@@ -76,18 +76,18 @@ def train_command(words: Sequence[str]) -> None:
         train(each, path, init=run.init, quiet=run.quiet)
 
 
-def parse(words: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
+def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
     """What `rlmaml train` was asked for.
 
     Raises:
         ConfigError: bad input.
         SystemExit: options that there are not; or `--help`.
     """
-    preset = words[0] if words and not words[0].startswith("-") else None
+    preset = arguments[0] if arguments and not arguments[0].startswith("-") else None
     # What decides which options there are is taken first, and does not come back.
     choice, rest = tyro.cli(
         Choice,
-        args=list(words[1:] if preset else words),
+        args=list(arguments[1:] if preset else arguments),
         prog="rlmaml train",
         config=STYLE,
         add_help=False,
@@ -115,7 +115,7 @@ def _base(preset: str | None, choice: Choice) -> TrainConfig:
 
 
 def _parse_options(
-    base: TrainConfig, choice: Choice, words: list[str], preset: str | None
+    base: TrainConfig, choice: Choice, arguments: list[str], preset: str | None
 ) -> tuple[RunOptions, Options]:
     """What becomes of the runs, and the configuration's options that were given."""
     shown = base
@@ -133,7 +133,7 @@ def _parse_options(
     )
     parsed: Any = tyro.cli(
         options,
-        args=words,
+        args=arguments,
         prog=f"rlmaml train {preset or ''}".strip(),
         description="Meta-train a model over a family of tasks.",
         config=STYLE,
