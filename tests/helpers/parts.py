@@ -91,7 +91,7 @@ def split_quadratics():
 
 
 def split_loss(policy):
-    """The loss of `tests.problems.quadratic_loss`, for any policy."""
+    """The loss of `tests.helpers.problems.quadratic_loss`, for any policy."""
 
     def loss(params, task):
         shift = torch.cat([value.flatten() for value in params.values()]) - task.center
