@@ -232,13 +232,6 @@ def test_batch_norm_of_each_step_is_learned_and_not_adapted():
     assert_all_moved(meta, new.meta)
 
 
-def test_names_of_batch_norm():
-    norms = ["norm.weight", "blocks.0.norm.bias", "bn1.weight", "a.batch_norm2.bias", "BN.bias"]
-    others = ["norm.weight.x", "normal.weight", "mean.0.weight", "log_std", "abn.weight"]
-    values = torch.ones(1)
-    assert models.norm_parameters(dict.fromkeys([*norms, *others], values)) == norms
-
-
 def test_everything_at_once_learns():
     settings = Settings(True, 40, 20, 400, 1e-4)
     method, state, batch = on_quadratics(
