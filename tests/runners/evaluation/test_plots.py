@@ -6,11 +6,6 @@ import pytest
 from runners.evaluation import plots
 from runners.evaluation.results import Evaluation, Group
 
-LINES = [
-    {"iteration": k, "env_steps": 1e6 * k, "return/pre": -90.0 + k, "return/post": 10.0 * k}
-    for k in range(4)
-]
-
 
 def result(tasks, **more):
     returns = np.arange(3.0 * len(tasks)).reshape(len(tasks), 3)
@@ -67,19 +62,6 @@ def test_kinds_of_task_have_a_line_and_a_tick_each():
     np.testing.assert_allclose(lines["backward"].get_ydata(), [2.0, 2.0, 2.0])
     ticks = drawn(plots.per_task, both).get_xticklabels()
     assert [tick.get_text() for tick in ticks] == ["forward", "backward"]
-
-
-def test_a_learning_curve_has_runs_levels_and_validation():
-    validated = [*LINES[:2], LINES[2] | {"validation/return/post": 7.0}, LINES[3]]
-    levels = [("paper", 5.0, "black")]
-    axes = drawn(plots.learning_curve, validated, runs=[LINES, LINES], levels=levels)
-    lines = {line.get_label(): line for line in axes.lines}
-    np.testing.assert_allclose(lines["after adaptation"].get_ydata(), [0, 10, 20, 30])
-    np.testing.assert_allclose(lines["after adaptation"].get_xdata(), [0, 1, 2, 3])
-    validation = lines["after adaptation, validation tasks"]
-    assert (list(validation.get_xdata()), list(validation.get_ydata())) == ([2.0], [7.0])
-    assert set(lines["paper"].get_ydata()) == {5.0}
-    assert len(axes.lines) == 2 * 3 + 2  # each run beside each mean
 
 
 def test_a_plot_is_written_into_a_folder_that_is_made(tmp_path):
