@@ -17,7 +17,6 @@ from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
 from rlmaml.models.text import token_count
 from rlmaml.objective import Objective, at_end, meta_gradient
-from rlmaml.sampling.examples import TaskInputs
 from rlmaml.types import Examples, MetaBatch
 from tests.helpers.problems import mean_outer_loss
 
@@ -158,18 +157,3 @@ def test_token_counts():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         TextConfig(**settings)
-
-
-def test_token_ids_are_for_classes_and_not_shown_tasks():
-    box = gymnasium.spaces.Box(-1, 1, (2,))
-    with pytest.raises(ValueError, match="for classification"):
-        models.predictor_for((4,), box, models.PolicyConfig(), models.ConvConfig(), None, 9)
-    with pytest.raises(ValueError, match="token ids"):
-        TaskInputs(Tokens())
-
-
-class Tokens:
-    """The spaces of a family of texts."""
-
-    inputs = gymnasium.spaces.Box(0, 9, (8,), np.int64)
-    outputs = gymnasium.spaces.Discrete(3)
