@@ -20,9 +20,9 @@ def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tm
     learner = load(tmp_path / "run")
     assert learner.meta["rates"]["mean.0.bias"].shape == (2,)
     x = np.linspace(-5, 5, 10)[:, None]
-    found = [learner.adapt(x, np.sin(x), steps=k)(x) for k in (1, 2, 5)]
-    assert np.isfinite(found).all()
-    errors = [((y - np.sin(x)) ** 2).mean() for y in found]
+    predictions = [learner.adapt(x, np.sin(x), steps=k)(x) for k in (1, 2, 5)]
+    assert np.isfinite(predictions).all()
+    errors = [((y - np.sin(x)) ** 2).mean() for y in predictions]
     assert errors[0] > errors[1] > errors[2]
-    with pytest.raises(ValueError, match="step sizes that MAMLPlusPlus has learned"):
+    with pytest.raises(ValueError, match=r"step sizes that maml\+\+ has learned"):
         learner.adapt(x, np.sin(x), step_size=0.1)

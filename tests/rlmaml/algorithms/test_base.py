@@ -11,7 +11,6 @@ from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.e_maml import EMAML
-from rlmaml.algorithms.fo_maml import FOMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
 from rlmaml.algorithms.settings import InnerConfig
@@ -31,8 +30,6 @@ from tests.helpers.problems import (
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="step size"):
         gradient_descent(quadratic_loss, 0.0)
-    with pytest.raises(ValueError, match=r"inner\.steps"):
-        InnerConfig(steps=-1)
     for field in dataclasses.fields(trust_region.TrustRegion):
         with pytest.raises(ValueError, match=field.name):
             trust_region.TrustRegion(**{field.name: -1})
@@ -128,7 +125,5 @@ def test_bad_settings_are_named(wrong):
 
 
 def test_more_settings_that_say_nothing_together_are_refused():
-    with pytest.raises(ValueError, match="FOMAML: its update leaves out"):
-        FOMAML(None, InnerConfig(hessian="separate"))
     with pytest.raises(ValueError, match="baseline linear, or bootstrap False"):
         AdvantageConfig(baseline="none", bootstrap=True)

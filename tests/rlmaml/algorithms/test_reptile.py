@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
+from rlmaml import ExampleSampler, losses, models, tree
 from rlmaml.adjoints import first_order
 from rlmaml.algorithms.reptile import Reptile
 from rlmaml.algorithms.settings import InnerConfig
@@ -12,8 +14,16 @@ from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
+from rlmaml.sampling.collect import collect
 from rlmaml.types import MetaBatch
-from tests.helpers.problems import cosine_gradient, cosine_loss, cosines, quadratic_loss, quadratics
+from tests.helpers.problems import (
+    Waves,
+    cosine_gradient,
+    cosine_loss,
+    cosines,
+    quadratic_loss,
+    quadratics,
+)
 
 ALPHA = 0.3
 
@@ -65,3 +75,23 @@ def test_what_it_cannot_do_is_refused_with_the_reason():
         Reptile(None, outer=TrustRegion())
     with pytest.raises(ValueError, match="differentiates no inner step"):
         Reptile(None, InnerConfig(hessian="separate"), Optimizer())
+
+
+def test_every_inner_step_has_examples_of_its_own():
+    family = Waves()
+    module = models.RegressionMLP(1, 1, models.PolicyConfig(hidden=(8,)))
+    loss = losses.mse
+    method = Reptile(
+        models.functional(module), InnerConfig(steps=3), inner_loss=loss, outer_loss=loss
+    )
+    assert method.data_spec.fresh_support
+    sampler = ExampleSampler(family, shots=4, queries=5, fresh_support=method.data_spec.steps)
+    state = method.init(models.parameters(module))
+    tasks = family.sample(2, np.random.default_rng(0))
+    batch = collect(sampler, method.inner, state.meta, tasks, steps=3, key=(0, 0, 0))
+    sets = [data.inputs for data in (*batch.support, batch.query)]
+    assert [len(x[0]) for x in sets] == [4, 4, 4, 5]
+    everything = torch.cat([x.flatten(1) for x in sets], 1)
+    assert all(len(row.unique()) == 17 for row in everything)
+    new, _ = method.update(state, batch)
+    assert not torch.equal(*(tree.ravel(s.meta)[0] for s in (new, state)))

@@ -1,28 +1,49 @@
 """Between the spaces of an environment and the tensors of a policy."""
 
+import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiBinary
 
 from rlmaml.sampling.spaces import action_filter, encoder
 
+Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
 
-def test_observations_of_a_box_are_floats_and_of_a_discrete_one_hot():
+
+def test_boxes_reach_the_policy_as_they_are_in_single_precision():
     encode, shape = encoder(Box(-1, 1, (2, 3), np.float64))
+    observations = np.random.default_rng(0).uniform(-1, 1, (5, 2, 3))
     assert shape == (2, 3)
-    assert encode(np.ones((4, 2, 3))).dtype == np.float32
-    encode, shape = encoder(Discrete(3, start=5))
+    assert encode(observations).dtype == np.float32
+    np.testing.assert_array_equal(encode(observations), observations.astype(np.float32))
+
+
+@pytest.mark.parametrize("start", [0, -2, 5])
+def test_numbers_reach_the_policy_one_hot_and_leave_it_counted_from_the_start(start):
+    space = Discrete(3, start=start)
+    encode, shape = encoder(space)
     assert shape == (3,)
-    np.testing.assert_array_equal(encode(np.array([7, 5])), [[0, 0, 1], [1, 0, 0]])
+    encoded = encode(np.array([start, start + 2, start + 1]))
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded, np.eye(3)[[0, 2, 1]])
+    taken = action_filter(space)(np.array([0, 2]))
+    assert taken.tolist() == [start, start + 2]
+    assert all(space.contains(action) for action in taken)
 
 
-def test_actions_are_clipped_to_a_box_and_shifted_to_a_discrete():
-    clip = action_filter(Box(np.array([-1.0, 0.0]), np.array([1.0, 2.0]), dtype=np.float64))
-    np.testing.assert_array_equal(clip(np.array([[-3.0, -3.0], [3.0, 1.5]])), [[-1, 0], [1, 1.5]])
-    np.testing.assert_array_equal(action_filter(Discrete(3, start=5))(np.array([0, 2])), [5, 7])
+def test_actions_are_clipped_to_each_ones_own_bounds():
+    to_env = action_filter(Box(np.array([-1.0, 0.0]), np.array([1.0, np.inf]), dtype=np.float64))
+    np.testing.assert_array_equal(
+        to_env(np.array([[-3.0, -3.0], [3.0, 3.0], [0.5, 0.5]])),
+        [[-1.0, 0.0], [1.0, 3.0], [0.5, 0.5]],
+    )
 
 
-@pytest.mark.parametrize("refuse", [encoder, action_filter])
-def test_other_spaces_are_refused(refuse):
-    with pytest.raises(TypeError, match="Box or Discrete"):
-        refuse(MultiBinary(3))
+@pytest.mark.parametrize(
+    "space",
+    [gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Tuple([Discrete(2), Discrete(2)])],
+)
+def test_other_spaces_are_refused(space):
+    with pytest.raises(TypeError, match=r"Observations must be a Box or Discrete.*Flatten"):
+        encoder(space)
+    with pytest.raises(TypeError, match="Actions must be a Box or Discrete"):
+        action_filter(space)

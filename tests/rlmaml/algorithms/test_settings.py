@@ -1,0 +1,38 @@
+"""Settings of the inner loop, and what is collected without being asked otherwise."""
+
+import math
+
+import pytest
+
+from rlmaml.algorithms.settings import DataSpec, InnerConfig
+from rlmaml.errors import ConfigError
+
+
+def test_a_size_of_later_steps_is_of_all_but_the_first():
+    halved = InnerConfig(steps=3, step_size=0.2, later_step_size=0.1)
+    assert [halved.size(k) for k in range(4)] == [0.2, 0.1, 0.1, 0.1]
+    same = InnerConfig(steps=3, step_size=0.2)
+    assert [same.size(k) for k in range(4)] == [0.2] * 4
+
+
+@pytest.mark.parametrize("name", ["step_size", "later_step_size"])
+@pytest.mark.parametrize("size", [0.0, -0.1, math.nan])
+def test_sizes_that_are_not_positive_are_refused(name, size):
+    with pytest.raises(ConfigError, match=rf"inner\.{name} must be positive, got {size}"):
+        InnerConfig(**{name: size})
+
+
+def test_fewer_than_no_steps_are_refused():
+    with pytest.raises(ConfigError, match=r"inner\.steps must be zero or more, got -1"):
+        InnerConfig(steps=-1)
+    assert InnerConfig(steps=0).steps == 0
+
+
+def test_a_loss_is_chosen_by_naming_one_that_is_not_the_default():
+    assert not InnerConfig(steps=4, step_size=0.3, hessian="separate").chooses_loss
+    assert InnerConfig(surrogate="dice").chooses_loss
+    assert InnerConfig(reduction="episodes").chooses_loss
+
+
+def test_data_of_one_set_a_task_unless_an_algorithm_says_more():
+    assert DataSpec(3) == DataSpec(3, False, False, 1, False)
