@@ -128,11 +128,6 @@ def test_meta_gradient_against_finite_differences(kind):
         assert torch.isclose(gradient @ direction, slope, rtol=1e-6, atol=1e-9)
 
 
-def test_masks_of_token_ids_are_floats():
-    assert Examples(texts(4), torch.zeros(4, dtype=torch.long)).mask.dtype == torch.float32
-    assert Examples(torch.ones(4, 2).double(), torch.zeros(4)).mask.dtype == torch.float64
-
-
 def test_token_counts():
     box = gymnasium.spaces.Box
     assert token_count(box(0, 9, (3,), np.int64)) == 10
