@@ -103,6 +103,8 @@ def test_a_step_that_diverged_is_padding_and_counted():
     assert episodes.diagnostics["diverged"].sum() == 1
     assert episodes.diagnostics["diverged"][1, 0, 1] == 1
     assert episodes.rewards[1, 0].tolist() == [3, 0, 0, 0]
+    assert not episodes.terminated.any()
+    assert episodes.final_observations[1, 0].tolist() == [2, 3]
 
 
 def test_not_a_number_in_a_diverged_step_reaches_no_episode():

@@ -92,12 +92,17 @@ def test_tasks_changed_in_place_are_drawn_anew():
     assert not torch.equal(sampler({}, tasks, KEY).targets, first.targets)
 
 
-def test_every_inner_step_can_have_examples_of_its_own():
-    sampler, tasks = draw(Waves(), fresh_support=3, separate_hessian=True)
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("fresh", [0, 3])
+def test_every_inner_step_can_have_examples_of_its_own(fresh, separate):
+    sampler, tasks = draw(Waves(), fresh_support=fresh, separate_hessian=separate)
     sets = [sampler({}, tasks, KEY, "support", k) for k in range(3)]
-    sets += [sampler({}, tasks, KEY, "hessian"), sampler({}, tasks, KEY, "query")]
-    rows = torch.cat([data.inputs[0] for data in sets])
-    assert len(rows.unique(dim=0)) == 4 * 4 + 5
+    assert (sets[0].inputs is sets[1].inputs) == (not fresh)
+    apart = [*(sets if fresh else sets[:1]), sampler({}, tasks, KEY, "query")]
+    if separate:
+        apart.append(sampler({}, tasks, KEY, "hessian"))
+    rows = torch.cat([data.inputs[0] for data in apart])
+    assert len(rows.unique(dim=0)) == len(rows) == 4 * (max(fresh, 1) + separate) + 5
     beyond = sampler({}, tasks, KEY, "support", 7)  # evaluation may take more steps
     assert torch.equal(beyond.inputs, sets[2].inputs)
 
