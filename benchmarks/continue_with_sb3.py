@@ -217,7 +217,7 @@ def main() -> None:
 
     torch.set_num_threads(1)  # the matrices are too small for more
     learner = rlmaml.load(options.run)
-    config = TrainConfig.from_dict(learner.config)
+    config = learner.config
     ppo: dict[str, Any] = ppo_settings(config, options.copies) | {
         "learning_rate": options.learning_rate,
         "n_epochs": options.epochs,

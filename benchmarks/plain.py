@@ -9,8 +9,8 @@ all episodes of a task at once, sampling and the line search record no graph.
 
 It shares no code with the engine of `rlmaml` but settings, the keys of random draws and the clock.
 So the same seed gives both the same tasks and noise, and `same_update` and
-tests/benchmarks/test_plain.py hold the one against the other. Simulations that diverge get no treatment
-of their own here.
+tests/benchmarks/test_plain.py hold the one against the other. Simulations that diverge get no
+treatment of their own here.
 
 Shapes: N tasks, B episodes, T time steps, O observation and A action entries; a task's data has no
 N, data of several tasks is a list of them. Parameters are those of `models.GaussianMLP`.

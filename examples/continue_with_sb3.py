@@ -15,7 +15,6 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import rlmaml
-from rlmaml.config import TrainConfig
 from runners.environments import make_single
 from runners.export.export import export_sb3
 from runners.export.ppo import ppo_settings
@@ -44,7 +43,7 @@ def main(
 
     # Adapt to the goal, in an environment that has it.
     learner = rlmaml.load(run)
-    config = TrainConfig.from_dict(learner.config)
+    config = learner.config
     env = Monitor(make_single(config))
     env.get_wrapper_attr("set_task")([goal])
     policy = learner.adapt(env)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
@@ -167,7 +167,7 @@ class AlgorithmComparison:
 
 
 def compare(
-    preset: tyro.conf.Positional[str],
+    preset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PRESET")],
     *,
     algorithms: tuple[str, ...] = (),
     iterations: int | None = None,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rlmaml.config import DEFAULT_ALGORITHM
 from runners import formatting
 from runners.evaluation import statistics, tables
 from runners.evaluation.records import Record, from_record, to_record
@@ -119,7 +120,7 @@ class Conditions:
 class Evaluation(Conditions):
     """One run on held-out tasks."""
 
-    algorithm: str = "maml"
+    algorithm: str = DEFAULT_ALGORITHM
     iteration: int
     """Of the checkpoint that was measured."""
     checkpoint_sha256: str | None = None

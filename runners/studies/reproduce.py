@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -133,7 +134,7 @@ class Reproduction:
 
 
 def reproduce(
-    row: tyro.conf.Positional[str],
+    row: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROW")],
     *,
     seeds: int = 3,
     baseline_seeds: int = 1,

@@ -32,7 +32,7 @@ def test_round_trip(tmp_path):
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
     for iteration in (10, 20, 30, 40):
-        save(tmp_path, iteration, keep_also=(10,))
+        save(tmp_path, iteration, best=10)
     assert checkpoint.available(tmp_path) == [10, 30, 40]
     assert checkpoint.latest(tmp_path).name == "000040"
     save(tmp_path, 40)

@@ -61,7 +61,7 @@ def test_predictions_are_losses_of_the_query_set(fresh):
     metric = Predictions(
         objective.inner, {"mse": losses.mse(objective.policy)}, fresh_support=fresh
     )
-    assert (metric.metric, metric.higher_is_better) == ("mse", False)
+    assert (metric.name, metric.higher_is_better) == ("mse", False)
     line = metric.line(meta, batch)
     assert line["mse/post"] == pytest.approx(mean_outer_loss(objective, meta, batch).item())
     before = mean_outer_loss(objective, meta, batch._replace(support=()))

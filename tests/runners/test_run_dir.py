@@ -12,12 +12,12 @@ from runners.run_dir import RunDir, read_config
 
 def test_a_new_run_says_what_made_it_and_goes_on_saying_so(tmp_path):
     folder = RunDir(tmp_path / "run")
-    with io.made_by("rlmaml train navigation"):
+    with io.running(["train", "navigation"]):
         folder.create(TrainConfig(seed=3), init=tmp_path / "other")
     origin = folder.read_origin()
     assert origin.command == "rlmaml train navigation"
     assert origin.init == str(tmp_path / "other")
-    with io.made_by("rlmaml train --resume run"):
+    with io.running(["train", "--resume", "run"]):
         folder.write_config(TrainConfig(seed=3, iterations=7))
     assert folder.read_origin()._replace(versions=None) == origin._replace(versions=None)
     assert folder.read_config() == TrainConfig(seed=3, iterations=7)

@@ -144,7 +144,7 @@ def test_a_method_that_blows_up_does_not_take_the_others_with_it(
     ("words", "message"),
     [
         (("nothing",), "Unknown preset"),
-        ((), "Name a preset"),
+        ((), "PRESET"),
         (("sinusoid", "--algorithms", "e-maml"), "is for episodes"),
         (("sinusoid", "--algorithms", "mamml"), "Unknown algorithm 'mamml'"),
         (("sinusoid", "--iterations", "0"), "--iterations must be at least 1"),

@@ -206,12 +206,12 @@ def test_what_users_wrote_stays_text(runs, undrawn):
 def test_a_video_is_drawn_if_it_can_be(runs, problem, monkeypatch, capsys, undrawn):
     folder = RunDir(runs / "navigation" / "seed-0")
 
-    def render(folder, quiet):
+    def render(path, quiet):
         if problem is not None:
             raise problem("no display")
-        (folder.path / "videos").mkdir()
+        (path / "videos").mkdir()
         frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-        frames[0].save(folder.path / "videos" / "after-1-step.gif", append_images=frames[1:])
+        frames[0].save(path / "videos" / "after-1-step.gif", append_images=frames[1:])
 
     monkeypatch.setattr(render_module, "render", render)
     page = read(report((folder.path,)).path)
@@ -233,7 +233,7 @@ def test_a_video_of_an_older_checkpoint_is_drawn_anew(runs, monkeypatch, undrawn
     Image.new("RGB", (32, 32)).save(old)
     newest = checkpoint.latest(folder.checkpoints).stat().st_mtime
     drawn = []
-    monkeypatch.setattr(render_module, "render", lambda folder, quiet: drawn.append(folder.path))
+    monkeypatch.setattr(render_module, "render", lambda path, quiet: drawn.append(path))
     os.utime(old, (newest + 1, newest + 1))
     assert "task 0, 0" in read(report((folder.path,)).path).text
     assert not drawn
@@ -320,7 +320,7 @@ def test_a_broken_evaluation_is_named(runs, capsys):
 
 @pytest.mark.parametrize("kind", ["episodes", "examples", "classes", "normalized", "step-sizes"])
 def test_run_folders_of_an_earlier_version(kind, tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(render_module, "render", lambda folder, quiet: None)
+    monkeypatch.setattr(render_module, "render", lambda path, quiet: None)
     folder = RunDir(shutil.copytree(OLD_RUNS / kind, tmp_path / kind))
     before = folder.evaluation.read_bytes()
     page = read(report((folder.path,), quiet=True).path)
