@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,12 @@ def digits(
     Raises:
         ImportError: scikit-learn is not installed.
     """
+    return FewShotTasks(_digit_images(), split_classes(10, sizes, split_seed), way, rotations)
+
+
+@cache
+def _digit_images() -> list[NDArray[np.float32]]:
+    """The images of each digit, [n, 8, 8] in 0 .. 1, read once."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -213,5 +220,4 @@ def digits(
         ) from error
     data: Any = load_digits()
     images = (data.images / 16).astype(np.float32)
-    classes = [images[data.target == digit] for digit in range(10)]
-    return FewShotTasks(classes, split_classes(10, sizes, split_seed), way, rotations)
+    return [images[data.target == digit] for digit in range(10)]

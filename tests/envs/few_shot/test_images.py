@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envs.few_shot import images as module
 from envs.few_shot.classes import split_classes
 from envs.few_shot.images import FewShotTasks, digits
 from tests.helpers.few_shot import EVERY, SPLITS, arrays, rng
@@ -221,5 +222,6 @@ def test_digits_without_scikit_learn(monkeypatch):
         return ours(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    module._digit_images.cache_clear()  # or they are there already
     with pytest.raises(ImportError, match=r"pip install 'rlmaml\[digits\]'"):
         digits()
