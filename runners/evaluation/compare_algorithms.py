@@ -283,9 +283,9 @@ def _applicable(
     for name in names or library.TABLE:
         try:
             chosen[name] = with_algorithm(config, name)
-        except ValueError as problem:
+        except ConfigError as problem:
             if name in names:
-                raise ConfigError(str(problem)) from problem
+                raise
             refused[name] = str(problem)
     return chosen, refused
 

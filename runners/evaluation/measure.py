@@ -131,22 +131,19 @@ def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) ->
         ConfigError: values that a run cannot have.
     """
     inner = trained.inner
-    try:
-        if config.step_size is not None:  # of all steps
-            inner = dataclasses.replace(inner, step_size=config.step_size, later_step_size=None)
-        later = inner.step_size / 2 if config.halve_later_steps else config.later_step_size
-        if later is not None:
-            inner = dataclasses.replace(inner, later_step_size=later)
-        changed = dataclasses.replace(
-            trained,
-            episodes=config.episodes,
-            examples=dataclasses.replace(trained.examples, queries=sizes.queries),
-            # An evaluation takes no curvature, of which a method may want a part of the episodes.
-            trust_region=dataclasses.replace(trained.trust_region, fisher_fraction=1.0),
-            inner=inner,
-        )
-    except ValueError as problem:
-        raise ConfigError(str(problem)) from problem
+    if config.step_size is not None:  # of all steps
+        inner = dataclasses.replace(inner, step_size=config.step_size, later_step_size=None)
+    later = inner.step_size / 2 if config.halve_later_steps else config.later_step_size
+    if later is not None:
+        inner = dataclasses.replace(inner, later_step_size=later)
+    changed = dataclasses.replace(
+        trained,
+        episodes=config.episodes,
+        examples=dataclasses.replace(trained.examples, queries=sizes.queries),
+        # An evaluation takes no curvature, of which an algorithm may want a part of the episodes.
+        trust_region=dataclasses.replace(trained.trust_region, fisher_fraction=1.0),
+        inner=inner,
+    )
     if config.device is not None:
         changed = dataclasses.replace(changed, device=config.device, sampling_device="cpu")
     return changed

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlmaml import checkpoint
-from rlmaml.checkpoint import CheckpointError
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
@@ -230,11 +229,8 @@ def _stale(made: Evaluation, folder: RunDir) -> bool:
         path = folder.checkpoints / asked
         if not path.exists():  # of an older one, by choice, that is no longer kept
             return False
-    try:
-        current = checkpoint.locate(folder.path, path)
-        return not made.measured(int(current.name), checkpoint.meta_digest(current))
-    except CheckpointError as problem:
-        raise ConfigError(str(problem)) from problem
+    current = checkpoint.locate(folder.path, path)
+    return not made.measured(int(current.name), checkpoint.meta_digest(current))
 
 
 def _comparison(
