@@ -1,5 +1,7 @@
 """Pictures under captions, and side by side."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,6 @@ def test_a_row_has_even_sides_and_its_panels_in_order(size, count):
     spans = [box(row, shade)[::2] for shade in shades]
     assert spans[0][0] == 0
     assert all(right - left == size for left, right in spans)
-    gaps = [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)]
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(spans)]
     assert all(gap == max(2, size // 60) for gap in gaps)
     assert row.width - spans[-1][1] <= 1
