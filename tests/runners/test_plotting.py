@@ -12,7 +12,7 @@ from runners import plotting
 
 def lightness(color):
     """The grey that a color is printed in, from 0 to 255."""
-    return 255 * colors.to_rgb(color) @ np.array([0.299, 0.587, 0.114])
+    return 255 * np.dot(colors.to_rgb(color), [0.299, 0.587, 0.114])
 
 
 def test_before_and_after_differ_in_grey():

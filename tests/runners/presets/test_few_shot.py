@@ -30,7 +30,13 @@ def test_all_learn_from_examples_and_by_an_optimizer():
         assert (config.data, config.outer) == ("examples", "optimizer"), name
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",  # the docstrings of all modules are read in seconds
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "docstrings" else ())
+        for name in PRESETS
+    ],
+)
 def test_shots_and_classes_are_those_of_the_description(name, family):
     description, config = PRESETS[name]
     shots = re.findall(r"(\d+)-shot", description)

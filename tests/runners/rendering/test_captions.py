@@ -1,6 +1,10 @@
 """Pictures under captions, and side by side."""
 
+<<<<<<< HEAD
 import itertools
+=======
+from itertools import pairwise
+>>>>>>> ce99df5 (Test captions, figures of the studies, checkpoints of runs and refused options beside their modules)
 
 import numpy as np
 import pytest
@@ -70,6 +74,7 @@ def test_texts_stand_left_and_right_in_two_lines():
     assert upper.max() < 60
     assert lower.max() >= size - 12
     assert lower.min() > size - 60
+    assert abs(np.ptp(lower) - np.ptp(upper)) <= 1  # none of it is cut off
 
 
 def test_texts_of_a_small_picture_are_inside_the_caption():
@@ -98,6 +103,10 @@ def test_a_row_has_even_sides_and_its_panels_in_order(size, count):
     spans = [box(row, shade)[::2] for shade in shades]
     assert spans[0][0] == 0
     assert all(right - left == size for left, right in spans)
+<<<<<<< HEAD
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(spans)]
+=======
+    gaps = [after[0] - before[1] for before, after in pairwise(spans)]
+>>>>>>> ce99df5 (Test captions, figures of the studies, checkpoints of runs and refused options beside their modules)
     assert all(gap == max(2, size // 60) for gap in gaps)
     assert row.width - spans[-1][1] <= 1
