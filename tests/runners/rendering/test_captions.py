@@ -1,10 +1,6 @@
 """Pictures under captions, and side by side."""
 
-<<<<<<< HEAD
 import itertools
-=======
-from itertools import pairwise
->>>>>>> ce99df5 (Test captions, figures of the studies, checkpoints of runs and refused options beside their modules)
 
 import numpy as np
 import pytest
@@ -103,10 +99,6 @@ def test_a_row_has_even_sides_and_its_panels_in_order(size, count):
     spans = [box(row, shade)[::2] for shade in shades]
     assert spans[0][0] == 0
     assert all(right - left == size for left, right in spans)
-<<<<<<< HEAD
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(spans)]
-=======
-    gaps = [after[0] - before[1] for before, after in pairwise(spans)]
->>>>>>> ce99df5 (Test captions, figures of the studies, checkpoints of runs and refused options beside their modules)
     assert all(gap == max(2, size // 60) for gap in gaps)
     assert row.width - spans[-1][1] <= 1
