@@ -63,6 +63,8 @@ def test_errors_of_examples_stand_at_iterations_and_are_smoothed_backward():
     expected = np.zeros(100)
     expected[[50, 51]] = 0.5
     np.testing.assert_allclose(smooth.get_ydata(), expected, atol=1e-12)
+    fewer = labeled(drawn(plots.learning_curve, lines[:99]))
+    assert "after adaptation" in fewer  # as few are not smoothed
 
 
 @pytest.mark.parametrize("window", [1, 3])
