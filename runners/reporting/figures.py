@@ -67,7 +67,7 @@ class Video:
 def embed(
     draw: Callable[[Callable[[Figure], object]], None], *, alt: str, caption: str
 ) -> EmbeddedFigure:
-    """Draw a figure with a function of `runners.evaluation.plots`, and keep it.
+    """Draw a figure with a function of one of the modules `plots`, and keep it.
 
     Args:
         draw: takes where the finished figure goes.

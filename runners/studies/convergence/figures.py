@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from runners.evaluation.plots import AFTER, BEFORE, METHODS, blank, save
+from runners.plotting import AFTER, BEFORE, METHODS, blank, save
 from runners.studies.convergence.estimator import MomentsStudy
 from runners.studies.convergence.iterations import IterationCounts
 from runners.studies.convergence.practice import Practice
