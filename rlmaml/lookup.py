@@ -25,13 +25,13 @@ def find_class(table: Mapping[str, str], name: str, what: str) -> type:
     """
     target = table.get(name, name)
     module, _, member = target.partition(":")
-    if not member:
+    if not member or not module or module.startswith("."):
         raise ConfigError(
             f"Unknown {what} {name!r}: use one of {', '.join(table)}, or MODULE:CLASS of your own."
         )
     try:
         kind = getattr(importlib.import_module(module), member)
-    except (ImportError, AttributeError, ValueError, TypeError) as problem:
+    except (ImportError, AttributeError) as problem:
         raise ConfigError(f"Cannot import the {what} {target!r}: {problem}.") from problem
     if not isinstance(kind, type):
         raise ConfigError(f"{target} is no {what}: it is {kind!r}, and must be a class.")

@@ -65,13 +65,13 @@ BANDIT = TrainConfig(
 )
 
 PRESETS: dict[str, Preset] = {
-    "half-cheetah-dir": Preset("HalfCheetah, run forward or backward, dt .01 s", HALF_CHEETAH_DIR),
+    "half-cheetah-dir": Preset("HalfCheetah, run forward or backward, dt 0.01 s", HALF_CHEETAH_DIR),
     "half-cheetah-dir-v5": Preset(
-        "HalfCheetah, run forward or backward, gymnasium's time step, dt .05 s",
+        "HalfCheetah, run forward or backward, gymnasium's time step, dt 0.05 s",
         HALF_CHEETAH_DIR_V5,
     ),
     "half-cheetah-vel": Preset(
-        "HalfCheetah, run at a goal velocity of 0 to 2 m/s, dt .01 s",
+        "HalfCheetah, run at a goal velocity of 0 to 2 m/s, dt 0.01 s",
         replace(
             HALF_CHEETAH_DIR,
             preset="half-cheetah-vel",
@@ -81,9 +81,9 @@ PRESETS: dict[str, Preset] = {
             policy=PolicyConfig(),
         ),
     ),
-    "ant-dir": Preset("Ant, walk forward or backward, dt .05 s", ANT_DIR),
+    "ant-dir": Preset("Ant, walk forward or backward, dt 0.05 s", ANT_DIR),
     "ant-vel": Preset(
-        "Ant, walk at a goal velocity of 0 to 3 m/s, dt .05 s",
+        "Ant, walk at a goal velocity of 0 to 3 m/s, dt 0.05 s",
         replace(ANT_DIR, preset="ant-vel", env=EnvConfig("rlmaml/AntVel-v0"), tasks=40),
     ),
     "navigation": Preset(

@@ -29,6 +29,8 @@ def test_a_name_of_the_table_and_one_of_ones_own():
         ("large", "Unknown number 'large': use one of small, gone, or MODULE:CLASS of your own."),
         ("fractions", "Unknown number 'fractions'"),
         ("fractions:", "Unknown number 'fractions:'"),
+        (":Own", "Unknown number ':Own'"),
+        (".fractions:Fraction", "Unknown number '.fractions:Fraction'"),
         ("gone", "Cannot import the number 'fractions:Gone': module 'fractions'"),
         ("no_such_module:Own", "Cannot import the number 'no_such_module:Own': No module"),
         (f"{__name__}:Own.inner", "Cannot import the number"),
