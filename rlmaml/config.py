@@ -5,9 +5,12 @@ On disk it is JSON. The command line makes its options from these fields and the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import types
 import typing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -161,8 +164,10 @@ class TrainConfig:
         self._check_algorithm()
 
     def _check_algorithm(self) -> None:
-        outer = get_outer_step(self.outer)
-        if type(self.outer_step) is not outer:
+        named = self.outer in _NAMED_OUTER_STEPS
+        if type(self.outer_step) is not get_outer_step(self.outer) or (
+            named and self.outer_settings is not None
+        ):
             raise ConfigError(
                 f"outer_settings holds the settings of another outer step than {self.outer}: "
                 "choose one with `with_outer`."
@@ -173,18 +178,18 @@ class TrainConfig:
                 "algorithm_settings holds the settings of another algorithm than "
                 f"{self.algorithm}: choose one with `with_algorithm`."
             )
-        algorithm.check(
-            AlgorithmContext(
-                settings=self.algorithm_settings,
-                inner=self.inner,
-                outer=self.outer_step,
-                from_rewards=self.data == "episodes",
-                tasks=self.tasks,
-                episodes=self.episodes,
-                ragged=self.batch_by == "steps",
-                normalized_advantages=self.outer_advantages.normalize,
-            )
+        context = AlgorithmContext(
+            settings=self.algorithm_settings,
+            inner=self.inner,
+            outer=self.outer_step,
+            from_rewards=self.data == "episodes",
+            tasks=self.tasks,
+            episodes=self.episodes,
+            ragged=self.batch_by == "steps",
+            normalized_advantages=self.outer_advantages.normalize,
         )
+        with _refusals_explained(self.algorithm):
+            algorithm.check(context)
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
             raise ConfigError(
                 "inner.surrogate, inner.reduction and outer_reduction are for data episodes: "
@@ -209,9 +214,7 @@ class TrainConfig:
         Raises:
             ConfigError: an unknown outer step, or one that does not go with the rest.
         """
-        outer = get_outer_step(name)
-        own = None if name in _NAMED_OUTER_STEPS else outer()
-        return dataclasses.replace(self, outer=name, outer_settings=own)
+        return self.changed({"outer": name})
 
     @property
     def tasks_per_chunk(self) -> int | None:
@@ -254,17 +257,25 @@ class TrainConfig:
     def changed(self, options: Options) -> TrainConfig:
         """The configuration with other values for some options, by name (`inner.steps`).
 
+        Another outer step of your own ("outer") has its default settings, but for those given.
+
         Raises:
             ConfigError: values that do not go together.
         """
         values = {name: value for name, value in options.items() if "." not in name}
+        outer = values.get("outer", self.outer)
+        if outer != self.outer and "outer_settings" not in values:
+            own = outer not in _NAMED_OUTER_STEPS
+            values["outer_settings"] = _made(get_outer_step(outer)) if own else None
         parts: dict[str, Options] = {}
         for option in options.keys() - values.keys():
             group, _, member = option.partition(".")
             parts.setdefault(group, {})[member] = options[option]
         for group, members in parts.items():  # all at once, since each may need the others
             part = values.get(group, getattr(self, group))
-            values[group] = dataclasses.replace(part, **members)
+            if part is None:
+                raise ConfigError(f"{group} are of an outer step of your own; {outer} has none.")
+            values[group] = _made(dataclasses.replace, part, **members)
         return dataclasses.replace(self, **values)
 
     def differing(self, other: TrainConfig) -> Options:
@@ -298,10 +309,11 @@ class TrainConfig:
         data["algorithm_settings"] = from_dict(
             algorithm.Settings, data.get("algorithm_settings", {})
         )
-        if data.get("outer_settings") is not None:
-            data["outer_settings"] = from_dict(
-                get_outer_step(data["outer"]), data["outer_settings"]
-            )
+        if data.get("outer") in _NAMED_OUTER_STEPS:
+            data.pop("outer_settings", None)
+        elif data.get("outer_settings") is not None:
+            outer = get_outer_step(data["outer"])
+            data["outer_settings"] = from_dict(outer, data["outer_settings"])
         return from_dict(cls, data)
 
 
@@ -320,7 +332,7 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     """Make a dataclass, nested ones included, of what `dataclasses.asdict` and JSON made of it.
 
     Raises:
-        ConfigError: unknown fields, or a value that the dataclass refuses.
+        ConfigError: unknown fields, values of other types, or a value that the dataclass refuses.
     """
     hints = typing.get_type_hints(cls)
     unknown = set(data) - set(hints)
@@ -336,8 +348,52 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
             value = from_dict(typing.cast(type, hint), value)
         elif isinstance(value, list):
             value = tuple(value)
+        if not _is_of(value, hint):
+            raise ConfigError(f"{name} must be {_name_of(hint)}, got {value!r}.")
         values[name] = value
-    return cls(**values)
+    return _made(cls, **values)
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Whether a value that came from JSON is one of a field."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of(value, each) for each in arguments)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return type(value) is int
+    kind = origin or hint
+    if kind is type(None):
+        return value is None
+    return kind not in (str, bool, dict, tuple) or isinstance(value, kind)
+
+
+def _name_of(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _made(make: Callable[..., T], *arguments: Any, **settings: Any) -> T:
+    """What a function makes, of a user's classes too.
+
+    Raises:
+        ConfigError: values that it refuses.
+    """
+    with _refusals_explained(""):
+        return make(*arguments, **settings)
+
+
+@contextlib.contextmanager
+def _refusals_explained(who: str) -> Iterator[None]:
+    """Raise a ConfigError for what classes of a user refuse by another error."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as problem:
+        raise ConfigError(f"{who}: {problem}" if who else str(problem)) from problem
 
 
 def changes(old: TrainConfig, new: TrainConfig) -> list[str]:

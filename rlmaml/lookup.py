@@ -31,7 +31,7 @@ def find_class(table: Mapping[str, str], name: str, what: str) -> type:
         )
     try:
         kind = getattr(importlib.import_module(module), member)
-    except (ImportError, AttributeError) as problem:
+    except (ImportError, AttributeError, SyntaxError) as problem:
         raise ConfigError(f"Cannot import the {what} {target!r}: {problem}.") from problem
     if not isinstance(kind, type):
         raise ConfigError(f"{target} is no {what}: it is {kind!r}, and must be a class.")

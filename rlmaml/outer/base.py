@@ -95,7 +95,8 @@ def get_outer_step(name: str) -> type[OuterStep]:
         name: one of `OUTER_STEPS`, or `module:Class` of your own.
 
     Raises:
-        ConfigError: an unknown name, or a class that is no frozen dataclass or lacks a method.
+        ConfigError: an unknown name, or a class that is no frozen dataclass, lacks a method, or has
+            a field without a default.
     """
     kind = find_class(OUTER_STEPS, name, "outer step")
     missing = [method for method in _METHODS if not callable(getattr(kind, method, None))]
@@ -110,6 +111,10 @@ def get_outer_step(name: str) -> type[OuterStep]:
             f"The outer step {name!r} is no frozen dataclass: decorate it with "
             "@dataclass(frozen=True), its options being its fields."
         )
+    nothing = dataclasses.MISSING
+    for each in dataclasses.fields(kind):
+        if each.default is nothing and each.default_factory is nothing:
+            raise ConfigError(f"The outer step {name!r} has no default for its {each.name}.")
     return cast(type[OuterStep], kind)
 
 

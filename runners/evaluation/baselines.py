@@ -133,6 +133,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
         **more,
         inner=dataclasses.replace(own.inner, steps=0, hessian="support"),
         outer=own.outer,
+        outer_settings=own.outer_settings,
         optimizer=own.optimizer,
         trust_region=own.trust_region,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from rlmaml.algorithms import get_algorithm
-from rlmaml.config import Options, TrainConfig
+from rlmaml.config import Options, TrainConfig, from_dict
 from rlmaml.errors import ConfigError
 from runners.options import STYLE, flatten, options_type
 from runners.presets import get_preset, with_algorithm
@@ -148,25 +148,19 @@ def _with_options(base: TrainConfig, choice: Choice, given: Options) -> TrainCon
     example, so they come after those options; and before what was said about the same.
     """
     if choice.outer is not None:
-        given = _with_outer(choice.outer, given)
+        given = given | {"outer": choice.outer}
     name = choice.algorithm
     if name is None or name == base.algorithm:
         return base.changed(given)
     if choice.resume is not None:
         raise ConfigError(f"{choice.resume} is a run of {base.algorithm}, not of {name}.")
-    own, rest = "algorithm_settings.", dict(given)
-    settings = get_algorithm(name).Settings(
-        **{key.removeprefix(own): rest.pop(key) for key in given if key.startswith(own)}
-    )
+    # The outer step and the algorithm's own settings may not go with the algorithm of before.
+    late = ("outer", "outer_settings", "algorithm_settings")
+    rest = {key: value for key, value in given.items() if key.partition(".")[0] not in late}
+    own = {
+        key.removeprefix("algorithm_settings."): value
+        for key, value in given.items()
+        if key.startswith("algorithm_settings.")
+    }
+    settings = from_dict(get_algorithm(name).Settings, own)
     return with_algorithm(base.changed(rest), name, settings).changed(given)
-
-
-def _with_outer(name: str, given: Options) -> Options:
-    """The options with the outer step that was chosen, and what was said about it."""
-    own = "outer_settings."
-    settings = {key.removeprefix(own): value for key, value in given.items() if key.startswith(own)}
-    rest = {key: value for key, value in given.items() if not key.startswith(own)}
-    default: Any = TrainConfig().with_outer(name).outer_settings
-    if default is not None:
-        rest["outer_settings"] = dataclasses.replace(default, **settings)
-    return rest | {"outer": name}
