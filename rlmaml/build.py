@@ -77,8 +77,8 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
         tasks: N of an evaluation; None to train on `config.tasks`.
 
     Raises:
-        ConfigError: spaces that no network here takes, data that the network does not take, or a
-            device that is not there.
+        ConfigError: spaces that no network here takes, tasks that cannot be drawn, data that the
+            network does not take, or a device that is not there.
     """
     training = tasks is None
     if not training:
@@ -86,7 +86,8 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
     device = resolve_device(config.device)
     if config.data == "examples":
         return _from_examples(config, source, device, training)
-    return _from_episodes(config, source, device, config.tasks if tasks is None else tasks)
+    number = config.tasks if tasks is None else tasks
+    return _from_episodes(config, source, device, number, training)
 
 
 def build_policy(
@@ -167,7 +168,9 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _from_episodes(config: TrainConfig, env: Any, device: torch.device, tasks: int) -> Experiment:
+def _from_episodes(
+    config: TrainConfig, env: Any, device: torch.device, tasks: int, training: bool
+) -> Experiment:
     observations = env.single_observation_space
     model = build_policy(config, observations, env.single_action_space)
     algorithm = build_algorithm(config, model)
@@ -186,9 +189,10 @@ def _from_episodes(config: TrainConfig, env: Any, device: torch.device, tasks: i
     )
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
-    return Experiment(
-        getattr(env, "sample_tasks", _no_tasks), sampler, model, algorithm, device, Returns()
-    )
+    sample_tasks = getattr(env, "sample_tasks", _no_tasks)
+    if training:  # or else it would be found out after the run's folder was made
+        sample_tasks(1, generator(0))
+    return Experiment(sample_tasks, sampler, model, algorithm, device, Returns())
 
 
 def _no_tasks(*_: Any, **__: Any) -> np.ndarray:

@@ -365,6 +365,8 @@ def _is_of(value: object, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return type(value) is int
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        return isinstance(value, tuple) and all(_is_of(each, arguments[0]) for each in value)
     kind = origin or hint
     if kind is type(None):
         return value is None

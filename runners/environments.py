@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import inspect
 import os
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike
 
-from rlmaml.build import Experiment, build
+from rlmaml.build import Experiment, build, resolve_device
 from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
@@ -37,8 +36,15 @@ def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experi
     """
     if config.data == "examples":
         return build(config, make_family(config), tasks=tasks)
+    for device in (config.device, config.sampling_device):
+        resolve_device(device)
     copies = (tasks or config.tasks) * config.episodes
-    return build(config, make_env(config, copies, available_threads(config)), tasks=tasks)
+    env = make_env(config, copies, available_threads(config))
+    try:
+        return build(config, env, tasks=tasks)
+    except BaseException:
+        env.close()
+        raise
 
 
 def available_threads(config: TrainConfig) -> int:
@@ -125,6 +131,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
             opengl.choose_opengl()
             opengl.check_opengl()
         except opengl.NoOpenGLError as problem:
+            env.close()
             raise ConfigError(str(problem)) from problem
     return env
 
@@ -269,7 +276,5 @@ def _spec(env_id: str) -> EnvSpec:
     """
     module, colon, name = env_id.rpartition(":")
     if colon:
-        if os.getcwd() not in sys.path:  # a console script does not look where it is run
-            sys.path.insert(0, os.getcwd())
         importlib.import_module(module)
     return gymnasium.spec(name)

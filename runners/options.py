@@ -17,7 +17,7 @@ from rlmaml.config import Options
 # command.
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
 HIDDEN = frozenset({"preset", "algorithm", "outer"})
-"""Fields that are no options here: they choose which options there are."""
+"""Fields of a configuration that are no options: they choose which options there are."""
 
 
 def options_type(config: Any) -> Any:
@@ -29,7 +29,8 @@ def options_type(config: Any) -> Any:
     Args:
         config: a dataclass, nested ones included, with a sentence under every field.
     """
-    return Annotated[_typed_dict(config), tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
+    members = _typed_dict(config, HIDDEN)
+    return Annotated[members, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
 
 
 def flatten(given: dict[str, Any]) -> Options:
@@ -43,11 +44,11 @@ def flatten(given: dict[str, Any]) -> Options:
     return options
 
 
-def _typed_dict(config: Any) -> Any:
+def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
     hints, sentences = typing.get_type_hints(type(config)), field_sentences(type(config))
     members: dict[str, Any] = {}
     for each in dataclasses.fields(config):
-        if each.name in HIDDEN:
+        if each.name in hidden:
             continue
         value, sentence = getattr(config, each.name), sentences.get(each.name, "")
         if each.name == "outer_settings" and value is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
@@ -87,8 +87,7 @@ class RunDir:
 
     def read_origin(self) -> Origin:
         """What config.json holds beside the configuration."""
-        stored = json.loads(self._config.read_text())
-        return Origin(**{name: stored.get(name) for name in Origin._fields})
+        return read_origin(self._config)
 
     def append_metrics(self, line: Metrics) -> None:
         """Add a line; numbers that are not finite become null, since JSON has none."""
@@ -114,7 +113,7 @@ class RunDir:
         if not self._metrics.exists():
             return []
         lines = []
-        for text in self._metrics.read_text().splitlines():
+        for text in self._metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 lines.append(json.loads(text))
             except json.JSONDecodeError:
@@ -128,8 +127,33 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: a file that cannot be read, or a configuration of another version.
     """
+    stored = _read(path)
+    config = stored.get("config", stored)
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} cannot be read: its config is no JSON object.")
     try:
-        stored = json.loads(path.read_text())
-        return TrainConfig.from_dict(stored.get("config", stored))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as problem:
+        return TrainConfig.from_dict(config)
+    except ConfigError as problem:
         raise ConfigError(f"{path} cannot be read: {problem}") from problem
+
+
+def read_origin(path: Path) -> Origin:
+    """What a run's config.json holds beside the configuration; nothing, in another file.
+
+    Raises:
+        ConfigError: a file that cannot be read.
+    """
+    stored = _read(path)
+    return Origin(**{name: stored.get(name) for name in Origin._fields})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name its file, {path / 'config.json'}.")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise ConfigError(f"{path} cannot be read: {problem}") from problem
+    if not isinstance(stored, dict):
+        raise ConfigError(f"{path} cannot be read: it holds no JSON object.")
+    return stored

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
+from rlmaml.errors import ConfigError
+
 
 def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...]]:
     """How observations [M, ...] of a space reach the policy, as float32 [M, *shape]."""
@@ -15,7 +17,7 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray],
     if isinstance(space, gymnasium.spaces.Discrete):
         rows = np.eye(int(space.n), dtype=np.float32)
         return lambda observations: rows[observations - space.start], (int(space.n),)
-    raise TypeError(
+    raise ConfigError(
         f"Observations must be a Box or Discrete, got {space}. Wrap the environment, "
         "for example in gymnasium.wrappers.FlattenObservation."
     )
@@ -27,4 +29,4 @@ def action_filter(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:
         return lambda actions: actions.clip(space.low, space.high)
     if isinstance(space, gymnasium.spaces.Discrete):
         return lambda actions: actions + space.start
-    raise TypeError(f"Actions must be a Box or Discrete, got {space}.")
+    raise ConfigError(f"Actions must be a Box or Discrete, got {space}.")

@@ -220,7 +220,7 @@ def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np
                 "environment `sample_tasks(n, rng)`."
             )
         return rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
-    raise TypeError(
+    raise ConfigError(
         f"task_space must be a Box or Discrete, got {space}: give the environment "
         "`sample_tasks(n, rng)`."
     )

@@ -14,9 +14,15 @@ from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, from_dict
 from rlmaml.errors import ConfigError
 from runners.options import STYLE, flatten, options_type
-from runners.presets import get_preset, with_algorithm
-from runners.run_dir import RunDir, read_config
+from runners.presets import get_preset, list_presets, with_algorithm
+from runners.run_dir import RunDir, read_config, read_origin
 from runners.training.train import resume, train
+
+USAGE = """rlmaml train PRESET [options]         meta-train
+rlmaml train --resume DIR [options]   go on with a run
+rlmaml train --config FILE [options]  repeat one
+
+`rlmaml train PRESET --help` explains every option. The presets:"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ def train_command(arguments: Sequence[str]) -> None:
         return
     out = run.out or Path("runs") / config.preset
     runs = {out: config}
+    if len(set(run.seeds)) < len(run.seeds):
+        raise ConfigError("--seeds names a seed twice: one run would be counted as two.")
     if run.seeds:
         runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
     for path in runs:  # all of them before hours are spent on the first
@@ -83,7 +91,10 @@ def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
         ConfigError: bad input.
         SystemExit: options that there are not; or `--help`.
     """
-    preset = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"{USAGE}\n\n{list_presets()}")
+        raise SystemExit(0)
+    preset = arguments[0] if not arguments[0].startswith("-") else None
     # What decides which options there are is taken first, and does not come back.
     choice, rest = tyro.cli(
         Choice,
@@ -95,6 +106,9 @@ def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
     )
     base = _base(preset, choice)
     run, given = _parse_options(base, choice, rest, preset)
+    if choice.config is not None and run.init is None:  # what was made once is made again
+        init = read_origin(choice.config).init
+        run = dataclasses.replace(run, init=init and Path(init))
     return choice, run, _with_options(base, choice, given)
 
 

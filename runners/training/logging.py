@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
 
 from rlmaml.errors import ConfigError
 from rlmaml.types import Metrics
 from runners.run_dir import RunDir
 
 
-def event_writer(folder: RunDir) -> Callable[[Metrics], None]:
-    """A function that writes the numbers of a line of metrics to TensorBoard's event files.
+def require_tensorboard() -> None:
+    """Check that event files can be written.
 
     Raises:
         ConfigError: TensorBoard that is not installed.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError as problem:
         raise ConfigError(
             "--tensorboard needs TensorBoard: pip install 'rlmaml[tensorboard]'."
         ) from problem
-    writer = SummaryWriter(str(folder.tensorboard))
 
-    def write(line: Metrics) -> None:
+
+class EventWriter:
+    """Writes the numbers of lines of metrics to TensorBoard's event files.
+
+    Args:
+        folder: the run.
+    """
+
+    def __init__(self, folder: RunDir) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder.tensorboard))
+
+    def write(self, line: Metrics) -> None:
+        """Write a line of metrics, at once."""
         for name, value in line.items():
             if isinstance(value, int | float):
-                writer.add_scalar(name, value, line["iteration"])
-        writer.flush()
+                self._writer.add_scalar(name, value, line["iteration"])
+        self._writer.flush()
 
-    return write
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
 
 
 def peak_memory() -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +31,7 @@ from runners.training.checkpoints import (
     restore_normalizer,
     restore_state,
 )
-from runners.training.logging import event_writer, peak_memory
+from runners.training.logging import EventWriter, peak_memory, require_tensorboard
 from runners.training.signals import Stop
 from runners.training.totals import Totals
 from runners.training.validation import Validator
@@ -60,13 +62,12 @@ def train(
     if init is None:
         _check_start(config)
     torch_setup.configure(config)
-    experiment = build_experiment(config)
-    state = _initial_state(experiment)
-    if init is not None:
-        state = _warm_started(config, experiment, state, init)
-    validator = Validator(config) if config.validation_tasks else None
-    folder.create(config, init=init)
-    _Trainer(config, folder, experiment, state, validator).run(quiet=quiet)
+    with _made(config) as (experiment, validator):
+        state = _initial_state(experiment)
+        if init is not None:
+            state = _warm_started(config, experiment, state, init)
+        folder.create(config, init=init)
+        _Trainer(config, folder, experiment, state, validator).run(quiet=quiet)
     return folder
 
 
@@ -85,9 +86,32 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
         )
     config.outer_step.validate_schedule(config.iterations)
     torch_setup.configure(config)
-    experiment = build_experiment(config)
-    state = _initial_state(experiment)
-    done, totals = 0, Totals()
+    with _made(config) as (experiment, validator):
+        state, done, totals = _resumed(config, experiment, folder)
+        folder.write_config(config)
+        _Trainer(config, folder, experiment, state, validator, done, totals).run(quiet=quiet)
+    return folder
+
+
+@contextlib.contextmanager
+def _made(config: TrainConfig) -> Iterator[tuple[Experiment, Validator | None]]:
+    """What a run needs, closed at its end, whatever that is."""
+    if config.tensorboard:
+        require_tensorboard()
+    with contextlib.ExitStack() as stack:
+        experiment = build_experiment(config)
+        stack.callback(experiment.close)
+        validator = Validator(config) if config.validation_tasks else None
+        if validator is not None:
+            stack.callback(validator.close)
+        yield experiment, validator
+
+
+def _resumed(
+    config: TrainConfig, experiment: Experiment, folder: RunDir
+) -> tuple[State, int, Totals]:
+    """The state of a run's newest checkpoint, its iterations and its totals."""
+    state, done, totals = _initial_state(experiment), 0, Totals()
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
         check_data(experiment, start, folder.path)
@@ -102,10 +126,7 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
             f"{folder.path} has {done} iterations already: --iterations {config.iterations} would "
             "throw some away."
         )
-    validator = Validator(config) if config.validation_tasks else None
-    folder.write_config(config)
-    _Trainer(config, folder, experiment, state, validator, done, totals).run(quiet=quiet)
-    return folder
+    return state, done, totals
 
 
 def meta_batch(
@@ -186,7 +207,7 @@ class _Trainer:
         """Train to the last iteration, or until a signal comes; save; say what was done."""
         config = self.config
         self._attempt = self.folder.attempts() + 1
-        self._write_events = event_writer(self.folder) if config.tensorboard else None
+        self._events = EventWriter(self.folder) if config.tensorboard else None
         if not checkpoint.available(self.folder.checkpoints):
             self._save()  # what --init brought is part of the run from the start
         began = time.perf_counter() - self.totals.seconds
@@ -208,16 +229,22 @@ class _Trainer:
                     self._save()
                 if stopping:
                     break
-        self._close()
-        self._draw()
-        if stop.signal:  # also after the last iteration: further seeds are not to begin
-            print(
-                f"{stop.signal.name}: stopped after {self.done} of {config.iterations} iterations, "
-                f"saved. Go on with: rlmaml train --resume {self.folder.path}",
-                file=sys.stderr,
-            )
+        if self._events is not None:
+            self._events.close()
+        if stop.signal is None:
+            self._draw()
+            self._report()
+            return
+        # Also after the last iteration: further seeds are not to begin.
+        print(
+            f"{stop.signal.name}: stopped after {self.done} of {config.iterations} iterations, "
+            f"saved. Go on with: rlmaml train --resume {self.folder.path}",
+            file=sys.stderr,
+        )
+        try:
+            self._draw()
+        finally:
             raise SystemExit(128 + stop.signal)
-        self._report()
 
     def _step(self, iteration: int) -> _Step:
         before, began = self.state.meta, time.perf_counter()
@@ -278,8 +305,8 @@ class _Trainer:
 
     def _write(self, line: Metrics) -> None:
         self.folder.append_metrics(line)
-        if self._write_events is not None:
-            self._write_events(line)
+        if self._events is not None:
+            self._events.write(line)
 
     def _save(self) -> None:
         experiment = self.experiment
@@ -300,11 +327,6 @@ class _Trainer:
             self.config.to_dict(),
             best=self.totals.best_iteration or None,
         )
-
-    def _close(self) -> None:
-        self.experiment.close()
-        if self.validator is not None:
-            self.validator.close()
 
     def _draw(self) -> None:
         if metrics := self.folder.read_metrics():

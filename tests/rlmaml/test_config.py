@@ -89,3 +89,33 @@ def test_tasks_are_stacked_by_their_size():
     for size in (0, -1, 2.5, "all", True):
         with pytest.raises(ConfigError, match="chunk_size must be at least 1, None or auto"):
             TrainConfig(chunk_size=size)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("iterations", 2.5, "iterations must be int, got 2.5"),
+        ("seed", True, "seed must be int, got True"),
+        ("device", 5, "device must be str, got 5"),
+        ("data", "foo", "data must be Literal"),
+        ("tf32", 1, "tf32 must be bool, got 1"),
+        ("chunk_size", "all", "chunk_size must be"),
+        ("env", {"id": 3}, "id must be str, got 3"),
+        ("inner", {"step_size": "large"}, "step_size must be float, got 'large'"),
+        ("policy", {"hidden": ["wide"]}, "hidden must be tuple"),
+    ],
+)
+def test_values_of_other_types_are_refused_by_name(field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict(TrainConfig().to_dict() | {field: value})
+    with pytest.raises(ConfigError, match="unexpected"):
+        TrainConfig().changed({"inner.stepsize": 1.0})
+
+
+def test_settings_that_an_outer_step_left_behind_are_dropped():
+    own = TrainConfig().changed({"outer": f"{__name__}:Careful", "outer_settings.caution": 0.25})
+    assert own.changed({"outer": "optimizer"}).outer_settings is None
+    stored = own.to_dict() | {"outer": "trust-region"}  # as once was written
+    assert TrainConfig.from_dict(stored) == TrainConfig()
+    with pytest.raises(ConfigError, match="trust-region has none"):
+        TrainConfig().changed({"outer_settings.caution": 0.25})

@@ -2,16 +2,21 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import gymnasium
+import numpy as np
+import pytest
 import torch
 
 from rlmaml.rng import generator
-from runners import presets
+from runners import environments, presets
 from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
-from tests.helpers.runs import TINY, assert_same_run, evaluated, run
+from tests.helpers.pendulum import GoalPendulum
+from tests.helpers.runs import TINY, assert_same_run, evaluated, refused, run
 
 
 def test_a_users_environment_by_its_id(tmp_path):
@@ -45,3 +50,30 @@ def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
         sets = [sampler({}, points, (0, 0, 0), "support", k).inputs for k in range(5)]
         counts[tasks] = len(torch.cat(sets, 1)[0].unique())
     assert counts == {None: 5 * config.examples.shots, 3: config.examples.shots}
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (gymnasium.spaces.MultiDiscrete([2, 3]), "task_space must be a Box or Discrete"),
+        (gymnasium.spaces.Box(-np.inf, np.inf, (1,)), "Cannot draw tasks uniformly"),
+    ],
+)
+def test_tasks_that_cannot_be_drawn_are_refused_before_anything_is_written(
+    tmp_path, capsys, monkeypatch, space, message
+):
+    monkeypatch.setattr(GoalPendulum, "task_space", space)
+    monkeypatch.delattr(GoalPendulum, "sample_tasks", raising=False)
+    own = ("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.kwargs", "{}")
+    assert message in refused(capsys, "train", "navigation", "--out", tmp_path / "run", *TINY, *own)
+    assert not (tmp_path / "run").exists()
+
+
+def test_environments_are_closed_where_nothing_can_be_built_of_them(monkeypatch):
+    closed = []
+    monkeypatch.setattr(
+        environments, "make_env", lambda *_: SimpleNamespace(close=lambda: closed.append(1))
+    )
+    with pytest.raises(AttributeError):  # it is no environment
+        build_experiment(PRESETS["navigation"].config)
+    assert closed == [1]

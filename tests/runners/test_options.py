@@ -1,5 +1,7 @@
 """A configuration's fields as options: what was given comes back, and nothing else."""
 
+from dataclasses import dataclass, field
+
 import pytest
 import tyro
 
@@ -51,3 +53,28 @@ def test_every_field_has_a_sentence_and_the_help_has_it_and_the_default(capsys):
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "Meta-iterations to train for. (default: 123)" in text
     assert "--preset" not in text
+
+
+@dataclass(frozen=True)
+class Own:
+    """Settings with a field called like one that chooses options."""
+
+    outer: float = 1.0
+    """A field of one's own."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A configuration."""
+
+    outer: str = "chosen elsewhere"
+    """Which outer step."""
+    settings: Own = field(default_factory=Own)
+    """Its settings."""
+
+
+def test_fields_that_choose_options_are_hidden_at_the_top_alone():
+    parsed = tyro.cli(options_type(Holder()), args=["--settings.outer", "2"], config=STYLE)
+    assert flatten(parsed) == {"settings.outer": 2.0}
+    with pytest.raises(SystemExit):
+        tyro.cli(options_type(Holder()), args=["--outer", "x"], config=STYLE)

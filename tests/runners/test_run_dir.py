@@ -46,3 +46,22 @@ def test_metrics_are_appended_and_the_last_attempt_counts(tmp_path):
     lines = folder.read_metrics()
     assert [line["value"] for line in lines] == [1.0, None, 5.0]
     assert folder.attempts() == 3
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"config": 3}', '{"config": {"seed": "x"}}'])
+def test_what_is_no_configuration_is_said_to_be_none(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.json cannot be read: (it|its|seed) "):
+        read_config(path)
+    with pytest.raises(ConfigError, match=r"is a folder: name its file, .*config\.json"):
+        read_config(tmp_path)
+
+
+def test_a_torn_block_costs_its_line_alone(tmp_path):
+    folder = RunDir(tmp_path)
+    folder.append_metrics({"iteration": 0, "attempt": 1})
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(b'{"iteration": 1, \xff\xfe\x00')
+    folder.append_metrics({"iteration": 1, "attempt": 2})
+    assert [line["iteration"] for line in folder.read_metrics()] == [0, 1]

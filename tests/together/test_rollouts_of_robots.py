@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import envs  # noqa: F401  registers the environments
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig
+from rlmaml.errors import ConfigError
 from rlmaml.inner import gradient_descent
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
@@ -153,7 +154,7 @@ def test_bad_sizes_and_spaces_are_refused():
     with pytest.raises(ValueError, match="NEXT_STEP"):
         RolloutSampler(next_step, policy, episodes=1, horizon=5)
     for refuse in (encoder, action_filter):
-        with pytest.raises(TypeError, match="Box or Discrete"):
+        with pytest.raises(ConfigError, match="Box or Discrete"):
             refuse(gymnasium.spaces.MultiBinary(3))
     with pytest.raises(ValueError, match="discount"):
         AdvantageConfig(discount=1.5)

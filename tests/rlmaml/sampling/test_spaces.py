@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from rlmaml.errors import ConfigError
 from rlmaml.sampling.spaces import action_filter, encoder
 
 Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
@@ -43,7 +44,7 @@ def test_actions_are_clipped_to_each_ones_own_bounds():
     [gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Tuple([Discrete(2), Discrete(2)])],
 )
 def test_other_spaces_are_refused(space):
-    with pytest.raises(TypeError, match=r"Observations must be a Box or Discrete.*Flatten"):
+    with pytest.raises(ConfigError, match=r"Observations must be a Box or Discrete.*Flatten"):
         encoder(space)
-    with pytest.raises(TypeError, match="Actions must be a Box or Discrete"):
+    with pytest.raises(ConfigError, match="Actions must be a Box or Discrete"):
         action_filter(space)

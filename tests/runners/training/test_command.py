@@ -5,10 +5,13 @@ import dataclasses
 import pytest
 
 from rlmaml.outer.optimizer import Optimizer
+from rlmaml.outer.trust_region import TrustRegion
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
+from runners.run_dir import RunDir
 from runners.training import command
-from tests.helpers.runs import refused, run
+from tests.helpers.outer_steps import Plain
+from tests.helpers.runs import assert_same_run, refused, run
 
 QUICK = ("--iterations", "2", "--tasks", "2", "--validation-tasks", "0", "--quiet")
 
@@ -154,3 +157,84 @@ def test_what_is_refused(preset, changes, message):
 
     with pytest.raises(ValueError, match=message):
         change()
+
+
+OWN = "tests.helpers.outer_steps:Plain"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A run by an outer step of one's own, with a setting of its own."""
+    folder = tmp_path / "own"
+    run(
+        "train", "sinusoid", *QUICK, "--outer", OWN, "--outer-settings.rate", "0.3", "--out", folder
+    )
+    return folder
+
+
+def test_an_outer_step_of_ones_own_keeps_its_settings(own):
+    file = str(own / "config.json")
+    for arguments in (["--config", file], ["--resume", str(own)]):
+        for more in ([], ["--outer", OWN], ["--algorithm", "maml"]):
+            config = command.parse([*arguments, *more])[2]
+            assert config.outer_step == Plain(0.3)
+    changed = command.parse(["--config", file, "--outer", OWN, "--outer-settings.rate", "0.5"])[2]
+    assert changed.outer_step == Plain(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outer"),
+    [
+        (["--outer", "trust-region"], TrustRegion()),
+        (["--algorithm", "reptile"], PRESETS["sinusoid"].config.optimizer),
+    ],
+)
+def test_settings_of_an_outer_step_go_with_it(own, arguments, outer):
+    config = command.parse(["--config", str(own / "config.json"), *arguments])[2]
+    if arguments[0] == "--outer":
+        assert config.outer_step == outer
+    assert config.outer_settings is None or config.outer == OWN
+    assert type(config).from_dict(config.to_dict()) == config
+
+
+def test_an_algorithm_and_its_outer_step_are_chosen_together():
+    """What is chosen is not held against the algorithm of before, which goes with Adam alone."""
+    config = with_algorithm(PRESETS["navigation"].config, "promp")
+    given = {"outer": "trust-region", "iterations": 7}
+    chosen = command.Choice(algorithm="maml", outer="trust-region")
+    changed = command._with_options(config, chosen, given)
+    assert (changed.algorithm, changed.outer, changed.iterations) == ("maml", "trust-region", 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--outer", "tests.helpers.outer_steps:Demanding"), "has no default for its name"),
+        (("--outer", OWN, "--outer-settings.rate", "-1"), "rate must not be negative"),
+        (("--seeds", "0", "1", "0"), "names a seed twice"),
+        (("--outer", "nowhere:Step"), "Cannot import the outer step"),
+    ],
+)
+def test_what_a_user_brings_is_refused_in_one_line(tmp_path, capsys, arguments, message):
+    out = ("--out", tmp_path / "run")
+    assert message in refused(capsys, "train", "sinusoid", *QUICK, *out, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_repeating_a_run_starts_from_what_it_started_from(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run("train", "sinusoid", *QUICK, "--out", first)
+    run("train", "sinusoid", *QUICK, "--init", first, "--out", second)
+    run("train", "--config", second / "config.json", "--quiet", "--out", tmp_path / "third")
+    assert RunDir(tmp_path / "third").read_origin().init == str(first)
+    assert_same_run(RunDir(second), RunDir(tmp_path / "third"))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_help_without_a_preset_lists_the_presets(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        run("train", *arguments)
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert "rlmaml train --resume DIR" in printed
+    assert all(f"\n{name} " in printed for name in PRESETS)
