@@ -25,7 +25,7 @@ Factory = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Part:
-    """What an environment is made of: a robot, a task family, or how it is drawn."""
+    """A part of an environment: a robot, a task family, or settings for drawing."""
 
     made_by: str | Factory
     """The class or function; `"module:name"` names one inside this package."""
@@ -53,7 +53,7 @@ class Environment:
     """A row of the table."""
 
     id: str
-    """What `gymnasium.make` is asked for."""
+    """The id that `gymnasium.make` is asked for."""
     single: str | Factory
     """Class of the single environment. It takes the parts and more parameters."""
     parts: Sequence[Part]

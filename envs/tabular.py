@@ -17,11 +17,11 @@ from .core.tasks import Split, Tasks, check_split
 from .core.vector_env import Rows, TaskVectorEnv
 
 SUM_TOLERANCE = 1e-6
-"""How far from one the probabilities of a task's next states may sum."""
+"""Largest difference from one of the sum of probabilities of a task's next states."""
 
 
 class TableStep(NamedTuple):
-    """What m steps in tables amounted to, `[m]` each, for the family to reward."""
+    """Outcome of m steps in tables, `[m]` each, for the family to reward."""
 
     means: NDArray[np.float64]
     """Mean reward of the action taken in the state it was taken in."""

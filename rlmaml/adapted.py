@@ -1,4 +1,4 @@
-"""What adaptation gives: a policy, or a predictor, for one task."""
+"""The result of adaptation: a policy, or a predictor, for one task."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class StackedNetworks(nn.Module):
 
 
 def as_inputs(array: NDArray[Any], num_tokens: int | None) -> Tensor:
-    """What a network takes: floats, or token ids below `num_tokens`."""
+    """A network's input as a tensor: floats, or token ids below `num_tokens`."""
     if num_tokens is None:
         return _floats(array)
     known = array.dtype.kind in "iu" and (not array.size or array.min() >= 0)

@@ -1,4 +1,4 @@
-"""How an outer derivative comes back through adaptation.
+"""Adjoints: how an outer derivative comes back through adaptation.
 
 An adjoint computes what `adapt` computes, φ_0 .. φ_K; it decides what dφ_k/dθ is taken to be.
 Everything that differentiates the adaptation (the meta-gradient by pulling back, the trust

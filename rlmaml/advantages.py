@@ -17,7 +17,7 @@ from rlmaml.types import Episodes
 
 @dataclass(frozen=True)
 class AdvantageConfig:
-    """How advantages are estimated, for each task from its own episodes."""
+    """The estimate of advantages, for each task from its own episodes."""
 
     discount: float = 0.99
     """Discount factor γ per time step."""
@@ -27,7 +27,7 @@ class AdvantageConfig:
     """At a time limit, go on with the baseline's value. Off is the MAML paper's convention and
     agrees with the baseline, which sees the time and is fitted on returns up to the limit."""
     baseline: Literal["linear", "cross-fitted", "none"] = "linear"
-    """What is subtracted from returns: a linear function of the observation and the time, fitted
+    """Baseline that is subtracted from returns: a linear function of observation and time, fitted
     on the episodes themselves; the same, for each fifth of them fitted on the other four; or
     nothing. The first explains away a part of what the actions did, the others add no bias."""
     normalize: bool = True

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
 FOLDER = Path(__file__).resolve().parent.parent / "envs"
-"""Where our `envs` is."""
+"""The folder that holds our `envs`."""
 PRIVATE_NAME = "_rlmaml_envs"
 """Name of our `envs` where that name is taken by another package."""
 
@@ -68,7 +68,7 @@ def _make_batched(env_id: str, **parameters: object) -> VectorEnv:
 
 
 def _envs_is(init: Path) -> bool:
-    """Whether the file is what `import envs` runs, or has run."""
+    """True if the file is what `import envs` runs, or has run."""
     if "envs" in sys.modules:
         file = sys.modules["envs"].__file__
     else:

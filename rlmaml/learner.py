@@ -71,7 +71,7 @@ class Learner:
 
     @property
     def supervised(self) -> bool:
-        """Whether this learns from labeled examples."""
+        """True if this learns from labeled examples."""
         return self.config.data == "examples"
 
     @overload

@@ -126,7 +126,7 @@ SURROGATES: dict[str, Surrogate] = {
     "lvc": likelihood_ratio,
     "dice": dice,
 }
-"""What inner steps of reinforcement learning can descend."""
+"""The surrogates that inner steps of reinforcement learning can descend."""
 
 
 def mse(policy: Policy) -> Loss:

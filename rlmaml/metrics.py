@@ -1,4 +1,4 @@
-"""What a run reports of a batch: how well its tasks go after 0..K inner steps."""
+"""Metrics that a run reports of a batch: how well its tasks go after 0..K inner steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Metric(Protocol):
     """The score that runs are compared by."""
     higher_is_better: bool
     note: str
-    """What a reader has to know of how the score was come by; may be empty."""
+    """A note to the reader on how the score was come by; may be empty."""
 
     def scores(self, meta: Meta, batch: MetaBatch) -> Scores:
         """Scores of every task after 0 .. K inner steps.

@@ -46,7 +46,7 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def migrate_state(state: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint holds beside the meta-parameters."""
+    """A checkpoint's state beside the meta-parameters, by the names of this version."""
     state = _renamed(state, {"normaliser": "normalizer"})
     if isinstance(state.get("outer"), dict):
         state["outer"] = _renamed(state["outer"], {"optimiser": "optimizer"})
@@ -64,7 +64,7 @@ def best_iteration(state: dict[str, Any]) -> int | None:
 
 
 def predictor_spec(stored: dict[str, Any] | None, meta: Meta) -> PredictorSpec:
-    """What a run's network for labeled examples takes and gives.
+    """Inputs and outputs of a run's network for labeled examples.
 
     Args:
         stored: the checkpoint's own word; None in those of earlier versions, which had none.

@@ -1,4 +1,4 @@
-"""Where the time of a meta-iteration goes, and how many threads linear algebra may have."""
+"""Profile of a meta-iteration's time, and the number of threads that linear algebra may have."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 Reduction = Literal["steps", "episodes"]
-"""How a task's steps make one number: their mean, or their sum over an episode and the mean over
-episodes, which is the mean times the episodes' mean length."""
+"""Reduction of a task's steps to one number: their mean, or their sum over an episode and the mean
+over episodes, which is the mean times the episodes' mean length."""
 
 
 _BLOCK = 128

@@ -14,7 +14,7 @@ Key = tuple[int, ...]
 
 
 class Phase(IntEnum):
-    """What a draw is for; rollouts add the inner step's number."""
+    """The purpose of a draw; rollouts add the inner step's number."""
 
     INITIALIZE = 0
     TASKS = 1

@@ -20,7 +20,7 @@ Params = dict[str, Tensor]
 """Parameters of a model by name, as `torch.nn.Module.named_parameters` gives them."""
 
 Meta = dict[str, Params]
-"""What meta-training learns: {"params": initial parameters} and, for some methods, more."""
+"""The meta-parameters: {"params": initial parameters} and, for some algorithms, more."""
 
 Data = Any
 """A tree of tensors that only losses look into: Episodes in reinforcement learning, Examples in
@@ -43,7 +43,7 @@ class Episodes(NamedTuple):
 
     @property
     def inputs(self) -> Tensor:
-        """What the model sees, [B, T, *obs]."""
+        """Inputs of the model, [B, T, *obs]."""
         return self.observations
 
     def part(self, fraction: float) -> Episodes:
@@ -60,7 +60,7 @@ class InputsWithStatistics(NamedTuple):
 
 
 Inputs = Tensor | InputsWithStatistics
-"""What a model sees, [..., *x]."""
+"""Inputs of a model, [..., *x]."""
 
 
 class Examples(NamedTuple):
@@ -98,7 +98,7 @@ Iterates = tuple[Params, ...]
 
 
 class MetaBatch(NamedTuple):
-    """What one meta-update learns from; every leaf has a leading [N]."""
+    """The data that one meta-update learns from; every leaf has a leading [N]."""
 
     support: tuple[Data, ...]  # K entries: entry k was sampled with φ_k
     query: Data  # sampled with φ_K
@@ -108,7 +108,7 @@ class MetaBatch(NamedTuple):
 
 
 class InnerLoop(NamedTuple):
-    """How a task's parameters are made from the meta-parameters."""
+    """The inner loop: how a task's parameters are made from the meta-parameters."""
 
     start: Callable[[Meta], Params]
     step: Callable[[Meta, Params, Data, int], Params]  # (meta, φ_k, support[k], k) -> φ_{k+1}
@@ -131,7 +131,7 @@ class Adjoint(Protocol):
 
 
 Role = Literal["support", "hessian", "query"]
-"""What data are for: an inner step, the derivative of one, or the outer loss."""
+"""The use of data: an inner step, the derivative of one, or the outer loss."""
 
 Policy = Callable[[Params, Inputs], Distribution]
 """(parameters, inputs [..., *obs]) -> distribution over actions [...]. A regression is a Gaussian
@@ -148,7 +148,7 @@ Carried = TypeVar("Carried")
 
 
 class State(NamedTuple, Generic[Carried]):
-    """What an algorithm carries from one meta-update to the next."""
+    """The state that an algorithm carries from one meta-update to the next."""
 
     meta: Meta
     outer: Carried  # the outer step's own: momenta and the like, or None

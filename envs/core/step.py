@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 
 class StepResult(NamedTuple):
-    """What one step did to the m simulations that took it; fresh arrays, a row for each."""
+    """Outcome of one step of the m simulations that took it; fresh arrays, a row for each."""
 
     observations: np.ndarray  # [m, D], or integers [m]
     rewards: Floats  # [m]

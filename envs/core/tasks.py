@@ -108,7 +108,7 @@ def _check_inside(space: spaces.Box | spaces.Discrete, tasks: np.ndarray) -> Non
 
 
 def _is_large(space: spaces.Box | spaces.Discrete) -> bool:
-    """Whether the bounds of a task are too long to print."""
+    """True if the bounds of a task are too long to print."""
     return int(np.prod(space.shape or ())) > 8
 
 

@@ -19,7 +19,7 @@ from .step import StepResult, check_actions
 from .tasks import Split, Tasks
 
 Rows = slice | NDArray[np.intp]
-"""Which simulations: all of them as `slice(None)`, or their indices in ascending order."""
+"""Choice of simulations: all of them as `slice(None)`, or their indices in ascending order."""
 
 
 class TaskVectorEnv(VectorEnv):
@@ -252,7 +252,7 @@ class TaskVectorEnv(VectorEnv):
         return info | {f"_{key}": self._every for key in info}
 
     def _final(self, info: dict[str, Any]) -> dict[str, Any]:
-        """What gymnasium adds for simulations that finish and are reset in the same step."""
+        """Info that gymnasium adds for simulations that finish and are reset in the same step."""
         mask = self._finished.copy()
         observations = np.full(self.num_envs, None, dtype=object)
         for i in np.flatnonzero(mask):

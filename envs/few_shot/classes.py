@@ -23,7 +23,7 @@ class HeldOutClasses(ClassTasks):
     """
 
     error: type[ValueError] = ValueError
-    """What is raised where classes or examples are too few."""
+    """The error that is raised where classes or examples are too few."""
     _noun = "example"
 
     def _divide(
@@ -101,7 +101,7 @@ class HeldOutClasses(ClassTasks):
         return members[_distinct(np.full(n, len(members)), self.way, rng)]
 
     def _check_distinct(self, classes: np.ndarray) -> None:
-        """Whether no class, `[N, way]`, is twice in one task."""
+        """Refuse classes, `[N, way]`, of which one is twice in a task."""
         ordered = np.sort(classes, axis=1)
         twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
         if twice.any():

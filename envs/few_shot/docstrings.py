@@ -76,7 +76,7 @@ def _modules(package: str) -> dict[str, list[str]]:
 
 
 def _folder(package: str) -> Path:
-    """Where the package is installed."""
+    """The folder where the package is installed."""
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise TextError(f"there is no package {package!r} installed to read docstrings of")

@@ -14,7 +14,7 @@ _CANDIDATES = 8  # points drawn at a time for each one that is wanted
 
 
 class LinearClassificationTasks(ClassTasks):
-    """Which side of a line: class 1 where cos(angle) x0 + sin(angle) x1 > offset, otherwise 0.
+    """Classification by a line: class 1 where cos(angle) x0 + sin(angle) x1 > offset, otherwise 0.
 
     Inputs are uniform on the square [-1, 1]². A task is [angle, offset], uniform on [0, 2π] and
     [-0.5, 0.5], so that neither side is less than a fifth of the square. The splits are the same.

@@ -23,13 +23,13 @@ class Images(ABC):
     """
 
     names: list[str]
-    """Of the classes."""
+    """Names of the classes."""
     counts: NDArray[np.int64]
-    """How many images each class has, `[K]`."""
+    """Number of images of each class, `[K]`."""
     shape: tuple[int, int, int]
-    """Of one image: channels, height, width."""
+    """Shape of one image: channels, height, width."""
     error: type[ValueError] = ValueError
-    """What is raised where images are missing or broken."""
+    """The error that is raised where images are missing or broken."""
 
     def describe(self, k: int) -> str:
         """Class k, in an error message."""

@@ -117,7 +117,7 @@ def _checked(text: str, where: str) -> str:
 
 
 _Row = tuple[str, object, object]
-"""Where it stands, its label and its text."""
+"""Place in the file, label and text."""
 
 
 def _table(path: Path, delimiter: str, label: str, text: str) -> list[_Row]:

@@ -73,7 +73,7 @@ class LocomotionEnv(SingleEnv):
 
     @property
     def camera(self) -> dict[str, float]:
-        """From where frames look at the robot, by default."""
+        """Default camera: from where frames look at the robot."""
         return dict(self._robot.camera)
 
     def markers(self) -> tuple[Marker, ...]:

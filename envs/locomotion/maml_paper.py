@@ -40,7 +40,7 @@ _ROTATION = [6, 9, 12, 7, 10, 13, 8, 11, 14]
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRobot(Robot):
-    """What the paper's robots have in common."""
+    """The base of the paper's robots."""
 
     frame_skip: int = 1
 
@@ -76,15 +76,15 @@ class PaperRobot(Robot):
         """Make gymnasium's model the authors'."""
 
     def position(self, state: State) -> Floats:
-        """Of the center of mass."""
+        """Position of the center of mass."""
         return state.sensors[:, _COM][:, :2].copy()
 
     def velocity(self, state: State, displacement_rate: Floats) -> Floats:
-        """Of the center of mass, at the end of the step."""
+        """Velocity of the center of mass, at the end of the step."""
         return state.sensors[:, _COM_VELOCITY][:, :2]
 
     def ctrl_cost(self, actions: Floats) -> Floats:
-        """Of actions clipped to ±1."""
+        """Cost of actions clipped to ±1."""
         return super().ctrl_cost(np.clip(actions, -1.0, 1.0))
 
     def first_state(

@@ -32,7 +32,7 @@ SCALE = 0.4
 LONGEST = 1.1
 """In meters. Where an arrow would be longer, both are drawn to a smaller scale."""
 HEIGHTS = (0.65, 0.5)
-"""Of the goal and of the velocity above the torso, in meters."""
+"""Heights of the goal and of the velocity above the torso, in meters."""
 DIRECTION = 0.9
 """Length in meters of the arrow of a goal without a size."""
 _WIDTH = 0.04

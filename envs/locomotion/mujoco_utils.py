@@ -42,7 +42,7 @@ def load(asset: str) -> mujoco.MjModel:
 
 
 def diverged(counts: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Where a simulation blew up since it was last reset, `[M]`.
+    """Mask of the simulations that blew up since they were last reset, `[M]`.
 
     `counts` is `[M, 7]`: how often each warning of `mujoco.mjtWarning` came. A reset clears it.
     """

@@ -16,14 +16,14 @@ from .markers import Marker
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """How a robot is drawn."""
+    """Settings for drawing a robot."""
 
     render_mode: str | None = None
     """"human", "rgb_array", "depth_array" or "rgbd_tuple"; None draws nothing."""
     width: int = 480
-    """Of a frame, in pixels."""
+    """Width of a frame, in pixels."""
     height: int = 480
-    """Of a frame, in pixels."""
+    """Height of a frame, in pixels."""
     camera_id: int | None = None
     """A camera of the model to look through."""
     camera_name: str | None = None
@@ -35,11 +35,11 @@ class Rendering:
     visual_options: dict[int, bool] | None = None
     """Flags of `mujoco.MjvOption`."""
     pretty: bool = False
-    """With shadows, reflections and smooth edges, which are slow without a GPU."""
+    """Draw shadows, reflections and smooth edges, which are slow without a GPU."""
 
     @property
     def fixed(self) -> bool:
-        """Whether the camera stays: one of the model, or a fixed point to look at."""
+        """True if the camera stays: one of the model, or a fixed point to look at."""
         looks_at = "lookat" in (self.default_camera_config or {})
         return looks_at or self.camera_id is not None or self.camera_name is not None
 

@@ -1,4 +1,4 @@
-"""What steps M copies of a robot: a protocol, and MuJoCo behind it.
+"""Simulations of M copies of a robot: a protocol, and MuJoCo behind it.
 
 Rewards, observations and falls are functions of a `State`, whatever simulator it came from. A
 simulator of another make is one class with the methods of `Simulation`; pass it to
@@ -57,7 +57,7 @@ class Simulation(Protocol):
         ...
 
     def diverged(self, rows: Rows) -> NDArray[np.bool_]:
-        """Where a simulation blew up since it was last reset, `[m]`."""
+        """Mask of the simulations that blew up since they were last reset, `[m]`."""
         ...
 
 

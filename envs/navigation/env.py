@@ -18,7 +18,7 @@ from .rendering import PlaneView
 from .tasks import GoalPoint
 
 MAX_STEP = 0.1
-"""How far an action moves the point in either coordinate at most."""
+"""Longest move of the point by an action, in either coordinate."""
 REACHED = 0.01
 """The episode ends when both coordinates are nearer to the goal than this."""
 

@@ -55,7 +55,7 @@ class PlaneView:
     def _unmoving(
         self, goal: NDArray[np.float64], background: Sequence[NDArray[np.float64]]
     ) -> Image.Image:
-        """What is the same in all frames of an episode, drawn once."""
+        """The part of all frames of an episode that is the same, drawn once."""
         key = goal.tobytes()
         if self._still is not None and self._still[0] == key and self._still[1] is background:
             return self._still[2]

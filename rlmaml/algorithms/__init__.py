@@ -23,7 +23,7 @@ TABLE: dict[str, str] = {
     "meta-transfer": "rlmaml.algorithms.meta_transfer:MetaTransfer",
     "bayesian-maml": "rlmaml.algorithms.bayesian_maml:BayesianMAML",
 }
-"""Where each algorithm is; the first is the default one. Files are read when they are asked for."""
+"""Location of each algorithm; the first is the default one. Files are read when asked for."""
 
 
 def get_algorithm(name: str) -> type[Algorithm]:

@@ -77,8 +77,10 @@ class AlphaMAML(Algorithm):
 
     @classmethod
     def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
-        """What moves α and β by about a hundredth in an update at the start: a rate has the units
-        of α² (or β²) over those of a loss, and losses are of the order of 1."""
+        """Rates that move α and β by about a hundredth in an update at the start.
+
+        A rate has the units of α² (or β²) over those of a loss, and losses are of the order of 1.
+        """
         return super().default_overrides(config, settings) | {
             "algorithm_settings.alpha_rate": 0.1 * config.inner.step_size**2,
             "algorithm_settings.beta_rate": config.optimizer.learning_rate**2,
@@ -101,7 +103,7 @@ NOT_PROPORTIONAL = ("ASGD", "Adafactor", "Rprop")
 
 
 class Tuned(NamedTuple):
-    """What is carried from one update to the next."""
+    """The state that is carried from one update to the next."""
 
     live: OptimizerState
     beta: float
@@ -132,7 +134,7 @@ class HypergradientStep:
         return Tuned(live, saved["beta"], saved["direction"].to(device).clone())
 
     def state_dict(self, state: Tuned) -> StateDict:
-        """Those of the optimizer, "beta" and "direction" [P]."""
+        """The optimizer's entries, "beta" and "direction" [P]."""
         kept = self.optimizer.state_dict(state.live)
         return {**kept, "beta": state.beta, "direction": state.direction.clone()}
 

@@ -1,4 +1,4 @@
-"""What all algorithms have in common; a file of `algorithms/` says what is different about one.
+"""The base of all algorithms; a file of `algorithms/` says what is different about one.
 
 An algorithm is MAML with something replaced: what is meta-learned (`init_meta`), where adaptation
 starts (`start`), its step (`step`), how derivatives come back through it (`adjoint`), what the
@@ -80,9 +80,9 @@ class Algorithm:
     """A frozen dataclass, a sentence per field: options `--algorithm-settings.NAME` of the
     command line."""
     requires: ClassVar[Requires] = {}
-    """What the algorithm cannot do without, with the reason that a refusal gives."""
+    """Requirements of the algorithm, each with the reason that a refusal gives."""
     off_policy_inner: ClassVar[bool] = False
-    """Whether it goes on from the parameters that sampled, for which `inner.surrogate`
+    """True if it goes on from the parameters that sampled, for which `inner.surrogate`
     log-likelihood does not correct: by default a run with it is changed to lvc."""
     starts_from: ClassVar[str] = ""
     """The algorithm whose run this one is to start from (`--init`); empty if from scratch."""
@@ -160,7 +160,7 @@ class Algorithm:
 
     @classmethod
     def learns_step_sizes(cls, settings: AlgorithmSettings) -> bool:
-        """Whether `inner.step_size` is only where the step sizes begin."""
+        """True if `inner.step_size` is only where the step sizes begin."""
         return False
 
     @classmethod
@@ -198,7 +198,7 @@ class Algorithm:
         """
 
     adjoint: Adjoint = staticmethod(unrolled)
-    """How derivatives come back through the adaptation."""
+    """Adjoint of the adaptation: how derivatives come back through it."""
 
     curvature: Adjoint | None = None
     """The same for the trust region's curvature, which needs a Jacobian that is a linear map; None
@@ -217,7 +217,7 @@ class Algorithm:
         return {"params": params}
 
     def warm_start(self, loaded: Meta, built: Meta) -> Meta:
-        """The meta-parameters to begin with where a run of this or another method left `loaded`.
+        """The meta-parameters to begin with where a run of this or another algorithm left `loaded`.
 
         Args:
             loaded: that run's meta-parameters.
@@ -240,7 +240,7 @@ class Algorithm:
 
     @property
     def data_spec(self) -> DataSpec:
-        """What is to be collected."""
+        """The data to collect for a meta-update."""
         return DataSpec(
             self.inner_config.steps, separate_hessian=self.inner_config.hessian == "separate"
         )
@@ -264,7 +264,7 @@ class Algorithm:
         return descent.step(meta, params, data, k)
 
     def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
-        """What is minimized, of one task.
+        """The loss that is minimized, of one task.
 
         Args:
             iterates: φ_0 .. φ_K.
@@ -295,7 +295,7 @@ class Algorithm:
         return State(meta, self.outer.init(meta))
 
     def state_dict(self, state: State) -> StateDict:
-        """What of a state is not in its meta-parameters: tensors, numbers, containers of them.
+        """The part of a state beside its meta-parameters: tensors, numbers, containers of them.
 
         Returns:
             {"iteration": updates done, and what the outer step's `state_dict` has}.

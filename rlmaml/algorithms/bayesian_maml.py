@@ -163,7 +163,7 @@ class BayesianMAML(Algorithm):
         return {"params": stacked}
 
     def warm_start(self, loaded: Meta, built: Meta) -> Meta:
-        """A run of another method has one network, and its particles are made as ever."""
+        """A run of another algorithm has one network, and its particles are made as ever."""
         plain = self.particles(built["params"])[0]
         single = all(
             name in plain and leaf.shape == plain[name].shape

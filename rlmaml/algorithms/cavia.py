@@ -37,7 +37,7 @@ class CAVIA(Algorithm):
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
         contexts: int = 5
-        """How many context parameters there are."""
+        """The number of context parameters."""
         shifts: tuple[str, ...] = ()
         """Names of the parameters that the context shifts; empty is the first layer's bias, or the
         scale and bias of a batch norm (the last but one)."""

@@ -42,7 +42,7 @@ class EMAML(Algorithm):
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
         task_copies: int = 1
-        """How often each task of a meta-iteration is drawn. With 1 the baseline is the other tasks'
+        """Copies of each task in a meta-iteration. With 1 the baseline is the other tasks'
         mean return, with more that of the other copies, which learned from data of their own."""
 
         def __post_init__(self) -> None:
@@ -119,7 +119,7 @@ def score_term(policy: Policy) -> OuterLoss:
 
 
 def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> Tensor:
-    """What each task's inner data are credited with: its outer return less a baseline.
+    """Credit of each task's inner data: the task's outer return less a baseline.
 
     The baseline must not depend on those inner data, or the score term no longer has the right
     mean. The task's other outer episodes do (they were sampled by the adapted policy); other

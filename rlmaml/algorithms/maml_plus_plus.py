@@ -65,7 +65,7 @@ class MAMLPlusPlus(Algorithm):
         cosine_iterations: int = 0
         """Meta-iterations over which the learning rate falls along a cosine; 0 is off."""
         minimum_learning_rate: float = 1e-5
-        """What it falls to, and stays at."""
+        """The learning rate that it falls to, and stays at."""
         per_step_norm: bool = False
         """Learn scale and shift of batch norm for each step; for models that have one."""
 
@@ -154,7 +154,7 @@ class MAMLPlusPlus(Algorithm):
         return meta
 
     def warm_start(self, loaded: Meta, built: Meta) -> Meta:
-        """A run of another method has the parameters of norms among the others."""
+        """A run of another algorithm has the parameters of norms among the others."""
         if "norms" in built and "norms" not in loaded:
             loaded = {**loaded, **self.init_meta(loaded["params"])}
         return super().warm_start(loaded, built)

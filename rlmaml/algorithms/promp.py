@@ -128,7 +128,7 @@ def step_kls(policy: Policy, iterates: Iterates, data: MetaBatch) -> list[Tensor
 
 
 class Proximal(NamedTuple):
-    """What is carried from one update to the next."""
+    """The state that is carried from one update to the next."""
 
     live: OptimizerState
     coefficients: tuple[float, ...]  # η_k
@@ -161,7 +161,7 @@ class ProximalStep:
         return Proximal(live, tuple(saved["kl_coefficients"]))
 
     def state_dict(self, state: Proximal) -> StateDict:
-        """Those of the optimizer, and "kl_coefficients"."""
+        """The optimizer's entries, and "kl_coefficients"."""
         kept = self.optimizer.state_dict(state.live)
         return {**kept, "kl_coefficients": list(state.coefficients)}
 

@@ -1,4 +1,4 @@
-"""What algorithms cannot do without, and how the lack of it is refused."""
+"""Requirements of algorithms, and the refusal where one is not met."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlmaml.outer.base import OuterCapability, capabilities, outer_name
 Requirement = Literal[
     "episodes", "optimizer", "gradient-only", "support-hessian", "default-outer-loss"
 ]
-"""What an algorithm may require, a key of `Algorithm.requires`.
+"""A thing that an algorithm may require, a key of `Algorithm.requires`.
 
 episodes: data are episodes, not labeled examples. optimizer, gradient-only: the outer step has
 that capability (`rlmaml.outer.base.OuterCapability`). support-hessian: `inner.hessian support`.
@@ -25,7 +25,7 @@ STEP_SIZE_NEEDS_SUPPORT = (
     "the derivative of a step by its learned size is the gradient that it went down, and data of "
     "their own would put another in its place."
 )
-"""Why algorithms that learn step sizes require "support-hessian"."""
+"""The reason why algorithms that learn step sizes require "support-hessian"."""
 
 
 def require_outer(

@@ -1,4 +1,4 @@
-"""What an algorithm is told: the inner loop, its own settings, and what it is used with."""
+"""Settings of an algorithm: the inner loop, its own, and what it is used with."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class InnerConfig:
     later_step_size: float | None = None
     """α of the steps after the first; None is step_size. The MAML paper's evaluation halves it."""
     surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
-    """What the steps descend (data episodes): the MAML paper's, ProMP's low-variance-curvature, or
-    DiCE. The step is the same; what comes back through it differs (docs/meta_gradients.md)."""
+    """Surrogate that the steps descend (data episodes): the MAML paper's, ProMP's
+    low-variance-curvature, or DiCE. The step is the same; what comes back through it differs
+    (docs/meta_gradients.md)."""
     reduction: Reduction = "steps"
     """Mean over time steps, or sum over an episode and mean over episodes: then the same step_size
     makes a step T times as long."""
@@ -47,18 +48,18 @@ class InnerConfig:
 
     @property
     def chooses_loss(self) -> bool:
-        """Whether a policy-gradient loss other than the default is asked for."""
+        """True if a policy-gradient loss other than the default is asked for."""
         return (self.surrogate, self.reduction) != (InnerConfig.surrogate, InnerConfig.reduction)
 
 
 @dataclass(frozen=True)
 class AlgorithmSettings:
-    """What an algorithm can be told beside the inner loop and the outer step: nothing, here."""
+    """Settings of an algorithm beside the inner loop and the outer step: none, here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmContext:
-    """What an algorithm is to be used with, for `Algorithm.check` to refuse."""
+    """The things that an algorithm is to be used with, for `Algorithm.check` to refuse."""
 
     settings: Any
     """The algorithm's own, an instance of its `Settings`."""
@@ -75,11 +76,11 @@ class AlgorithmContext:
     ragged: bool = False
     """A task may have more than B episodes, where they end early."""
     normalized_advantages: bool | None = None
-    """Whether outer advantages are normalized; None where that is not known."""
+    """True if outer advantages are normalized; None where that is not known."""
 
 
 class RunConfig(Protocol):
-    """What `Algorithm.default_overrides` may look at: these fields of a run's configuration."""
+    """The fields of a run's configuration that `Algorithm.default_overrides` may look at."""
 
     @property
     def data(self) -> Literal["episodes", "examples"]: ...
@@ -104,7 +105,7 @@ Overrides = dict[str, Any]
 
 
 class DataSpec(NamedTuple):
-    """What is to be collected for a meta-update."""
+    """The data to collect for a meta-update."""
 
     steps: int  # K
     separate_hessian: bool = False  # as many data again for the derivative of every inner step

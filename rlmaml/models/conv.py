@@ -24,8 +24,8 @@ class ConvConfig:
     downsample: Literal["pool", "stride"] = "pool"
     """Max-pooling, which rounds sizes down, or a stride in the convolution, which rounds up."""
     batch_norm: Literal["transductive", "support"] = "transductive"
-    """Where the query examples' statistics come from: all of them together, as in the MAML paper's
-    code, so that each prediction sees the other queries; or the support examples alone. The model
+    """Source of the query examples' statistics: all of them together, as in the MAML paper's code,
+    so that each prediction sees the other queries; or the support examples alone. The model
     follows its inputs: in Python `ExampleSampler(reference=True)` makes it the latter."""
 
     def __post_init__(self) -> None:

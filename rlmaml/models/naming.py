@@ -1,4 +1,4 @@
-"""What the names of parameters say: which are norms, which layers there are, which is the last."""
+"""Facts read from names of parameters: the norms, the layers, and which layer is the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a predictor and comes out of it."""
+"""Inputs and outputs of a predictor."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class TextConfig:
 
 
 def token_count(space: gymnasium.Space) -> int | None:
-    """How many token ids the inputs of a space have; None if they are no sequences of those.
+    """The number of token ids of the inputs of a space; None if they are no sequences of those.
 
     Token ids are the integers of a Box of one axis, from 0 on.
 

@@ -15,10 +15,10 @@ from rlmaml.objective import Objective
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 
 OuterState = TypeVar("OuterState")
-"""What an outer step carries from one update to the next: momenta and the like, or None."""
+"""State that an outer step carries from one update to the next: momenta and the like, or None."""
 
 OuterCapability = Literal["gradient-only", "optimizer"]
-"""What an algorithm may require of its outer step.
+"""A capability that an algorithm may require of its outer step.
 
 gradient-only: it follows the meta-gradient alone; it uses no curvature and judges no candidate by
 its loss. optimizer: it is a `rlmaml.outer.optimizer.Optimizer`, whose `descend` takes single steps
@@ -35,7 +35,7 @@ class OuterStep(Protocol[OuterState]):
     """
 
     capabilities: ClassVar[frozenset[OuterCapability]]
-    """What algorithms may build on; a class without this attribute has none."""
+    """Capabilities that algorithms may build on; a class without this attribute has none."""
 
     def init(self, meta: Meta) -> OuterState:
         """The state before the first update."""
@@ -83,7 +83,7 @@ OUTER_STEPS: dict[str, str] = {
     "trust-region": "rlmaml.outer.trust_region:TrustRegion",
     "optimizer": "rlmaml.outer.optimizer:Optimizer",
 }
-"""Where each outer step is; the first is the default one."""
+"""Location of each outer step; the first is the default one."""
 
 _METHODS = ("init", "update", "state_dict", "load_state_dict", "validate_schedule")
 
@@ -125,5 +125,5 @@ def outer_name(outer: object) -> str:
 
 
 def capabilities(outer: object) -> frozenset[str]:
-    """What an outer step says that algorithms may build on."""
+    """The capabilities that an outer step declares; none if it declares nothing."""
     return frozenset(getattr(outer, "capabilities", ()))

@@ -188,7 +188,7 @@ Kind = TypeVar("Kind")
 Made = TypeVar("Made")
 
 UNFIT = {"LBFGS", "SparseAdam", "ReduceLROnPlateau"}
-"""What needs more than one dense gradient a step, or a metric."""
+"""Classes that need more than one dense gradient a step, or a metric."""
 
 
 def _member(module: ModuleType, name: str, base: type[Kind]) -> type[Kind]:

@@ -82,8 +82,8 @@ class TrustRegion:
 
 
 AIM, FAR = 0.9, 0.5
-"""Of curvature on part of the data: the share of the trust region at which its step aims, so that
-what it leaves out rarely costs a candidate; and the least share that need not be corrected."""
+"""Shares of the trust region, for curvature on part of the data: the one at which its step aims, so
+that what it leaves out rarely costs a candidate; and the least share that need not be corrected."""
 
 
 class _Candidate(NamedTuple):

@@ -1,1 +1,1 @@
-"""What turns tasks into data: rollouts of policies, or labeled examples."""
+"""Samplers, which turn tasks into data: rollouts of policies, or labeled examples."""

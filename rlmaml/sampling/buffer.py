@@ -1,4 +1,4 @@
-"""What N·B environments go through while policies act in them."""
+"""Buffers for what N·B environments go through while policies act in them."""
 
 from __future__ import annotations
 

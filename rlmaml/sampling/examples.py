@@ -1,4 +1,4 @@
-"""What turns tasks into labeled examples: supervised few-shot learning."""
+"""A sampler that turns tasks into labeled examples: supervised few-shot learning."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClassFamily(Family, Protocol):
 
     @property
     def class_count(self) -> int:
-        """How many classes there are in training."""
+        """The number of classes in training."""
         ...
 
     def class_labels(self, tasks: np.ndarray) -> np.ndarray:

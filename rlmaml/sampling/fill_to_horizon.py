@@ -79,7 +79,7 @@ class FillToHorizon:
         return self.sampler.episodes * self.sampler.horizon
 
     def _missing(self, rounds: list[Episodes]) -> NDArray[np.int_]:
-        """How many more episodes of each task will do if they are as long as those so far [N]."""
+        """Number of further episodes of each task that will do if as long as those so far [N]."""
         steps = _lengths(rounds)
         taken, done = steps.sum(1).numpy(), (steps > 0).sum(1).numpy()
         more = np.ceil((self._wanted - taken).clip(0) * done / taken.clip(1)).astype(int)

@@ -215,12 +215,12 @@ class RolloutSampler:
         return observations if self.normalizer is None else self.normalizer(observations)
 
     def _noise(self, policy: Distribution, rngs: list[np.random.Generator]) -> Tensor:
-        """What all steps draw their actions from, [T, N, B, ...] as the distribution says."""
+        """Noise that all steps draw their actions from, [T, N, B, ...] as the distribution says."""
         drawn = [policy.noise(rng, (self.horizon, self.episodes)) for rng in rngs]
         return torch.from_numpy(np.stack(drawn, 1)).to(self.device)
 
     def _reports(self, info: Info) -> dict[str, NDArray[np.float64]]:
-        """What the environments report of the step just taken, [M] each."""
+        """Values that the environments report of the step just taken, [M] each."""
         names = (*self._reported, "diverged")
         return {name: _report(info, name, self.env.num_envs) for name in names}
 
@@ -236,7 +236,7 @@ def _require_finite(actions: Tensor) -> None:
 
 
 def _report(info: Info, name: str, count: int) -> NDArray[np.float64]:
-    """What the environments report by a name, [M]; 0 where they say nothing.
+    """Values that the environments report by a name, [M]; 0 where they say nothing.
 
     With SAME_STEP, Gymnasium's own vector environments move the info of an episode's last step
     into `final_info`; for every key, `_key` says which copies have it.

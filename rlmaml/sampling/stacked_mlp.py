@@ -1,4 +1,4 @@
-"""How N policies act on B observations each, step after step of a rollout.
+"""Actions of N policies on B observations each, step after step of a rollout.
 
 A step's networks are too small for `vmap` and module calls not to matter: of the perceptrons of
 `rlmaml.models` only the matrix products are left here, into memory that is allocated once.
@@ -25,7 +25,7 @@ IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 
 
 def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
-    """What policies make of observations [N, B, *obs], for as long as their parameters stay.
+    """A function from observations [N, B, *obs] to distributions, while the parameters stay.
 
     Args:
         policy: (params, observations) -> distribution.
@@ -50,7 +50,7 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
 
 
 def _is_perceptron(module: nn.Module, network: nn.Sequential) -> bool:
-    """Whether the network is as `models.mlp` makes it, and nothing was hooked into it since."""
+    """True if the network is as `models.mlp` makes it, and nothing was hooked into it since."""
     kinds = [type(layer) for layer in network]
     layers = [layer for layer in network if type(layer) is nn.Linear]
     return (

@@ -26,8 +26,8 @@ class Ant(Robot):
     """Paid every step, the one that ends the episode included. The paper's, to which it adds 1
     where the task is a velocity."""
     contact_cost_weight: float = 0.0
-    """Of the squared contact forces, clipped to ±1; the paper's and gymnasium's is 5e-4. Any but 0
-    costs a batch about 15 µs a simulation and step."""
+    """Weight of the squared contact forces, clipped to ±1; the paper's and gymnasium's is 5e-4. Any
+    but 0 costs a batch about 15 µs a simulation and step."""
     include_cfrc_ext_in_observation: bool = False
     """Observe those forces too, 78 numbers more, as the paper and gymnasium do, at the same
     cost. Those of the world (body 0) are left out."""

@@ -1,4 +1,4 @@
-"""What is particular to a robot: its model file, observation, fall, rewards and first state.
+"""A robot and what is particular to it: model file, observation, fall, rewards and first state.
 
 The functions take arrays with one row per simulation and are all there is to a robot; neither
 the simulator nor the task is known to them. They agree with gymnasium's v5 robots to the bit; the
@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Where a step led m robots, a row for each: what tasks reward."""
+    """The motion of m robots in a step, a row for each: what tasks reward."""
 
     position: Floats  # [m, 2], x and y after the step, in meters
     velocity: Floats  # [m, 2], along x and y, in meters a second
@@ -57,7 +57,7 @@ class Robot:
     frame_skip: int
     """Simulator steps for which an action is held."""
     ctrl_cost_weight: float
-    """Of the squared torques, as given: the simulator clamps what it applies, the cost does not."""
+    """Weight of the squared torques, as given: the simulator clamps them, the cost does not."""
     reset_noise_scale: float = 0.1
     """Half-width of the uniform noise on positions, standard deviation of that on velocities."""
 
@@ -68,14 +68,14 @@ class Robot:
     torso: ClassVar[str] = "torso"
     """The body that cameras follow and above which a task's arrows are drawn."""
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
-    """From where it is looked at, unless `default_camera_config` says otherwise."""
+    """Position of the camera that looks at it, unless `default_camera_config` says otherwise."""
     camera_height: ClassVar[float] = 0.7
-    """Of the point that the camera looks at, which moves along with the torso, in meters."""
+    """Height of the point that the camera looks at, which moves with the torso, in meters."""
     needs_body_positions: ClassVar[bool] = False
-    """Whether the functions read `State.body_positions`."""
+    """True if the functions read `State.body_positions`."""
     recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "nothing"
-    """What is computed of the state that a step led to. Without it, derived quantities are those
-    of the state before the last simulator step, as in gymnasium."""
+    """Quantities to recompute for the state that a step led to. Others are those of the
+    state before the last simulator step, as in gymnasium."""
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
@@ -85,7 +85,7 @@ class Robot:
 
     @property
     def needs_contact_forces(self) -> bool:
-        """Whether the functions read `State.contact_forces`, at about 15 µs a simulation and
+        """True if the functions read `State.contact_forces`, at about 15 µs a simulation and
         step."""
         return False
 
@@ -125,7 +125,7 @@ class Robot:
         return displacement_rate
 
     def motion(self, before: Floats, state: State, duration: float) -> Motion:
-        """What a step amounted to, for the task to reward.
+        """The motion in a step, for the task to reward.
 
         Args:
             before: `position` before the step, `[m, 2]`.
