@@ -100,7 +100,7 @@ class RandomMDPs(TabularTasks):
         return np.concatenate([transitions, means[..., None]], axis=-1)
 
     def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
-        """As of every family; each state and action's probabilities also have to sum to one.
+        """Check as every family does; a state and action's probabilities also have to sum to one.
 
             Raises:
         ValueError: sums further than 1e-6 from one, or a task that any family refuses.

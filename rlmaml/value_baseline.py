@@ -58,7 +58,7 @@ def _solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
 def cross_fit(
     features: Tensor, returns: Tensor, mask: Tensor, *, folds: int = 5, ridge: float = 10.0
 ) -> Linear:
-    """For every episode, a fit to the episodes of the other folds (as Chernozhukov et al. 2018).
+    """Fit, for every episode, to the episodes of the other folds (as Chernozhukov et al. 2018).
 
     A baseline that has not seen an episode's actions leaves its policy gradient unbiased, and it
     cannot explain away what they brought about. It has to extrapolate, though: hence a ridge that

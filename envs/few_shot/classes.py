@@ -70,7 +70,7 @@ class HeldOutClasses(ClassTasks):
 
     @property
     def class_count(self) -> int:
-        """Classes to tell apart in training."""
+        """Number of classes to tell apart in training."""
         return len(self._splits["train"])
 
     def class_labels(self, tasks: ArrayLike) -> NDArray[np.int64]:

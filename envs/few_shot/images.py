@@ -123,11 +123,11 @@ class FewShotTasks(HeldOutClasses):
 
     @property
     def class_count(self) -> int:
-        """As of every family of classes; one that is turned counts as four."""
+        """Number of classes to tell apart in training; one that is turned counts as four."""
         return super().class_count * (4 if self._rotations else 1)
 
     def class_labels(self, tasks: ArrayLike) -> NDArray[np.int64]:
-        """As of every family of classes, of tasks `[n, way, 2]`."""
+        """The number, below `class_count`, of each class of training tasks `[n, way, 2]`."""
         chosen = np.asarray(tasks)
         labels = super().class_labels(chosen[..., 0])
         return labels * (4 if self._rotations else 1) + chosen[..., 1]
@@ -145,7 +145,7 @@ class FewShotTasks(HeldOutClasses):
         return tasks
 
     def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
-        """As in `Tasks`, and no class of images twice in one task."""
+        """Check as `Tasks` does, and refuse a class of images that is twice in one task."""
         checked = super().check(tasks, count)
         self._check_distinct(checked[..., 0])
         return checked
@@ -162,7 +162,7 @@ class FewShotTasks(HeldOutClasses):
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
-        """As in `ClassTasks`; no image comes twice, in the support or in the query set.
+        """Draw as `ClassTasks` does; no image comes twice, in the support or in the query set.
 
         Raises:
             ValueError: a class has fewer images than shots and queries together.

@@ -134,7 +134,7 @@ class TextTasks(HeldOutClasses):
         return self._sample_classes(n, rng, split)
 
     def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
-        """As in `Tasks`, and no class of texts twice in one task."""
+        """Check as `Tasks` does, and refuse a class of texts that is twice in one task."""
         checked = super().check(tasks, count)
         self._check_distinct(checked)
         return checked
@@ -150,7 +150,7 @@ class TextTasks(HeldOutClasses):
     def episode(
         self, tasks: np.ndarray, shots: int, queries: int, rng: np.random.Generator
     ) -> tuple[Examples, Examples]:
-        """As in `ClassTasks`; no text comes twice, in the support or in the query set.
+        """Draw as `ClassTasks` does; no text comes twice, in the support or in the query set.
 
         Raises:
             TextError: a class has fewer texts than shots and queries together.

@@ -30,7 +30,7 @@ ORANGE = (1.0, 0.5, 0.0, 0.95)
 SCALE = 0.4
 """Length of an arrow in meters, for each meter a second."""
 LONGEST = 1.1
-"""In meters. Where an arrow would be longer, both are drawn to a smaller scale."""
+"""Length in meters. Where an arrow would be longer, both are drawn to a smaller scale."""
 HEIGHTS = (0.65, 0.5)
 """Heights of the goal and of the velocity above the torso, in meters."""
 DIRECTION = 0.9

@@ -238,7 +238,10 @@ def svgd(particles: Params, gradient: Params, repulsion: float) -> Params:
 
 
 def squared_distances(centered: Params) -> Tensor:
-    """Between particles, [M, M], from leaves [M, P] of mean zero: then little cancels."""
+    """Squared distances between particles, [M, M], from leaves [M, P] of mean zero.
+
+    With mean zero little cancels.
+    """
     gram = _sum(x @ x.mT for x in tree.leaves(centered))
     squares = gram.diagonal()
     return (squares[:, None] + squares - 2 * gram).clamp(min=0)
