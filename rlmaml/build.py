@@ -1,4 +1,4 @@
-"""From a configuration and what its tasks are played in to a run's parts: the only factory.
+"""The only factory: a configuration, and what its tasks are played in, become a run's parts.
 
 Training, evaluation and `rlmaml.load` build models, algorithms and samplers here.
 """
@@ -51,7 +51,7 @@ class Experiment:
 
     @property
     def normalizer(self) -> Normalizer | None:
-        """What standardizes observations; None if nothing does."""
+        """Standardization of observations; None if there is none."""
         return None if isinstance(self.sampler, ExampleSampler) else self.sampler.normalizer
 
     @property
@@ -137,7 +137,7 @@ def supervised_loss(spec: PredictorSpec) -> Callable[..., losses.Loss]:
 
 
 def data_spec(config: TrainConfig) -> DataSpec:
-    """What the run's algorithm collects for a meta-update."""
+    """Data that the run's algorithm collects for a meta-update."""
     any_spec = PredictorSpec((1,), None, 1, False) if config.data == "examples" else None
     return build_algorithm(config, None, any_spec).data_spec
 

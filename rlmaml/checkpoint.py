@@ -34,7 +34,7 @@ class CheckpointError(ConfigError):
 
 
 class Checkpoint(NamedTuple):
-    """What `load` read."""
+    """A checkpoint that was read."""
 
     iteration: int  # iterations done
     meta: Meta  # on the CPU

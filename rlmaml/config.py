@@ -47,7 +47,7 @@ class EnvConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment's constructor, as a JSON object."""
     vectorization: Literal["auto", "batched", "sync", "async"] = "auto"
-    """How copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
+    """The way that copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
     auto takes the batched version where there is one, else sync."""
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
@@ -90,7 +90,7 @@ class TrainConfig:
     horizon: int = 200
     """Time steps T per episode at most (data episodes)."""
     batch_by: Literal["episodes", "steps"] = "episodes"
-    """Where episodes end early: B of them all the same, or as many as have the B·T time steps of B
+    """Count of a batch where episodes end early: B of them all the same, or as many as have the B·T time steps of B
     whole ones, 10 B at most; what is drawn beyond is neither used nor counted (data episodes)."""
     seed: int = 0
     """All randomness derives from this."""
@@ -116,7 +116,7 @@ class TrainConfig:
     outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
     """Advantages that the outer step learns from."""
     outer_reduction: Reduction = "steps"
-    """Of the outer surrogate: mean over time steps, or sum over an episode and mean over episodes.
+    """Reduction of the outer surrogate: mean over time steps, or sum over an episode and mean over episodes.
     Where episodes end early only the latter is the return's gradient (data episodes)."""
     normalize_observations: bool = False
     """Standardize observations by running statistics, frozen with each checkpoint."""
@@ -125,9 +125,9 @@ class TrainConfig:
     labeled examples; on a CPU one of 4,000 time steps or more, which fits its cache, or of smaller
     ones as many as have 8,000."""
     device: str = "cpu"
-    """Where learning runs: cpu, cuda, cuda:1, ..."""
+    """Device of learning: cpu, cuda, cuda:1, ..."""
     sampling_device: str = "cpu"
-    """Where policies act; the physics is always on the CPU."""
+    """Device of acting policies; the physics is always on the CPU."""
     tf32: bool = False
     """On CUDA, round the factors of float32 products to TF32's 10 bits: faster, and gradients are
     off by up to a hundredth (docs/performance.md). Off, all is float32."""
@@ -355,7 +355,7 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
 
 
 def _is_of(value: object, hint: Any) -> bool:
-    """Whether a value that came from JSON is one of a field."""
+    """True if a value that came from JSON is one of a field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return value in arguments
@@ -378,7 +378,7 @@ def _name_of(hint: Any) -> str:
 
 
 def _made(make: Callable[..., T], *arguments: Any, **settings: Any) -> T:
-    """What a function makes, of a user's classes too.
+    """Result of a function, of a user's classes too.
 
     Raises:
         ConfigError: values that it refuses.

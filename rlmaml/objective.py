@@ -38,7 +38,7 @@ OuterLoss = Callable[[Iterates, MetaBatch], Tensor]
 
 
 class Objective(NamedTuple):
-    """What a meta-update needs to know of a method."""
+    """An algorithm as a meta-update needs to know it."""
 
     inner: InnerLoop
     adjoint: Adjoint
@@ -82,7 +82,7 @@ def over_tasks(
 
 
 class Reference(NamedTuple):
-    """Where a batch was collected, stacked over tasks: what the trust region measures from."""
+    """The point that a batch was collected at, stacked over tasks; trust regions measure from it."""
 
     iterates: Iterates  # leaves [N, ...]
     policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]

@@ -70,7 +70,7 @@ class EMAML(Algorithm):
             raise ConfigError(
                 f"inner.surrogate {context.inner.surrogate} has in its Hessian how the inner data "
                 "depend on the parameters, and the score term of EMAML would count that a second "
-                "time. Take inner.surrogate log-likelihood, or another method."
+                "time. Take inner.surrogate log-likelihood, or another algorithm."
             )
         if context.normalized_advantages:
             raise ConfigError(

@@ -11,7 +11,7 @@ from rlmaml.errors import ConfigError
 
 
 def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...]]:
-    """How observations [M, ...] of a space reach the policy, as float32 [M, *shape]."""
+    """Make the function that hands observations [M, ...] to the policy, as float32 [M, *shape]."""
     if isinstance(space, gymnasium.spaces.Box):
         return lambda observations: observations.astype(np.float32), space.shape
     if isinstance(space, gymnasium.spaces.Discrete):
@@ -24,7 +24,7 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray],
 
 
 def action_filter(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:
-    """How drawn actions [M, ...] reach the environment: clipped to a Box, shifted to a Discrete."""
+    """Make the function that hands actions [M, ...] over: clipped to a Box, shifted to a Discrete."""
     if isinstance(space, gymnasium.spaces.Box):
         return lambda actions: actions.clip(space.low, space.high)
     if isinstance(space, gymnasium.spaces.Discrete):

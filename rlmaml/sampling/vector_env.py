@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rlmaml.errors import ConfigError
 
 Info = dict[str, Any]
-"""What an environment reports beside observations and rewards."""
+"""Reports of an environment beside observations and rewards."""
 
 StepResult = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]
 """Observations [M, *obs], rewards, terminations and truncations [M] each, and the report."""
