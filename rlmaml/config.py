@@ -47,8 +47,8 @@ class EnvConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment's constructor, as a JSON object."""
     vectorization: Literal["auto", "batched", "sync", "async"] = "auto"
-    """The way that copies run: the id's own batched version, or Gymnasium's Sync- or AsyncVectorEnv;
-    auto takes the batched version where there is one, else sync."""
+    """The way that copies run: the id's own batched version, or Gymnasium's Sync- or
+    AsyncVectorEnv; auto takes the batched version where there is one, else sync."""
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
 
@@ -90,8 +90,9 @@ class TrainConfig:
     horizon: int = 200
     """Time steps T per episode at most (data episodes)."""
     batch_by: Literal["episodes", "steps"] = "episodes"
-    """Count of a batch where episodes end early: B of them all the same, or as many as have the B·T time steps of B
-    whole ones, 10 B at most; what is drawn beyond is neither used nor counted (data episodes)."""
+    """Size of a batch where episodes end early: B of them all the same, or as many as have the B·T
+    time steps of B whole ones, 10 B at most; what is drawn beyond is neither used nor counted (data
+    episodes)."""
     seed: int = 0
     """All randomness derives from this."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -116,8 +117,8 @@ class TrainConfig:
     outer_advantages: AdvantageConfig = field(default_factory=AdvantageConfig)
     """Advantages that the outer step learns from."""
     outer_reduction: Reduction = "steps"
-    """Reduction of the outer surrogate: mean over time steps, or sum over an episode and mean over episodes.
-    Where episodes end early only the latter is the return's gradient (data episodes)."""
+    """Reduction of the outer surrogate: mean over time steps, or sum over an episode and mean over
+    episodes. Where episodes end early only the latter is the return's gradient (data episodes)."""
     normalize_observations: bool = False
     """Standardize observations by running statistics, frozen with each checkpoint."""
     chunk_size: int | Literal["auto"] | None = "auto"

@@ -82,7 +82,7 @@ def over_tasks(
 
 
 class Reference(NamedTuple):
-    """The point that a batch was collected at, stacked over tasks; trust regions measure from it."""
+    """The point that a batch was collected at, stacked over tasks: a trust region's center."""
 
     iterates: Iterates  # leaves [N, ...]
     policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]

@@ -24,7 +24,7 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[np.ndarray], np.ndarray],
 
 
 def action_filter(space: gymnasium.Space) -> Callable[[np.ndarray], np.ndarray]:
-    """Make the function that hands actions [M, ...] over: clipped to a Box, shifted to a Discrete."""
+    """Make the function that clips actions [M, ...] to a Box, or shifts them to a Discrete."""
     if isinstance(space, gymnasium.spaces.Box):
         return lambda actions: actions.clip(space.low, space.high)
     if isinstance(space, gymnasium.spaces.Discrete):
