@@ -17,6 +17,7 @@ def _name(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.slow
 def test_code_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if '"runs/vel"' in page.read_text():  # what the page has had trained by then

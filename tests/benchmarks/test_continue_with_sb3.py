@@ -12,6 +12,8 @@ from benchmarks import continue_with_sb3
 from runners.environments import make_single
 from tests.helpers.runs import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def threads():

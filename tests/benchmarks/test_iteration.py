@@ -12,6 +12,8 @@ from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
+pytestmark = pytest.mark.slow
+
 
 def small(**changed):
     config = replace(PRESETS["half-cheetah-vel"][1], tasks=2, episodes=3, horizon=5, threads=1)

@@ -14,6 +14,8 @@ from rlmaml.objective import fisher_product, reference
 from runners.presets import PRESETS
 from tests.helpers.problems import random_batch
 
+pytestmark = pytest.mark.slow
+
 PRESET = "paper-half-cheetah-dir"
 
 

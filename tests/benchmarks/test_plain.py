@@ -13,6 +13,8 @@ from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _threads():

@@ -40,6 +40,7 @@ def test_spec(env_id):
     env.close()
 
 
+@pytest.mark.slow
 def test_gymnasium_checker(make):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

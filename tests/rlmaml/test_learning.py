@@ -15,6 +15,8 @@ from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import CorridorEnv, TargetEnv
 
+pytestmark = pytest.mark.slow
+
 
 def train(make, module, iterations, *, tasks=10, episodes=20, horizon=2, discount=0.99, **settings):
     """Returns before and after adaptation [iterations, 2], the parameters, the sampler."""

@@ -419,6 +419,7 @@ def test_separate_hessian_data(problem, name, n):
     assert distance(expected(objective, meta, every, n), found) > 0.01
 
 
+@pytest.mark.slow
 def test_separate_hessian_data_with_two_steps(problem):
     """Row by row, in a loop, each Jacobian from its own data."""
     objective, meta, every = setting(problem)

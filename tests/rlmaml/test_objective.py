@@ -121,6 +121,7 @@ def test_unrolled_meta_gradient_by_finite_differences(steps, kind):
 @pytest.mark.parametrize("steps", [0, 1, 2])
 @pytest.mark.parametrize("kind", [models.GaussianMLP, models.CategoricalMLP])
 @pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.slow
 def test_fisher_product_is_the_dense_hessian_of_the_kl(steps, kind, chunk_size):
     objective, meta, batch = random_batch(steps, tasks=3, kind=kind)
     objective = objective._replace(chunk_size=chunk_size)
@@ -175,6 +176,7 @@ def test_fisher_product_on_a_fraction_is_that_of_the_fraction_at_the_full_path()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.slow
 def test_chunks_and_threads_change_only_the_last_bits(dtype, tolerance):
     # Large enough for torch to use its threads: 7 x 20 x 200 steps, width 100.
     wide = {"episodes": 20, "horizon": 200, "hidden": (100,)}

@@ -6,6 +6,8 @@ from rlmaml import checkpoint
 from runners import cli, presets
 from tests.helpers.runs import TINY, refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def flip(path):
     content = bytearray(path.read_bytes())

@@ -18,6 +18,8 @@ from runners.run_dir import RunDir
 from tests.helpers.pendulum import GoalPendulum
 from tests.helpers.runs import TINY, assert_same_run, evaluated, refused, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_users_environment_by_its_id(tmp_path):
     """Gymnasium's module:id imports the module that registers it."""

@@ -11,6 +11,8 @@ import pytest
 
 from tests.helpers.runs import TINY, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def on_a_terminal(*words):
     """What a command writes to stderr where that is a terminal."""

@@ -21,6 +21,8 @@ from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, evaluated, tiny
 from tests.helpers.vector_envs import batched
 
+pytestmark = pytest.mark.slow
+
 GOAL = np.array([1.5])
 
 
@@ -45,7 +47,7 @@ def test_adapting_is_what_the_evaluation_does(run):
 
 
 def test_adapting_to_batches_counted_in_time_steps_is_what_the_evaluation_does(tmp_path):
-    run = tiny(tmp_path / "ant", "--horizon", "200", preset="paper-ant-vel")
+    run = tiny(tmp_path / "ant", "--horizon", "200", "--iterations", 1, preset="paper-ant-vel")
     goal = np.array([[1.5]])
     result = evaluated(run, tasks=goal, episodes=8, steps=1)
     env = gymnasium.make("envs:rlmaml/PaperAntVel-v0")
@@ -219,6 +221,7 @@ def test_refusals(run, tmp_path):
 
 
 EXAMPLES = ("--tasks", 3, "--iterations", 2, "--checkpoint-every", 1, "--threads", 1)
+EXAMPLES += ("--validation-tasks", 0)
 
 
 def supervised(out, preset, *more):

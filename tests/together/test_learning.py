@@ -1,6 +1,10 @@
 """Algorithms learn sinusoids as a run trains them."""
 
+import pytest
+
 from tests.helpers.learning import learned_sinusoids
+
+pytestmark = pytest.mark.slow
 
 
 def test_anil_learns():

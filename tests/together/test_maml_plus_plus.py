@@ -11,6 +11,8 @@ from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_is_taken_up_by_python_with_more_steps_than_it_was_trained_with(tmp_path):
     config = with_algorithm(PRESETS["sinusoid"][1], "maml++")

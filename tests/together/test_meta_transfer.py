@@ -11,6 +11,8 @@ from runners.training.checkpoints import fitted_meta
 from tests.helpers import parts
 from tests.helpers.runs import learned, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_taken_over(tmp_path):
     """A trunk, and the head where it fits; from a run of its own, scales and shifts too."""

@@ -41,6 +41,8 @@ from tests.helpers.tabular import (
     world,
 )
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 2
 TASKS = 500
 BATCHES = 40

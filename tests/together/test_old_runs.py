@@ -17,6 +17,8 @@ import rlmaml
 from runners.run_dir import RunDir
 from tests.helpers.runs import learned, run
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "runs"
 KINDS = sorted(path.name for path in DATA.iterdir())
 

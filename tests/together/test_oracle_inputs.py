@@ -9,6 +9,8 @@ from rlmaml.rng import generator
 from rlmaml.sampling.examples import TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("mode", ["Disabled", "SameStep"])
 def test_an_oracle_sees_the_task_beside_the_observation(mode):

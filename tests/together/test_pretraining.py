@@ -21,6 +21,8 @@ from runners.presets.overrides import with_algorithm
 from runners.training.train import meta_batch
 from tests.helpers.runs import run
 
+pytestmark = pytest.mark.slow
+
 CLASSES = Pretraining.Settings(classes=True)
 
 

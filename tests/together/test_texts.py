@@ -23,6 +23,8 @@ from rlmaml.objective import over_tasks
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("bag", "transformer")
 
 

@@ -8,6 +8,8 @@ import torch
 from rlmaml import value_baseline
 from rlmaml.returns import discounted_sum
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_cross_fitted_baseline_predicts_returns_of_ants_it_has_not_seen():
     """Contact forces are rare and large: least squares alone extrapolates wildly."""

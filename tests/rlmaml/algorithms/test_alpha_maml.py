@@ -122,6 +122,7 @@ def test_neither_rate_leaves_a_factor_of_two_in_one_update():
         assert done.outer.beta > 0
 
 
+@pytest.mark.slow
 def test_both_rates_grow_where_they_are_too_small():
     method, state, batch = on_quadratics(
         AlphaMAML, AlphaMAML.Settings(1e-2, 1e-3), outer=Optimizer("SGD", 1e-3)

@@ -97,6 +97,7 @@ def test_steps_after_the_first_have_their_own_size():
     torch.testing.assert_close(second - particles["x"], whole / 2)
 
 
+@pytest.mark.slow
 def test_the_repulsion_draws_from_the_posterior():
     """Of a Gaussian with precision A and weight τ: variance τ / A, in one dimension."""
     task = one(quadratics(1, 1), 0)

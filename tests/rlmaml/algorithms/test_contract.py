@@ -106,6 +106,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("name", "data", "outer"), EVERY)
+@pytest.mark.slow
 def test_it_updates_and_goes_on_from_what_it_saved_to_the_bit(name, data, outer):
     problem = Problem(name, data, outer)
     algorithm, state = problem.algorithm, problem.state

@@ -232,6 +232,7 @@ def test_batch_norm_of_each_step_is_learned_and_not_adapted():
     assert_all_moved(meta, new.meta)
 
 
+@pytest.mark.slow
 def test_everything_at_once_learns():
     settings = Settings(True, 40, 20, 400, 1e-4)
     method, state, batch = on_quadratics(

@@ -52,6 +52,7 @@ def test_meta_gradient_by_finite_differences(make, steps):
     assert_slopes(method.objective(state), state.meta, batch)
 
 
+@pytest.mark.slow
 def test_the_rates_learn():
     """On tasks that share a diagonal curvature, learned rates solve each of them in one step."""
     method, state, batch = on_quadratics(MetaSGD, outer=Optimizer("Adam", 0.05))

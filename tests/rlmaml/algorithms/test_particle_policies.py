@@ -148,6 +148,7 @@ def test_episodes_are_collected_and_learned_from(settings, outer):
 
 
 @pytest.mark.parametrize("loss", ["query", "chaser"])
+@pytest.mark.slow
 def test_a_few_updates_improve_the_prediction(loss):
     torch.manual_seed(0)
     adam = Optimizer(learning_rate=0.02)

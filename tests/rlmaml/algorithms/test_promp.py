@@ -195,6 +195,7 @@ def test_promp_keeps_what_stood_before_a_gradient_that_is_not_finite():
     assert torch.equal(flat(state.meta), flat(meta))
 
 
+@pytest.mark.slow
 def test_promp_learns_to_adapt_to_the_target():
     """On the probe whose goal no fixed policy can meet: Var(goal) = 1/3 a step."""
     module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(8,), init_log_std=-0.5))

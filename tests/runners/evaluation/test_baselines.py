@@ -18,6 +18,8 @@ from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, learned, run, tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 

@@ -16,6 +16,8 @@ from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import run
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "sinusoid": replace(
         PRESETS["sinusoid"][1], tasks=3, examples=ExamplesConfig(4, 5), log_every=1

@@ -17,6 +17,8 @@ from runners.evaluation.measure import measure
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 

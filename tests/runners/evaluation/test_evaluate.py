@@ -17,6 +17,8 @@ from runners.evaluation.results import Comparison, Evaluation
 from runners.run_dir import RunDir
 from tests.helpers.runs import evaluated, refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = EvalConfig(tasks=3, episodes=2, steps=1)
 
 

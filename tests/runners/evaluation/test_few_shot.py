@@ -15,6 +15,8 @@ from runners.environments import build_experiment
 from runners.run_dir import RunDir
 from tests.helpers.runs import learned, run
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--tasks", "4", "--checkpoint-every", "3", "--log-every", "2", "--threads", "1")
 
 

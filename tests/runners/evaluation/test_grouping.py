@@ -14,6 +14,8 @@ from runners.evaluation.grouping import by_method
 from runners.run_dir import RunDir
 from tests.helpers.runs import refused, tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 

@@ -12,6 +12,8 @@ from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import FITS, measure
 from tests.helpers.runs import tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 

@@ -11,6 +11,8 @@ from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.training import train
 
+pytestmark = pytest.mark.slow
+
 SINUSOID = replace(PRESETS["sinusoid"][1], tasks=3, examples=ExamplesConfig(4, 5))
 
 

@@ -17,6 +17,8 @@ from runners.evaluation.results import Comparison, Evaluation, Summary
 from runners.studies.reproduce import Reproduction
 from tests.helpers.runs import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "docs" / "results"
 OLD_RUNS = sorted((ROOT / "tests" / "data" / "runs").glob("*/evaluation.json"))

@@ -5,6 +5,8 @@ import pytest
 
 from runners.evaluation.statistics import bootstrap, gap_closed, interquartile_mean, mean
 
+pytestmark = pytest.mark.slow
+
 
 def scores():
     """Three runs that differ as wholes, on 40 tasks."""

@@ -14,6 +14,8 @@ from runners.export.export import export_sb3
 from tests.helpers.exported import adapted, trained
 from tests.helpers.runs import TINY, refused, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_command(runs, standardized, tmp_path, capsys):
     folder = runs["half-cheetah-vel"]

@@ -17,6 +17,8 @@ from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.exported import FAMILIES, adapted, observations_of
 from tests.helpers.vector_envs import batched
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("preset", FAMILIES)
 def test_ppo_predicts_the_same_to_the_bit(runs, preset, tmp_path):

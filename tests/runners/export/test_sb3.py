@@ -23,6 +23,8 @@ from tests.helpers.problems import CorridorEnv
 from tests.helpers.runs import evaluated, tiny
 from tests.helpers.vector_envs import ENVIRONMENTS, batched, single, vectorized
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("make", [batched, vectorized])
 @pytest.mark.parametrize("name", ENVIRONMENTS)

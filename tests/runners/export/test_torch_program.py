@@ -6,11 +6,14 @@ import sys
 
 import gymnasium
 import numpy as np
+import pytest
 
 from rlmaml import models
 from rlmaml.learner import AdaptedPolicy
 from runners.export.export import export_sb3, export_torch, statistics
 from tests.helpers.exported import adapted, observations_of
+
+pytestmark = pytest.mark.slow
 
 READ = """
 import json, sys

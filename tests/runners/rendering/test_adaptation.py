@@ -6,6 +6,8 @@ import pytest
 from runners.rendering.adaptation import Adaptation
 from tests.helpers.runs import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_faint_paths_are_the_episodes_of_the_adaptation(runs):
     adaptation = Adaptation(runs["nav"], None, 3, 0)

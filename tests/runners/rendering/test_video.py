@@ -18,6 +18,8 @@ from runners.run_dir import RunDir
 from tests.helpers.frames import WITHOUT, bluish, head, headless_environment, pixels
 from tests.helpers.runs import TINY, tiny
 
+pytestmark = pytest.mark.slow
+
 SIZE = 160
 
 

@@ -13,6 +13,8 @@ from runners.evaluation.results import Evaluation
 from runners.reporting import provenance
 from runners.run_dir import Origin, RunDir
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("preset", ["navigation", "sinusoid", "digits"])
 def test_settings_that_differ_come_first(preset):

@@ -25,6 +25,8 @@ from runners.run_dir import RunDir
 from tests.helpers.reports import HOSTILE, hostile, rewrite
 from tests.helpers.runs import TINY, evaluated, run
 
+pytestmark = pytest.mark.slow
+
 OLD_RUNS = Path(__file__).parents[2] / "data" / "runs"
 
 

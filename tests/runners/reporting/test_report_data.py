@@ -13,6 +13,8 @@ from runners.reporting.report_data import gather
 from runners.run_dir import RunDir
 from tests.helpers.reports import rewrite
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def seeds(runs):

@@ -10,6 +10,8 @@ from runners.run_dir import RunDir
 from tests.helpers import browser
 from tests.helpers.reports import hostile
 
+pytestmark = pytest.mark.slow
+
 RECORD = """
 return (async () => {
   const canvas = document.createElement("canvas"), chunks = [];

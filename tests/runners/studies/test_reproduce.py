@@ -17,6 +17,8 @@ from runners.run_dir import RunDir
 from runners.studies import reproduce
 from tests.helpers.runs import run
 
+pytestmark = pytest.mark.slow
+
 ROW = "paper-point"
 
 

@@ -7,6 +7,8 @@ from rlmaml import tree
 from runners.run_dir import RunDir
 from tests.helpers.runs import assert_same_run, learned, run, tiny
 
+pytestmark = pytest.mark.slow
+
 PAPER = ("--inner.surrogate", "log-likelihood")
 
 

@@ -13,6 +13,8 @@ from runners.training import command
 from tests.helpers.outer_steps import Plain
 from tests.helpers.runs import assert_same_run, refused, run
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--iterations", "2", "--tasks", "2", "--validation-tasks", "0", "--quiet")
 
 

@@ -11,6 +11,8 @@ from runners import cli
 from runners.run_dir import RunDir
 from tests.helpers.runs import assert_same_run, evaluated, learned, refused, run
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--tasks", "4", "--checkpoint-every", "3", "--log-every", "2", "--threads", "1")
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers.runs import TINY, refused, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")

@@ -23,6 +23,8 @@ from runners.run_dir import RunDir
 from runners.training import train
 from tests.helpers.runs import TINY, assert_same_run, comparable, learned, run, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_writes_the_run_folder(tmp_path, capsys):
     folder = tiny(tmp_path / "run")

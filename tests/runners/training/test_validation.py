@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rlmaml import checkpoint
 from runners import presets
 from runners.environments import build_experiment
 from runners.training import train
 from tests.helpers.runs import evaluated, learned, tiny
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_best_checkpoint_is_kept_and_is_the_one_that_was_measured(tmp_path, capsys):

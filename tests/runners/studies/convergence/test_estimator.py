@@ -18,6 +18,8 @@ from runners.studies.convergence.estimator import (
 )
 from runners.studies.convergence.problems import Samples, estimates
 
+pytestmark = pytest.mark.slow
+
 FAMILY = estimator.family()
 CONSTANTS = FAMILY.constants
 SIZE = bounds.largest_step_size(CONSTANTS)

@@ -6,6 +6,8 @@ import torch
 from runners.studies.convergence import bounds, iterations
 from runners.studies.convergence.descent import exactly, first_below
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("power", iterations.POWERS)
 def test_iterations_grow_with_the_expected_power(power):

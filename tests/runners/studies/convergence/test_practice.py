@@ -10,6 +10,8 @@ from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.studies.convergence import practice
 
+pytestmark = pytest.mark.slow
+
 
 def test_constants_seen_in_a_network():
     """Power iteration against all eigenvalues of two tasks' Hessians."""

@@ -10,6 +10,8 @@ from runners.studies.convergence import estimator
 from runners.studies.convergence.iterations import family as slow_tail
 from runners.studies.convergence.problems import Cosines, Quadratics, Samples, SlowTail
 
+pytestmark = pytest.mark.slow
+
 GRID = torch.linspace(-math.pi, math.pi, 4001, dtype=torch.float64)
 
 

@@ -7,6 +7,8 @@ from runners.studies.convergence import stalling
 from runners.studies.convergence.descent import exactly, update
 from runners.studies.convergence.problems import Cosines, Quadratics, full_batch
 
+pytestmark = pytest.mark.slow
+
 
 def test_where_each_method_rests():
     """β = 6 β̃, which is nearly a Newton step here: where a descent rests does not depend on β."""

@@ -10,6 +10,8 @@ from runners.cli import main
 from runners.studies.convergence import estimator, iterations, practice, stalling
 from runners.studies.convergence.study import PARTS, theory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small(monkeypatch):
