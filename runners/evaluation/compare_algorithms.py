@@ -196,7 +196,7 @@ def compare(
     """
     if preset not in PRESETS:
         raise ConfigError(f"Unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
-    require_at_least(1, seeds=len(seeds), iterations=iterations)
+    require_at_least(1, iterations=iterations)
     config = PRESETS[preset][1]
     config = dataclasses.replace(
         config,
@@ -233,8 +233,10 @@ def compare_algorithms(
         quiet: show no progress.
 
     Raises:
-        ConfigError: an unknown algorithm, or runs there that were made with other settings.
+        ConfigError: an unknown algorithm, invalid seeds or tasks, or runs there that were made with
+            other settings.
     """
+    _check(seeds, tasks)
     chosen, refused = _applicable(config, names)
     budget = config.iterations * data_per_task(config)
     rows: dict[str, AlgorithmRow] = {}
@@ -269,6 +271,21 @@ def compare_algorithms(
         versions=versions(),
         command=command(),
     ).save(out / "algorithms.json")
+
+
+def _check(seeds: tuple[int, ...], tasks: int | None) -> None:
+    """Check what is drawn, before anything is trained.
+
+    Raises:
+        ConfigError: no tasks; no seeds, negative ones, or one given twice.
+    """
+    require_at_least(1, tasks=tasks)
+    if not seeds:
+        raise ConfigError("--seeds needs at least one number, got none.")
+    require_at_least(0, seeds=min(seeds))
+    if len(set(seeds)) < len(seeds):
+        given = formatting.listed(seeds)
+        raise ConfigError(f"--seeds must differ, got {given}: name each once.")
 
 
 def _applicable(

@@ -8,6 +8,7 @@ import pytest
 from rlmaml import algorithms
 from rlmaml.build import data_per_task
 from rlmaml.config import ExamplesConfig
+from rlmaml.errors import ConfigError
 from runners.environments import build_experiment
 from runners.evaluation import compare_algorithms, profile
 from runners.presets import PRESETS
@@ -150,6 +151,10 @@ def test_a_method_that_blows_up_does_not_take_the_others_with_it(
         (("sinusoid", "--algorithms", "e-maml"), "is for episodes"),
         (("sinusoid", "--algorithms", "mamml"), "Unknown algorithm 'mamml'"),
         (("sinusoid", "--iterations", "0"), "--iterations must be at least 1"),
+        (("sinusoid", "--tasks", "0"), "--tasks must be at least 1, got 0"),
+        (("sinusoid", "--seeds", "0", "-1"), "--seeds must be at least 0, got -1"),
+        (("sinusoid", "--seeds", "0", "1", "0"), "--seeds must differ, got 0, 1 and 0"),
+        (("sinusoid", "--seeds"), "--seeds"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
@@ -157,6 +162,13 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
         run("compare", *words, "--out", tmp_path / "out")
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("settings", [{"tasks": 0}, {"seeds": ()}, {"seeds": (2, 2)}])
+def test_bad_sizes_are_refused_before_anything_is_trained(tmp_path, settings):
+    with pytest.raises(ConfigError, match=f"--{next(iter(settings))}"):
+        compare_algorithms.compare_algorithms(SMALL["sinusoid"], tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 
