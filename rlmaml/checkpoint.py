@@ -121,9 +121,7 @@ def load(path: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UnpicklingError) as problem:
         if isinstance(problem, CheckpointError):
             raise
-        raise CheckpointError(
-            f"{path} is not a complete checkpoint ({type(problem).__name__}: {problem}). {_ADVICE}"
-        ) from problem
+        raise _incomplete(path, problem) from problem
     meta: Meta = {}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
@@ -201,8 +199,20 @@ def latest(folder: Path) -> Path:
 
 
 def meta_digest(path: Path) -> str:
-    """The SHA-256 of a checkpoint's meta-parameters, as its manifest has it; nothing is loaded."""
-    return json.loads((path / MANIFEST).read_text())["sha256"][META]
+    """The SHA-256 of a checkpoint's meta-parameters, as its manifest has it; nothing is loaded.
+
+    Raises:
+        CheckpointError: a manifest that is missing, cut or without it.
+    """
+    try:
+        return json.loads((path / MANIFEST).read_text())["sha256"][META]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise _incomplete(path, problem) from problem
+
+
+def _incomplete(path: Path, problem: Exception) -> CheckpointError:
+    reason = f"{type(problem).__name__}: {problem}"
+    return CheckpointError(f"{path} is not a complete checkpoint ({reason}). {_ADVICE}")
 
 
 def _digest_json(value: Any) -> str:

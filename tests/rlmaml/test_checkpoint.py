@@ -70,6 +70,18 @@ def test_a_missing_file_is_named(tmp_path, name):
         checkpoint.load(place)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"format": 1, "sha', "[]", '{"sha256": {}}'])
+def test_a_digest_needs_a_whole_manifest(tmp_path, content):
+    place = save(tmp_path, 1)
+    assert checkpoint.meta_digest(place) == checkpoint.load(place).digest
+    if content is None:
+        (place / checkpoint.MANIFEST).unlink()
+    else:
+        (place / checkpoint.MANIFEST).write_text(content)
+    with pytest.raises(CheckpointError, match=r"000001 is not a complete .* Remove its folder"):
+        checkpoint.meta_digest(place)
+
+
 def test_no_checkpoint_at_all(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint"):
         checkpoint.latest(tmp_path)

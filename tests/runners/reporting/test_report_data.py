@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from rlmaml import checkpoint
+from rlmaml.errors import ConfigError
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
 from runners.evaluation.results import Comparison, Evaluation
@@ -88,3 +90,11 @@ def test_an_evaluation_of_another_hash_is_made_anew(seeds):
     assert len(gather([folder], folder.path, quiet=True).result.tasks) == 2
     rewrite(folder.evaluation, lambda result: result.update(checkpoint_sha256="0" * 64))
     assert len(gather([folder], folder.path, quiet=True).result.tasks) == 40
+
+
+def test_a_cut_manifest_is_told_of_with_what_to_do(seeds):
+    folder = seeds[0]
+    manifest = checkpoint.latest(folder.checkpoints) / checkpoint.MANIFEST
+    manifest.write_bytes(manifest.read_bytes()[:40])
+    with pytest.raises(ConfigError, match=r"not a complete checkpoint .* Remove its folder"):
+        gather([folder], folder.path, quiet=True)
