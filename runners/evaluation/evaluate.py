@@ -16,6 +16,7 @@ from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.evaluation.results import Comparison, Evaluation
 from runners.run_dir import RunDir
+from runners.training.plots import learning_curve
 
 
 def evaluate(
@@ -62,6 +63,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate a run, and write `evaluation.json`, `evaluation.csv` and plots into its folder.
 
+    The learning curve is among the plots, since a run that was killed has none yet.
+
     Args:
         folder: the run.
         config: what to draw and how to adapt; its defaults if None.
@@ -74,6 +77,8 @@ def evaluate_run(
         FloatingPointError: a policy's parameters that have blown up.
     """
     result = measure(folder, config, tasks=tasks, quiet=quiet).save(folder.evaluation)
+    if metrics := folder.read_metrics():
+        learning_curve(metrics, folder.plots / "learning.png", result.preset)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result.preset)
     if result.metric == "return":
         plots.per_task(result, folder.plots / "tasks.png", result.preset)

@@ -49,6 +49,19 @@ def test_one_run_is_written_as_json_csv_and_plots(tmp_path):
     assert plots == {"learning.png", "adaptation.png", "tasks.png"}
 
 
+def test_a_run_that_was_killed_gets_its_learning_curve(tmp_path):
+    folder = tiny(tmp_path / "run")
+    curve = folder.plots / "learning.png"
+    drawn = curve.read_bytes()
+    curve.unlink()  # training draws it at its end
+    evaluate_run(folder, SMALL, quiet=True)
+    assert curve.read_bytes() == drawn
+    curve.unlink()
+    (folder.path / "metrics.jsonl").unlink()
+    evaluate_run(folder, SMALL, quiet=True)
+    assert not curve.exists()
+
+
 def test_a_regression_has_its_curves_plotted(tmp_path):
     folder = tiny(tmp_path / "run", preset="sinusoid")
     evaluate_run(folder, EvalConfig(tasks=3, steps=1), quiet=True)
