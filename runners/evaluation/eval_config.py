@@ -16,6 +16,8 @@ DEFAULT_TASKS = {"episodes": 40, "examples": 600}
 """Held-out tasks, by the kind of data."""
 DEFAULT_STEPS = {"episodes": 3, "examples": 10}
 """Inner steps, by the kind of data."""
+DEFAULT_EPISODES = 20
+"""Per task and step."""
 
 
 class Sizes(NamedTuple):
@@ -23,6 +25,7 @@ class Sizes(NamedTuple):
 
     tasks: int
     steps: int
+    episodes: int
     queries: int
 
 
@@ -34,8 +37,8 @@ class EvalConfig:
     """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
     steps: int | None = None
     """Inner steps, the most; 3, or 10 where a run learns from examples, if not given."""
-    episodes: int = 20
-    """Episodes per task and step (runs on episodes)."""
+    episodes: int | None = None
+    """Episodes per task and step (runs on episodes); 20 if not given."""
     queries: int | None = None
     """Query examples per task, in classification per class (runs on examples); as in training if
     not given."""
@@ -60,18 +63,17 @@ class EvalConfig:
         Raises:
             ConfigError: sizes out of range, or options that do not go with the run or each other.
         """
-        queries = trained.examples.queries if self.queries is None else self.queries
         sizes = Sizes(
             DEFAULT_TASKS[trained.data] if self.tasks is None else self.tasks,
             DEFAULT_STEPS[trained.data] if self.steps is None else self.steps,
-            queries,
+            DEFAULT_EPISODES if self.episodes is None else self.episodes,
+            trained.examples.queries if self.queries is None else self.queries,
         )
-        require_at_least(1, tasks=sizes.tasks, episodes=self.episodes, queries=queries)
+        require_at_least(1, tasks=sizes.tasks, episodes=sizes.episodes, queries=sizes.queries)
         require_at_least(0, steps=sizes.steps, seed=self.seed)
         if self.halve_later_steps and self.later_step_size is not None:
             raise ConfigError("Later steps are halved or of a size of their own, not both.")
-        if self.deterministic and trained.data == "examples":
-            raise ConfigError("--deterministic is of episodes, and the run learned from examples.")
+        self._check_data(trained)
         learns_sizes = trained.algorithm_class.learns_step_sizes(trained.algorithm_settings)
         if self.step_size is not None and learns_sizes:
             raise ConfigError(
@@ -79,3 +81,19 @@ class EvalConfig:
                 "learned: leave it out."
             )
         return sizes
+
+    def _check_data(self, trained: TrainConfig) -> None:
+        """Refuse options that go with the other kind of data.
+
+        Raises:
+            ConfigError: the first of them.
+        """
+        if trained.data == "episodes":
+            other, given = "examples", {"--queries": self.queries is not None}
+        else:
+            other = "episodes"
+            given = {"--episodes": self.episodes is not None, "--deterministic": self.deterministic}
+        for name in (name for name, is_given in given.items() if is_given):
+            raise ConfigError(
+                f"{name} is of {other}, and the run learned from {trained.data}: leave it out."
+            )

@@ -107,7 +107,7 @@ def measure(
         others={name: Summary.of(values) for name, values in scores.items() if name != metric},
         groups=groups,
         fits=fits,
-        episodes=None if supervised else config.episodes,
+        episodes=None if supervised else sizes.episodes,
         shots=trained.examples.shots if supervised else None,
         queries=sizes.queries if supervised else None,
         step_size=changed.inner.step_size,
@@ -138,7 +138,7 @@ def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) ->
         inner = dataclasses.replace(inner, later_step_size=later)
     changed = dataclasses.replace(
         trained,
-        episodes=config.episodes,
+        episodes=sizes.episodes,
         examples=dataclasses.replace(trained.examples, queries=sizes.queries),
         # An evaluation takes no curvature, of which an algorithm may want a part of the episodes.
         trust_region=dataclasses.replace(trained.trust_region, fisher_fraction=1.0),
