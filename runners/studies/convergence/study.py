@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from typing import Literal, get_args
 from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
 from runners.errors import require_at_least
-from runners.io import versions, write_json
+from runners.io import read_json, versions, write_json
 from runners.progress import progress
 from runners.studies.convergence import estimator, figures, iterations, practice, stalling
 
@@ -81,7 +80,8 @@ def theory(
         quiet: Show no progress.
 
     Raises:
-        ConfigError: an unknown part, or numbers that are too small.
+        ConfigError: an unknown part, numbers that are too small, or a theory.json there that cannot
+            be read.
     """
     if unknown := [part for part in only if part not in PARTS]:
         raise ConfigError(f"There is no part {unknown[0]!r}: use {', '.join(PARTS)}.")
@@ -89,6 +89,8 @@ def theory(
     require_at_least(1, practice_iterations=practice_iterations)
     require_at_least(0, seed=seed)
     settings = _Settings(out, steps, practice_iterations, seed)
+    file = out / "theory.json"
+    before = read_json(file) if file.exists() else {}
     result = Theory(out, {})
     parts = only or PARTS
     # The problems are of a few numbers.
@@ -97,7 +99,7 @@ def theory(
             began = time.perf_counter()
             result = replace(result, **{part: _RUN[part](settings)})
             result.seconds[part] = time.perf_counter() - began
-            _write(result, seed)
+            _write(result, before, seed)
             bar.update()
     return result
 
@@ -134,11 +136,11 @@ _RUN: dict[Part, Callable[[_Settings], object]] = {
 }
 
 
-def _write(result: Theory, seed: int) -> None:
-    """Write theory.json, keeping the parts there that were not run."""
-    file = result.out / "theory.json"
-    stored = json.loads(file.read_text()) if file.exists() else {}
+def _write(result: Theory, before: dict[str, object], seed: int) -> None:
+    """Write theory.json, keeping the parts that were there before and were not run."""
     fields = asdict(result)
     parts = {part: fields[part] for part in PARTS if fields[part] is not None}
-    seconds = stored.get("seconds", {}) | result.seconds
-    write_json(file, stored | parts | {"seconds": seconds, "versions": versions(), "seed": seed})
+    earlier = before.get("seconds")
+    seconds = (earlier if isinstance(earlier, dict) else {}) | result.seconds
+    about = {"seconds": seconds, "versions": versions(), "seed": seed}
+    write_json(result.out / "theory.json", before | parts | about)

@@ -52,6 +52,15 @@ def test_the_command(tmp_path, capsys):
     assert "nothing" in capsys.readouterr().err
 
 
+def test_a_cut_file_is_told_of_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(stalling, "stalls", lambda: pytest.fail("computed"))
+    file = tmp_path / "theory.json"
+    file.write_text('{"seconds": {"mom')
+    with pytest.raises(ConfigError, match=r"theory\.json cannot be read"):
+        theory(out=tmp_path, only=("stalls",))
+    assert file.read_text() == '{"seconds": {"mom'
+
+
 def test_bad_parts(tmp_path):
     with pytest.raises(ConfigError, match="no part 'all': use moments, iterations"):
         theory(out=tmp_path, only=("all",))
