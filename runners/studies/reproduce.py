@@ -282,9 +282,20 @@ class _Study:
         folder = self.out / self.name
         self.result().save(folder / "reproduction.json")
         _draw(self.name, self.row, self.curves, folder / "learning.png")
-        files = [self.out / name / "reproduction.json" for name in NAMES]
-        rows = [Reproduction.load(file) for file in files if file.exists()]
-        write_text(self.out / "table.md", table(rows))
+        write_text(self.out / "table.md", table(_rows(self.out)))
+
+
+def _rows(out: Path) -> list[Reproduction]:
+    """All rows that are there; those that cannot be read are told of, and left out."""
+    rows = []
+    for name in NAMES:
+        try:
+            rows.append(Reproduction.load(out / name / "reproduction.json"))
+        except FileNotFoundError:
+            continue
+        except ConfigError as problem:  # the row just measured may have taken hours to train
+            print(f"A row is left out of table.md: {problem}", file=sys.stderr, flush=True)
+    return rows
 
 
 def _kept(folder: RunDir, protocol: EvalConfig, tasks: np.ndarray) -> Evaluation | None:

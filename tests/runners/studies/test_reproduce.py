@@ -110,6 +110,20 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert all(torch.equal(params[0][name], params[1][name]) for name in params[0])
 
 
+@pytest.mark.parametrize("content", ["", '{"preset": "paper-ant-vel", ', '{"methods": {}}', "[]"])
+def test_rows_that_cannot_be_read_do_not_stop_others(tmp_path, monkeypatch, capsys, content):
+    tiny(monkeypatch, iterations=1)
+    other = tmp_path / "paper-ant-vel" / "reproduction.json"
+    other.parent.mkdir()
+    other.write_text(content)
+    reproduce.reproduce(ROW, seeds=1, baseline_seeds=0, out=tmp_path, quiet=True)
+    assert "**point**" in (tmp_path / "table.md").read_text()
+    told = capsys.readouterr().err
+    assert str(other) in told
+    assert "A row is left out of table.md" in told
+    assert other.read_text() == content
+
+
 def test_what_cannot_be(tmp_path):
     with pytest.raises(ConfigError, match="no row of the paper"):
         reproduce.reproduce("half-cheetah-dir", out=tmp_path)
