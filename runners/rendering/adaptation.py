@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import gymnasium
@@ -45,16 +46,14 @@ class Adaptation:
             ConfigError: an environment with other spaces than the run's, or one that cannot be
                 copied.
         """
-        env = environments.make_single(self.config)
-        environments.set_task(env, task)
         episodes = self._episodes if steps else 1  # a copy of the environment is made for each
-        try:
-            return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
-        except (ValueError, TypeError) as problem:
-            label = np.asarray(task).tolist()
-            raise ConfigError(f"Cannot adapt to task {label}: {problem}") from problem
-        finally:
-            env.close()
+        with contextlib.closing(environments.make_single(self.config)) as env:
+            environments.set_task(env, task)
+            try:
+                return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
+            except (ValueError, TypeError) as problem:
+                label = np.asarray(task).tolist()
+                raise ConfigError(f"Cannot adapt to task {label}: {problem}") from problem
 
     def paths(self, task: ArrayLike, steps: int) -> list[NDArray[np.float64]]:
         """Observations of the episodes that the next inner step would learn from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,13 +115,12 @@ def render(
     video_file.check_format(path)
     adaptation = Adaptation(folder, checkpoint, episodes, seed)
     drawing = {"render_mode": "rgb_array", "width": size, "height": size, "pretty": pretty}
-    envs = [environments.make_single(config, **drawing) for _ in range(2)]
-    try:
-        episodes_of = _Episodes(adaptation, (envs[0], envs[1]), steps, size, seed, deterministic)
+    with (
+        contextlib.closing(environments.make_single(config, **drawing)) as before,
+        contextlib.closing(environments.make_single(config, **drawing)) as after,
+    ):
+        episodes_of = _Episodes(adaptation, (before, after), steps, size, seed, deterministic)
         return _write(episodes_of, tasks, path, quiet)
-    finally:
-        for env in envs:
-            env.close()
 
 
 @dataclass(frozen=True)

@@ -78,17 +78,17 @@ def watch(
     Raises:
         ConfigError: an environment that is no MuJoCo robot, or a window that cannot be opened.
     """
-    env = environments.make_single(adaptation.config)
-    robot = env.unwrapped
-    if not isinstance(robot, Robot):
-        raise ConfigError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
-    policies = [adaptation.policy(task, steps) for task in tasks]
     shown = 0
-    with _open(robot) as window, contextlib.suppress(KeyboardInterrupt):
-        while window.is_running():
-            for task, policy in zip(tasks, policies, strict=True):
-                shown += _play(window, env, robot, task, policy, seed, deterministic)
-                time.sleep(PAUSE if window.is_running() else 0)
+    with contextlib.closing(environments.make_single(adaptation.config)) as env:
+        robot = env.unwrapped
+        if not isinstance(robot, Robot):
+            raise ConfigError(f"--viewer shows our robots, not {adaptation.config.env.id}.")
+        policies = [adaptation.policy(task, steps) for task in tasks]
+        with _open(robot) as window, contextlib.suppress(KeyboardInterrupt):
+            while window.is_running():
+                for task, policy in zip(tasks, policies, strict=True):
+                    shown += _play(window, env, robot, task, policy, seed, deterministic)
+                    time.sleep(PAUSE if window.is_running() else 0)
     return Watched(shown)
 
 

@@ -193,6 +193,24 @@ def test_what_cannot_be_rendered(runs, tmp_path, monkeypatch):
     assert made.path == runs["nav"].path / "videos" / "task-0.25_0.5-steps-3.gif"
 
 
+def test_environments_are_closed_where_something_fails(runs, made, monkeypatch):
+    real = environments.make_single
+
+    def second_fails(config, **drawing):
+        if made and drawing:
+            raise ConfigError("no second one")
+        return real(config, **drawing)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environments, "make_single", second_fails)
+        with pytest.raises(ConfigError, match="no second one"):
+            video.render(runs["nav"].path, size=32, episodes=1)
+    assert [env.closed for env in made] == [True]
+    with pytest.raises(ValueError):
+        Adaptation(runs["nav"], None, 1, 0).policy("no task", 0)
+    assert [env.closed for env in made] == [True, True]
+
+
 TRAINS_THEN_RENDERS = """
 import json, os, sys
 from runners import cli

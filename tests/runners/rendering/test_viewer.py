@@ -64,7 +64,7 @@ def test_tasks_are_played_in_turn_until_the_window_is_closed(runs, window):
     assert {"type", "trackbodyid", "distance"} <= vars(window.cam).keys()
 
 
-def test_what_the_window_cannot_show(runs, window, monkeypatch):
+def test_what_the_window_cannot_show(runs, window, made, monkeypatch):
     with pytest.raises(ConfigError, match="shows our robots, not"):
         render(runs["nav"].path, viewer=True, episodes=1)
     with pytest.raises(ConfigError, match="leave out --out"):
@@ -72,3 +72,5 @@ def test_what_the_window_cannot_show(runs, window, monkeypatch):
     monkeypatch.setattr("glfw.init", lambda: False)
     with pytest.raises(ConfigError, match="cannot open a window"):
         render(runs["dir"].path, viewer=True, episodes=1, task=np.zeros(1))
+    assert len(made) == 3
+    assert all(env.closed for env in made)
