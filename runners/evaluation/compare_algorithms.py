@@ -330,12 +330,24 @@ class _Work(NamedTuple):
             "tasks": self.tasks,
         }
 
+    def is_of(self, record: object) -> bool:
+        """Whether a row's `made_from`, an earlier version's too, is the same."""
+        if not isinstance(record, dict):
+            return False
+        read = dict(record)
+        try:
+            for name in ("config", "before"):
+                if read.get(name) is not None:
+                    read[name] = TrainConfig.from_dict(read[name]).to_dict()
+        except ConfigError:  # of settings that this version does not have
+            return False
+        return read == self.to_record()
+
 
 def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
     """One algorithm's row; as kept, if it was made from the same."""
     kept = out / "row.json"
-    made_from = work.to_record()
-    if kept.exists() and (record := read_json(kept)).get("made_from") == made_from:
+    if kept.exists() and work.is_of((record := read_json(kept)).get("made_from")):
         return AlgorithmRow.from_record(record, kept)
     folders = [_trained(work, out, seed, quiet) for seed in work.seeds]
     steps = STEPS[work.config.data]
@@ -357,7 +369,7 @@ def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
         training_seconds=tuple(folder.read_metrics()[-1]["seconds"] for folder in folders),
         inner_steps=work.config.inner.steps,
         cost=profile.in_own_process(work.config),
-        made_from=made_from,
+        made_from=work.to_record(),
     )
     write_json(kept, row.to_record())
     return row

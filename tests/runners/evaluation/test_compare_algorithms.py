@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
 from runners.training import train
+from tests.helpers.reports import rewrite
 from tests.helpers.runs import run
 
 pytestmark = pytest.mark.slow
@@ -100,6 +102,38 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     assert again["per_seed"][0] == pytest.approx(rows["maml"]["mean"])
     first, second = again["per_seed"]
     assert again["mean"] == [pytest.approx((a + b) / 2) for a, b in zip(first, second, strict=True)]
+
+
+def test_a_row_of_an_earlier_version_is_known_again(tmp_path, monkeypatch, free):
+    config = replace(SMALL["sinusoid"], iterations=4)
+    made = partial(
+        compare_algorithms.compare_algorithms,
+        config,
+        tmp_path,
+        names=("meta-transfer",),
+        tasks=3,
+        quiet=True,
+    )
+    before = made().algorithms["meta-transfer"].to_record()
+
+    def with_old_names(row):
+        for name in ("config", "before"):
+            stored = row["made_from"][name]
+            stored["optimiser"] = stored.pop("optimizer")
+            stored["normalise_observations"] = stored.pop("normalize_observations")
+            stored["method"] = stored.pop("algorithm_settings")
+            stored["outer_advantages"]["normalise"] = stored["outer_advantages"].pop("normalize")
+
+    kept = tmp_path / "meta-transfer" / "row.json"
+    rewrite(kept, with_old_names)
+    with monkeypatch.context() as patched:
+        patched.setattr(profile, "in_own_process", lambda config: pytest.fail("timed again"))
+        again = made().algorithms["meta-transfer"].to_record()
+    assert {**again, "made_from": None} == {**before, "made_from": None}
+
+    # One of settings that this version does not have is made anew.
+    rewrite(kept, lambda row: row["made_from"]["config"].update(unknown=1))
+    assert made().algorithms["meta-transfer"].to_record()["made_from"] == before["made_from"]
 
 
 def test_what_does_not_apply_is_listed_with_the_reason(tmp_path, capsys, monkeypatch, free):
