@@ -95,11 +95,6 @@ def to(tree: Tree, device: torch.device | str) -> Tree:
     return map(lambda leaf: leaf.to(device), tree)
 
 
-def detached(tree: Tree) -> Tree:
-    """The same values without a graph."""
-    return map(Tensor.detach, tree)
-
-
 def grad(
     function: Callable[Concatenate[Tree, Rest], Tensor],
 ) -> Callable[Concatenate[Tree, Rest], Tree]:

@@ -273,13 +273,12 @@ def _groups(experiment: Experiment, tasks: np.ndarray, scores: Scores) -> dict[s
     """The kinds of task by name, where there are few (a Discrete task space); else none."""
     if tasks.ndim > 1:
         return {}
-    sampler, metric = experiment.sampler, experiment.metric.name
-    source = sampler.family if isinstance(sampler, ExampleSampler) else sampler.env
+    metric = experiment.metric.name
     groups = {}
     for kind in np.unique(tasks):
         rows = tasks == kind
         summary = Summary.of(scores[metric][rows])
-        groups[task_label(source, kind)] = Group(
+        groups[task_label(experiment.tasks_source, kind)] = Group(
             int(rows.sum()),
             summary.mean,
             summary.ci95,
