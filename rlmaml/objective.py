@@ -48,11 +48,6 @@ class Objective(NamedTuple):
     curvature: Adjoint | None = None  # in place of `adjoint`, for the trust region's curvature
 
 
-def at_end(loss: Callable[[Params, Data], Tensor]) -> OuterLoss:
-    """MAML's outer loss: that of φ_K on the query data."""
-    return lambda iterates, data: loss(iterates[-1], data.query)
-
-
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Noted = TypeVar("Noted")

@@ -6,6 +6,7 @@ Quadratic tasks: L_i(φ) = ½ (φ - c_i)ᵀ A_i (φ - c_i). Gradient descent fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import gymnasium
@@ -18,8 +19,13 @@ from torch import Tensor
 from rlmaml import losses, models, tree
 from rlmaml.adjoints import first_order, unrolled
 from rlmaml.inner import adapt, gradient_descent
-from rlmaml.objective import Objective, at_end, over_tasks
-from rlmaml.types import Episodes, Examples, MetaBatch, Params
+from rlmaml.objective import Objective, OuterLoss, over_tasks
+from rlmaml.types import Data, Episodes, Examples, MetaBatch, Params
+
+
+def at_end(loss: Callable[[Params, Data], Tensor]) -> OuterLoss:
+    """MAML's outer loss: that of φ_K on the query data."""
+    return lambda iterates, data: loss(iterates[-1], data.query)
 
 
 class Quadratic(NamedTuple):

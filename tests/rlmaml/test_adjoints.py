@@ -13,7 +13,6 @@ from rlmaml.inner import adapt, gradient_descent
 from rlmaml.linalg import conjugate_gradient
 from rlmaml.objective import (
     Objective,
-    at_end,
     fisher_product,
     meta_gradient,
     over_tasks,
@@ -22,6 +21,7 @@ from rlmaml.objective import (
 from rlmaml.types import Examples, InnerLoop, MetaBatch
 from tests.helpers.problems import (
     Cosine,
+    at_end,
     cosine_gradient,
     cosine_hessian,
     cosine_loss,

@@ -15,9 +15,9 @@ from rlmaml.adjoints import first_order, unrolled
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.algorithms.e_maml import credit, score_term
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
+from rlmaml.objective import Objective, meta_gradient, over_tasks
 from rlmaml.returns import normalize
-from tests.helpers.problems import end_loss, one, plus
+from tests.helpers.problems import at_end, end_loss, one, plus
 from tests.helpers.tabular import (
     adapted_return,
     data_sets,

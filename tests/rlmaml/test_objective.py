@@ -9,7 +9,6 @@ from rlmaml.inner import adapt, gradient_descent
 from rlmaml.objective import (
     Objective,
     along_iterates,
-    at_end,
     evaluate,
     fisher_product,
     gradient_and_reference,
@@ -23,6 +22,7 @@ from rlmaml.types import MetaBatch
 from tests.helpers.problems import (
     ADJOINTS,
     SUPERVISED,
+    at_end,
     end_loss,
     mean_outer_loss,
     one,

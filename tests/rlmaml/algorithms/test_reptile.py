@@ -11,13 +11,14 @@ from rlmaml.adjoints import first_order
 from rlmaml.algorithms.reptile import Reptile
 from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, at_end, meta_gradient, over_tasks
+from rlmaml.objective import Objective, meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
 from rlmaml.types import MetaBatch
 from tests.helpers.problems import (
     Waves,
+    at_end,
     cosine_gradient,
     cosine_loss,
     cosines,

@@ -7,9 +7,9 @@ from torch import nn
 from rlmaml import ConvClassifier, ConvConfig, losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, at_end, fisher_product, meta_gradient, reference
+from rlmaml.objective import Objective, fisher_product, meta_gradient, reference
 from rlmaml.types import Examples, InputsWithStatistics, MetaBatch
-from tests.helpers.problems import mean_outer_loss, one
+from tests.helpers.problems import at_end, mean_outer_loss, one
 
 ALPHA = 0.3
 

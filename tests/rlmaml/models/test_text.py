@@ -16,9 +16,9 @@ from rlmaml import (
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
 from rlmaml.models.text import token_count
-from rlmaml.objective import Objective, at_end, meta_gradient
+from rlmaml.objective import Objective, meta_gradient
 from rlmaml.types import Examples, MetaBatch
-from tests.helpers.problems import mean_outer_loss
+from tests.helpers.problems import at_end, mean_outer_loss
 
 KINDS = ("bag", "transformer")
 

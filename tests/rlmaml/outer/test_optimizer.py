@@ -9,9 +9,9 @@ import torch
 from rlmaml import Optimizer, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.inner import gradient_descent
-from rlmaml.objective import Objective, at_end, meta_gradient
+from rlmaml.objective import Objective, meta_gradient
 from rlmaml.types import MetaBatch, State
-from tests.helpers.problems import quadratic_loss, quadratics
+from tests.helpers.problems import at_end, quadratic_loss, quadratics
 
 
 def problem(scale=1.0):
