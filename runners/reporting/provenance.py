@@ -123,17 +123,41 @@ def short(path: Path) -> str:
 
 
 def _short_if_absolute(word: str) -> str:
-    """A run's folder or a checkpoint's by a name; anything else as it came."""
+    """A run's folder or a checkpoint's by a name, in NAME=PATH too; anything else as it came.
+
+    In JSON, where paths are those of data, their last part remains.
+    """
     path = Path(word)
-    if not path.is_absolute():
-        return word
-    if path.parent.name == "checkpoints":
-        return f"{short(path.parent.parent)}/checkpoints/{path.name}"
-    return short(path)
+    if path.is_absolute():
+        if path.parent.name == "checkpoints":
+            return f"{short(path.parent.parent)}/checkpoints/{path.name}"
+        return short(path)
+    if word.startswith(("{", "[", '"')):
+        try:
+            value = json.loads(word)
+        except ValueError:
+            return word
+        shorter = _without_folders(value)
+        return word if shorter == value else json.dumps(shorter)
+    name, equals, value = word.partition("=")
+    return f"{name}={_short_if_absolute(value)}" if equals else word
+
+
+def _without_folders(value: object) -> object:
+    """A JSON value with the last part of every absolute path in it."""
+    if isinstance(value, dict):
+        return {name: _without_folders(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(part) for part in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name or value
+    return value
 
 
 def _as_option(value: object) -> str:
-    """As the command line takes it."""
+    """As the command line takes it, without the folders of one machine."""
     if isinstance(value, dict):
-        return json.dumps(value)
-    return " ".join(map(_as_option, value)) if isinstance(value, list | tuple) else str(value)
+        return json.dumps(_without_folders(value))
+    if isinstance(value, list | tuple):
+        return " ".join(map(_as_option, value))
+    return str(_without_folders(value))

@@ -79,3 +79,37 @@ def test_run_folders_have_names_in_commands(tmp_path):
         "rlmaml evaluate runs/vel --checkpoint runs/vel/checkpoints/000010"
     )
     assert provenance.portable("rlmaml train 'unfinished") == "rlmaml train 'unfinished"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (["--out=/home/me/x"], "--out=runs/x"),
+        (["--checkpoint=/home/me/x/checkpoints/000010"], "--checkpoint=runs/x/checkpoints/000010"),
+        (["--env.kwargs", '{"root": "/home/me/data", "way": 5}'], '{"root": "data", "way": 5}'),
+        (['--env.kwargs={"roots": ["/home/me/data"]}'], '--env.kwargs={"roots": ["data"]}'),
+    ],
+)
+def test_absolute_paths_are_not_published(written, shown):
+    portable = shlex.split(provenance.portable(shlex.join(["rlmaml", "train", *written])))
+    assert portable == ["rlmaml", "train", *written[:-1], shown]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rlmaml train digits --env.kwargs '{\"way\":5}' --name=a/b",
+        "rlmaml train navigation --inner.step-size 0.1 --policy.hidden 8 8",
+        "rlmaml train digits --env.kwargs '{\"cut: 1'",
+    ],
+)
+def test_other_words_stay_as_they_came(command):
+    assert shlex.split(provenance.portable(command)) == shlex.split(command)
+
+
+def test_settings_have_no_absolute_paths():
+    config = presets.PRESETS["digits"][1]
+    env = dataclasses.replace(config.env, kwargs={"root": "/home/me/data", "way": 5})
+    rows = provenance.settings(dataclasses.replace(config, env=env))
+    assert '{"root": "data", "way": 5}' in [row.value for row in rows]
+    assert not any("/home" in row.value for row in rows)
