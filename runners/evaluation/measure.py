@@ -79,8 +79,8 @@ def measure(
     torch_setup.configure(changed)
     experiment = build_experiment(changed, tasks=sizes.tasks)
     try:
-        method = experiment.algorithm
-        meta = fitted_meta(source.meta, method.init_meta(experiment.params), folder.path)
+        built = experiment.algorithm.init_meta(experiment.params)
+        meta = fitted_meta(source.meta, built, folder.path)
         restore_normalizer(experiment, source, folder.path)
         check_data(experiment, source, folder.path)
         began = time.perf_counter()
@@ -227,7 +227,7 @@ def _fits(
 
     Empty unless the run is a regression of one number on one number.
     """
-    method, query = experiment.algorithm, batch.query
+    algorithm, query = experiment.algorithm, batch.query
     if not isinstance(experiment.sampler, ExampleSampler) or isinstance(
         query.inputs, InputsWithStatistics
     ):
@@ -241,9 +241,9 @@ def _fits(
     @torch.no_grad()
     def curves(data: MetaBatch) -> torch.Tensor:
         x = grid.to(experiment.device)
-        iterates = adapt(method.inner, meta, data.support)
+        iterates = adapt(algorithm.inner, meta, data.support)
         # What regressions predict has a mean, particles' mixtures too.
-        fitted = [cast(Gaussian, method.policy(params, x)) for params in iterates]
+        fitted = [cast(Gaussian, algorithm.policy(params, x)) for params in iterates]
         return torch.stack([fit.mean[:, 0] for fit in fitted])
 
     fitted = over_tasks(curves)(few).cpu()

@@ -61,7 +61,7 @@ def measure(config: TrainConfig) -> Cost:
     experiment = build_experiment(config)
     algorithm = experiment.algorithm
     state = algorithm.initial_state(algorithm.init_meta(experiment.params))
-    # What some methods do at the beginning alone is not what most of a run costs.
+    # What some algorithms do at the beginning alone is not what most of a run costs.
     state = state._replace(iteration=config.iterations // 2)
     iterations, updates = [], []
     before = start_watching(experiment.device)

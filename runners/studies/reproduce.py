@@ -202,25 +202,25 @@ class _Study:
         self.curves: dict[int, plots.Metrics] = {}
 
     def plans(self, wanted: Mapping[str, int]) -> dict[tuple[str, int], PlannedRun]:
-        """Plan what is wanted, beside what there is, by kind and seed; runs first, seed by seed."""
+        """Plan what is wanted beside what there is, by method and seed; runs first, seed by seed."""
         folder = self.out / self.name
         there = [int(path.name[5:]) for path in folder.glob("seed-*") if path.name[5:].isdigit()]
         plans = {}
-        for kind in wanted:
-            for seed in sorted({*range(wanted[kind]), *there}):
+        for method in wanted:
+            for seed in sorted({*range(wanted[method]), *there}):
                 run = RunDir(folder / f"seed-{seed}")
                 config = dataclasses.replace(self.config, seed=seed)
-                if kind in _BESIDE:
-                    run = RunDir(run.path / "baselines" / kind)
-                    config = baselines.baseline_config(config, kind)
-                if seed < wanted[kind] or run.path.exists():
-                    plans[kind, seed] = baselines.prepared(run, config, device=self.device)
+                if method in _BESIDE:
+                    run = RunDir(run.path / "baselines" / method)
+                    config = baselines.baseline_config(config, method)
+                if seed < wanted[method] or run.path.exists():
+                    plans[method, seed] = baselines.prepared(run, config, device=self.device)
         return plans
 
-    def measure(self, kind: str, seed: int, plan: PlannedRun) -> None:
+    def measure(self, method: str, seed: int, plan: PlannedRun) -> None:
         """Measure a run by the authors' protocol; one measured so already is read."""
         folder, config = plan.folder, plan.config
-        protocol, tasks = self._protocol(kind, config), self.row.tasks()
+        protocol, tasks = self._protocol(method, config), self.row.tasks()
         result = _kept(folder, protocol, tasks)
         if result is None:
             result = measure(folder, protocol, tasks=tasks, quiet=self.quiet)
@@ -242,15 +242,15 @@ class _Study:
             minutes=metrics[-1]["seconds"] / 60 if metrics else 0.0,
             mean=returns.mean(0),
         )
-        self.measured.setdefault(kind, {})[seed] = run, returns
-        if kind == "maml":
+        self.measured.setdefault(method, {})[seed] = run, returns
+        if method == "maml":
             self.curves[seed] = metrics
 
-    def _protocol(self, kind: str, config: TrainConfig) -> EvalConfig:
-        if kind == "oracle":
+    def _protocol(self, method: str, config: TrainConfig) -> EvalConfig:
+        if method == "oracle":
             return EvalConfig(steps=0, episodes=self.row.episodes, device=self.device)
         ours = config.preset.endswith(OURS)
-        size = config.inner.step_size if ours else self.row.sizes[kind]
+        size = config.inner.step_size if ours else self.row.sizes[method]
         return EvalConfig(
             steps=len(self.row.maml) - 1,
             episodes=self.row.episodes,
@@ -260,10 +260,10 @@ class _Study:
         )
 
     def result(self) -> Reproduction:
-        """Means over tasks and runs of what has been measured, by kind."""
+        """Means over tasks and runs of what has been measured, by method."""
         methods = {
-            kind: MeasuredMethod.of([by_seed[seed] for seed in sorted(by_seed)])
-            for kind, by_seed in sorted(self.measured.items(), key=lambda it: _ORDER.index(it[0]))
+            method: MeasuredMethod.of([by_seed[seed] for seed in sorted(by_seed)])
+            for method, by_seed in sorted(self.measured.items(), key=lambda it: _ORDER.index(it[0]))
         }
         return Reproduction(
             preset=self.name,

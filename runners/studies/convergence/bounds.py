@@ -18,7 +18,7 @@ INNER_SHARES = {"maml": 1 / 6, "fo-maml": 1 / 10, "hf-maml": 1 / 6}
 
 
 def largest_step_size(constants: Constants, name: str = "maml") -> float:
-    """The largest α that a method's theorem allows."""
+    """The largest α that an algorithm's theorem allows."""
     return INNER_SHARES[name] / constants.smoothness
 
 

@@ -53,7 +53,7 @@ def stalls(results: Sequence[Stall], path: Path) -> None:
     cosines = [result for result in results if result.problem == "Cosines"]
     for k, (result, color) in enumerate(zip(cosines, cycle(METHODS), strict=False)):
         style = "-" if k < len(METHODS) else "--"
-        axes.plot(result.norms, style, color=color, label=result.method)
+        axes.plot(result.norms, style, color=color, label=result.algorithm)
     axes.set_yscale("log")
     axes.set(xlabel="outer steps, all data", ylabel="‖∇F‖", ylim=(1e-17, None))
     axes.legend(frameon=False, fontsize="small")

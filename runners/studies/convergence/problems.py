@@ -122,17 +122,17 @@ class Family(ABC):
             step_size: α.
             settings: the algorithm's own.
         """
-        kind = get_algorithm(name)
-        hessian = "support" if "support-hessian" in kind.requires else "separate"
+        algorithm_class = get_algorithm(name)
+        hessian = "support" if "support-hessian" in algorithm_class.requires else "separate"
 
         def loss_of(policy: Policy) -> Loss:
             return self.loss
 
-        algorithm = kind(
+        algorithm = algorithm_class(
             _no_policy,
             InnerConfig(steps=1, step_size=step_size, hessian=hessian),
             Optimizer("SGD"),
-            kind.Settings(**settings),
+            algorithm_class.Settings(**settings),
             inner_loss=loss_of,
             outer_loss=loss_of,
         )

@@ -4,7 +4,7 @@ Where each rests is known without running it. With v_i = ∇f_i(w - α∇f_i(w))
 E (1 - α ∇²f_i) v_i = ∇F is zero, FO-MAML where E v_i is. HF-MAML, whose two gradients are h from
 w on either side, sees on one coordinate cosines' curvature shortened by sin(h)/h, and rests where
 E (1 - α sin(h)/h ∇²f_i) v_i is. The outer step is β̃, more than the theorems' shares of it: where
-a method rests does not depend on it.
+an algorithm rests does not depend on it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ START = -0.9
 """On one side of all resting points: from the other, a descent could pass ∇F = 0 on its way."""
 
 
-def two(kind: type[Family]) -> Family:
-    """Two tasks, one of three times the curvature: methods agree if both have the same."""
-    return kind(
+def two(family: type[Family]) -> Family:
+    """Two tasks, one of three times the curvature: algorithms agree if both have the same."""
+    return family(
         torch.tensor([1.0, 1 / 3], dtype=torch.float64),
         torch.tensor([[0.0], [1.2]], dtype=torch.float64),
     )
@@ -117,7 +117,8 @@ class Stall:
     """Where one algorithm comes to rest on one problem."""
 
     problem: str
-    method: str
+    algorithm: str
+    """Its name, and the settings that it has here."""
     h: float
     """Of HF-MAML."""
     gradient: float
@@ -153,7 +154,7 @@ def _stall(family: Family, alpha: float, case: Case, steps: int, share: float) -
         closed_form = first_order_floor(family, alpha)
     return Stall(
         problem=type(family).__name__,
-        method=case.label,
+        algorithm=case.label,
         h=case.shift,
         gradient=float(descent.norms[-1]),
         smallest=float(descent.norms.min()),
@@ -167,10 +168,10 @@ def table(results: list[Stall]) -> str:
     """The study as text."""
     lines = [
         "Where ‖∇F‖ comes to rest on two tasks, all data.",
-        "problem      method                                smallest       end   expected",
+        "problem      algorithm                             smallest       end   expected",
     ]
     lines += [
-        f"{row.problem:<13}{row.method:<36}{row.smallest:10.2e}{row.gradient:10.2e}"
+        f"{row.problem:<13}{row.algorithm:<36}{row.smallest:10.2e}{row.gradient:10.2e}"
         f"{row.expected:11.2e}"
         for row in results
     ]

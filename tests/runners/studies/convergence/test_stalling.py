@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def test_where_each_method_rests():
     """β = 6 β̃, which is nearly a Newton step here: where a descent rests does not depend on β."""
-    results = {(row.problem, row.method): row for row in stalling.stalls(40, share=6.0)}
+    results = {(row.problem, row.algorithm): row for row in stalling.stalls(40, share=6.0)}
     assert len(results) == 10
     for row in results.values():
         assert row.gradient == pytest.approx(row.expected, abs=1e-13)
