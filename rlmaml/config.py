@@ -5,20 +5,17 @@ On disk it is JSON. The command line makes its options from these fields and the
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import types
-import typing
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, InnerConfig
 from rlmaml.errors import ConfigError
+from rlmaml.json_dataclasses import from_dict, made, refusals_explained
 from rlmaml.migration import migrate_config
 from rlmaml.models.conv import ConvConfig
 from rlmaml.models.mlp import PolicyConfig
@@ -28,7 +25,6 @@ from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
 
-T = TypeVar("T")
 Options = dict[str, Any]
 """Values by the name of their option: {"inner.steps": 5, "outer": "optimizer"}."""
 
@@ -189,7 +185,7 @@ class TrainConfig:
             ragged=self.batch_by == "steps",
             normalized_advantages=self.outer_advantages.normalize,
         )
-        with _refusals_explained(self.algorithm):
+        with refusals_explained(self.algorithm):
             algorithm.check(context)
         if self.data == "examples" and (self.inner.chooses_loss or self.outer_reduction != "steps"):
             raise ConfigError(
@@ -267,7 +263,7 @@ class TrainConfig:
         outer = values.get("outer", self.outer)
         if outer != self.outer and "outer_settings" not in values:
             own = outer not in _NAMED_OUTER_STEPS
-            values["outer_settings"] = _made(get_outer_step(outer)) if own else None
+            values["outer_settings"] = made(get_outer_step(outer)) if own else None
         parts: dict[str, Options] = {}
         for option in options.keys() - values.keys():
             group, _, member = option.partition(".")
@@ -276,7 +272,7 @@ class TrainConfig:
             part = values.get(group, getattr(self, group))
             if part is None:
                 raise ConfigError(f"{group} are of an outer step of your own; {outer} has none.")
-            values[group] = _made(dataclasses.replace, part, **members)
+            values[group] = made(dataclasses.replace, part, **members)
         return dataclasses.replace(self, **values)
 
     def differing(self, other: TrainConfig) -> Options:
@@ -327,76 +323,6 @@ RUN_FIELDS = (
     "threads",
 )
 """Fields that may change when a run is resumed. Threads change the last bits of sums."""
-
-
-def from_dict(cls: type[T], data: dict[str, Any]) -> T:
-    """Make a dataclass, nested ones included, of what `dataclasses.asdict` and JSON made of it.
-
-    Raises:
-        ConfigError: unknown fields, values of other types, or a value that the dataclass refuses.
-    """
-    hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise ConfigError(
-            f"The configuration has fields unknown to this version: {', '.join(sorted(unknown))}. "
-            "Use the version of rlmaml that wrote it."
-        )
-    values = {}
-    for name, value in data.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-            value = from_dict(typing.cast(type, hint), value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        if not _is_of(value, hint):
-            raise ConfigError(f"{name} must be {_name_of(hint)}, got {value!r}.")
-        values[name] = value
-    return _made(cls, **values)
-
-
-def _is_of(value: object, hint: Any) -> bool:
-    """True if a value that came from JSON is one of a field."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_of(value, each) for each in arguments)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return type(value) is int
-    if origin is tuple and arguments[1:] == (Ellipsis,):
-        return isinstance(value, tuple) and all(_is_of(each, arguments[0]) for each in value)
-    kind = origin or hint
-    if kind is type(None):
-        return value is None
-    return kind not in (str, bool, dict, tuple) or isinstance(value, kind)
-
-
-def _name_of(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-
-
-def _made(make: Callable[..., T], *arguments: Any, **settings: Any) -> T:
-    """Result of a function, of a user's classes too.
-
-    Raises:
-        ConfigError: values that it refuses.
-    """
-    with _refusals_explained(""):
-        return make(*arguments, **settings)
-
-
-@contextlib.contextmanager
-def _refusals_explained(who: str) -> Iterator[None]:
-    """Raise a ConfigError for what classes of a user refuse by another error."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except (ValueError, TypeError) as problem:
-        raise ConfigError(f"{who}: {problem}" if who else str(problem)) from problem
 
 
 def changes(old: TrainConfig, new: TrainConfig) -> list[str]:

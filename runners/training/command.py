@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import tyro
 
 from rlmaml.algorithms import get_algorithm
-from rlmaml.config import Options, TrainConfig, from_dict
+from rlmaml.config import Options, TrainConfig
 from rlmaml.errors import ConfigError
+from rlmaml.json_dataclasses import from_dict
 from runners.options import STYLE, flatten, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
