@@ -58,7 +58,7 @@ def _no_baseline(config: TrainConfig) -> TrainConfig:
 
 def _e_maml(config: TrainConfig, copies: int) -> TrainConfig:
     config = config.with_algorithm("e-maml")
-    return replace(config, method=replace(config.algorithm_settings, task_copies=copies))
+    return config.changed({"algorithm_settings.task_copies": copies})
 
 
 def _promp(config: TrainConfig) -> TrainConfig:
