@@ -202,7 +202,7 @@ class _Study:
         self.curves: dict[int, plots.Metrics] = {}
 
     def plans(self, wanted: Mapping[str, int]) -> dict[tuple[str, int], PlannedRun]:
-        """Plan what is wanted beside what there is, by kind and seed; runs first, seed by seed."""
+        """Plan what is wanted and what there is, by method and seed: runs first, seed by seed."""
         folder = self.out / self.name
         there = [int(path.name[5:]) for path in folder.glob("seed-*") if path.name[5:].isdigit()]
         plans = {}
