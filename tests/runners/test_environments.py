@@ -64,9 +64,10 @@ def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
 def test_tasks_that_cannot_be_drawn_are_refused_before_anything_is_written(
     tmp_path, capsys, monkeypatch, space, message
 ):
-    monkeypatch.setattr(GoalPendulum, "task_space", space)
-    monkeypatch.delattr(GoalPendulum, "sample_tasks", raising=False)
-    own = ("--env.id", "tests.helpers.pendulum:GoalPendulum-v0", "--env.kwargs", "{}")
+    kind = type("Undrawable", (GoalPendulum,), {"task_space": space})
+    monkeypatch.delitem(gymnasium.registry, "Undrawable-v0", raising=False)
+    gymnasium.register("Undrawable-v0", entry_point=kind)
+    own = ("--env.id", "Undrawable-v0", "--env.kwargs", "{}")
     assert message in refused(capsys, "train", "navigation", "--out", tmp_path / "run", *TINY, *own)
     assert not (tmp_path / "run").exists()
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rlmaml import models
+from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.sampling.vector_env import sample_space, vectorize
 from tests.helpers.problems import TargetEnv
@@ -51,5 +52,5 @@ def test_sample_space_covers_boxes_and_discretes_and_refuses_the_rest():
     assert set(sample_space(gymnasium.spaces.Discrete(3, start=5), 99, generator(1))) == {5, 6, 7}
     with pytest.raises(ValueError, match="unbounded"):
         sample_space(gymnasium.spaces.Box(-np.inf, np.inf, (1,)), 1, generator(0))
-    with pytest.raises(TypeError, match="sample_tasks"):
+    with pytest.raises(ConfigError, match="sample_tasks"):
         sample_space(gymnasium.spaces.MultiBinary(3), 1, generator(0))
