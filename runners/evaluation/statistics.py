@@ -11,6 +11,7 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Statistic = Callable[..., Floats]
 """A function of arrays [R, N, ...], runs by tasks, that leaves their further axes."""
+_AT_ONCE = 200  # resamples; more take memory and no less time
 
 
 def finite(scores: Floats) -> Floats:
@@ -59,11 +60,19 @@ def bootstrap(
     runs, tasks = scores[0].shape[:2]
     rng = np.random.default_rng(seed)
     drawn = []
-    for _ in range(resamples):
-        chosen_tasks = rng.integers(tasks, size=(1, tasks))
-        chosen_runs = rng.integers(runs, size=(runs, 1 if whole_runs else tasks))
-        drawn.append(statistic(*(array[chosen_runs, chosen_tasks] for array in scores)))
-    low, high = np.percentile(np.stack(drawn), (2.5, 97.5), axis=0)
+    for start in range(0, resamples, _AT_ONCE):
+        draws = [
+            (
+                rng.integers(tasks, size=(1, tasks)),
+                rng.integers(runs, size=(runs, 1 if whole_runs else tasks)),
+            )
+            for _ in range(min(_AT_ONCE, resamples - start))
+        ]
+        chosen_tasks, chosen_runs = (np.stack(each, -1) for each in zip(*draws, strict=True))
+        # Resamples are the last of the axes that the statistic leaves.
+        resampled = (np.moveaxis(each[chosen_runs, chosen_tasks], 2, -1) for each in scores)
+        drawn.append(statistic(*resampled))
+    low, high = np.percentile(np.concatenate(drawn, -1), (2.5, 97.5), axis=-1)
     return low, high
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlmaml.envs_location import PRIVATE_NAME
 from rlmaml.rng import generator
 from runners import environments, presets
 from runners.environments import build_experiment
@@ -33,7 +34,15 @@ def test_a_users_environment_by_its_id(tmp_path):
     assert len(result["per_task"]) == 2
 
 
-def test_a_foreign_envs_is_no_hindrance(monkeypatch, tmp_path):
+@pytest.fixture
+def modules():
+    """Forgets what a test imports under a private name, which would stay ours for the others."""
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == PRIVATE_NAME]:
+        del sys.modules[name]
+
+
+def test_a_foreign_envs_is_no_hindrance(monkeypatch, tmp_path, modules):
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
