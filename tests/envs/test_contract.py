@@ -50,6 +50,7 @@ def test_gymnasium_checker(make):
         check_env(make().unwrapped, skip_render_check=True)
 
 
+@pytest.mark.slow
 def test_stable_baselines_checker(make):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

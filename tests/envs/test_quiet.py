@@ -25,6 +25,7 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout == "[]\n", done.stderr
 
 
+@pytest.mark.slow
 def test_examples_import_no_more_than_they_need(tmp_path):
     code = """
 gymnasium.make("rlmaml/Sinusoid-v0").reset(seed=0)

@@ -38,6 +38,7 @@ def test_laws_of_the_tasks(family, low, high, split):
     np.testing.assert_array_equal(family.space.high, high)
 
 
+@pytest.mark.slow
 def test_an_episode_is_drawn_from_the_given_generator_alone(make_examples):
     family = make_examples().unwrapped.examples
     tasks = family.sample(4, rng())

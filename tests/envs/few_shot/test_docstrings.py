@@ -11,6 +11,7 @@ from envs.few_shot.text import TextError
 from tests.helpers.few_shot import SPLITS
 
 
+@pytest.mark.slow
 def test_docstrings():
     family = docstrings(packages=())
     assert {"email", "logging", "unittest"} <= set(family.names)

@@ -17,6 +17,7 @@ from runners.presets.overrides import with_algorithm
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.slow
 def test_every_preset_is_built_and_survives_json(name, image_folder, text_table):
     _, config = presets.PRESETS[name]
     assert config.preset == name
