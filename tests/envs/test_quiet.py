@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import envs
 from tests.helpers.processes import run_python
+
+pytestmark = pytest.mark.slow
 
 IMPORT = "import sys, gymnasium, envs\n"
 
@@ -25,7 +29,6 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout == "[]\n", done.stderr
 
 
-@pytest.mark.slow
 def test_examples_import_no_more_than_they_need(tmp_path):
     code = """
 gymnasium.make("rlmaml/Sinusoid-v0").reset(seed=0)

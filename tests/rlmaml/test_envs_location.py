@@ -73,13 +73,11 @@ def test_ours_is_not_imported_twice(tmp_path):
     assert Path(find_envs().__file__).parent == Path(rlmaml.__file__).parent.parent / "envs"
 
 
-@pytest.mark.slow
 def test_another_envs_that_was_imported_before_stays(project):
     code = "import envs\nassert envs.mine\n" + MADE
     assert run(code, project).splitlines()[0].startswith(PRIVATE_NAME)
 
 
-@pytest.mark.slow
 def test_a_folder_without_code_is_no_hindrance(tmp_path):
     """Whether it hides ours from `import envs` depends on how rlmaml is installed."""
     (tmp_path / "envs").mkdir()
@@ -94,6 +92,8 @@ import sys, gymnasium, rlmaml
 ids = {name for name in gymnasium.registry if name.startswith("rlmaml/")}
 print(sorted({"envs", "mujoco", "PIL", "_rlmaml_envs"} & set(sys.modules)))
 import envs
+
+pytestmark = pytest.mark.slow
 assert ids == {row.id for row in envs.registry.ENVIRONMENTS}
 for row in envs.registry.ENVIRONMENTS:
     spec = gymnasium.spec(row.id)
