@@ -11,6 +11,8 @@ import pytest
 import rlmaml
 from rlmaml.envs_location import PRIVATE_NAME, find_envs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -92,8 +94,6 @@ import sys, gymnasium, rlmaml
 ids = {name for name in gymnasium.registry if name.startswith("rlmaml/")}
 print(sorted({"envs", "mujoco", "PIL", "_rlmaml_envs"} & set(sys.modules)))
 import envs
-
-pytestmark = pytest.mark.slow
 assert ids == {row.id for row in envs.registry.ENVIRONMENTS}
 for row in envs.registry.ENVIRONMENTS:
     spec = gymnasium.spec(row.id)
