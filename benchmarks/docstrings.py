@@ -49,7 +49,7 @@ def nearest(
 
 
 def counts(tokens: NDArray[np.int64], size: int) -> NDArray[np.float32]:
-    """How often each of `size` ids is in each text `[B, length]`, `[B, size]`."""
+    """Count how often each of `size` ids is in each text `[B, length]`, `[B, size]`."""
     table = np.zeros((len(tokens), size), dtype=np.float32)
     np.add.at(table, (np.arange(len(tokens))[:, None], tokens), 1)
     return table

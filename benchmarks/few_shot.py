@@ -210,9 +210,9 @@ def programs_for(problem: Problem) -> dict[str, Program]:
 
 
 def largest_difference(name: str) -> dict[str, float]:
-    """How far apart the programs' parameters are after two iterations in float64, and how far they
-    have come. By SGD, since Adam makes a full step also of a gradient that is 0 but for rounding,
-    as that of a bias before batch norm is."""
+    """Measure how far apart the programs' parameters are after two iterations in float64, and how
+    far they have come. By SGD, since Adam makes a full step also of a gradient that is 0 but
+    for rounding, as that of a bias before batch norm is."""
     problem = Problem(name, double=True)
     ends = {
         key: torch.cat([value.detach().reshape(-1) for value in program(2, "SGD").values()])

@@ -1,4 +1,4 @@
-"""How many frames a second the environments draw.
+"""Frames a second that the environments draw.
 
     python -m benchmarks.frames [--size 480] [--frames 100]
 
@@ -26,7 +26,7 @@ ENVIRONMENTS = {
 
 
 def frames_per_second(env: gymnasium.Env, frames: int) -> tuple[float, float]:
-    """Of stepping and drawing, and of drawing alone."""
+    """Measure the rate of stepping and drawing, and of drawing alone."""
     env.reset(seed=0)
     env.action_space.seed(0)
     env.render()  # makes the context

@@ -1,4 +1,4 @@
-"""What a meta-iteration costs, stage by stage, as a multiple of its physics.
+"""Cost of a meta-iteration, stage by stage, as a multiple of its physics.
 
     python -m benchmarks.iteration PRESET [--frame-skip 5] [--tasks 40] [--plain] [--out FILE] [...]
 
@@ -133,7 +133,7 @@ def measure_plain(config: TrainConfig, iterations: int) -> dict[str, Any]:
 
 
 def compared(config: TrainConfig, ours: dict[str, Any], iterations: int) -> dict[str, Any]:
-    """How many times as fast as the plain implementation, with its figures."""
+    """Measure how many times as fast as the plain implementation it is, with its figures."""
     small = replace(config, tasks=4, episodes=5, horizon=50)
     result: dict[str, Any] = {"same_update": same_update(small)}
     print(f"\nlargest difference of an update in float64: {result['same_update']:.0e} of its size")

@@ -1,4 +1,4 @@
-"""What the estimators of the meta-gradient buy: return after adaptation, and noise.
+"""Benefit of the estimators of the meta-gradient: return after adaptation, and noise.
 
     python -m benchmarks.meta_gradients train PRESET [--seeds 0 1 2] [--only NAME ...]
     python -m benchmarks.meta_gradients noise PRESET [--batches 8]

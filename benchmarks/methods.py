@@ -1,4 +1,4 @@
-"""What methods cost beside one another, as ratios in one run.
+"""Costs of methods beside one another, as ratios in one run.
 
     python -m benchmarks.methods [--device cuda] [--out DIR]
 

@@ -1,4 +1,4 @@
-"""How much of the way from standing still to walking straight a navigation run's policy goes.
+"""Share of the way from standing still to walking straight that a navigation run's policy goes.
 
     python -m benchmarks.navigation_share RUN [RUN ...]
 

@@ -1,4 +1,4 @@
-"""What makes a row of the MAML paper's table, one change at a time.
+"""Changes that make a row of the MAML paper's table, one at a time.
 
     python -m benchmarks.paper changes [--iterations 20] [--only NAME ...]
     python -m benchmarks.paper returns [--iterations 60] [--only NAME ...]

@@ -49,7 +49,7 @@ class Physics:
         return took
 
     def ended_like(self, env: Any) -> bool:
-        """Whether all simulations are where those of `env` are, to the bit."""
+        """True if all simulations are where those of `env` are, to the bit."""
         return np.array_equal(self._bare.simulation.qpos, env.unwrapped.simulation.qpos)
 
     def close(self) -> None:

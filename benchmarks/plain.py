@@ -387,7 +387,7 @@ class Plain:
             self._world = Processes(config, processes or available_cpus())
 
     def tasks(self, iteration: int) -> np.ndarray:
-        """Those of an iteration, [N, ...]."""
+        """Tasks of an iteration, [N, ...]."""
         rng = generator(self.config.seed, iteration, Phase.TASKS)
         family: Any = self._one.unwrapped
         return family.sample_tasks(self.config.tasks, rng)
@@ -463,7 +463,7 @@ KNOWN = {
     "env.observe_task": (False,),
     "device": ("cpu",),
 }
-"""What options may be here."""
+"""Values that options may have here."""
 
 
 def check(config: TrainConfig) -> None:
@@ -481,7 +481,7 @@ def of_episodes(episodes: Any) -> list[TaskData]:
 
 
 def same_update(config: TrainConfig, **options: Any) -> float:
-    """How far this update is from the engine's, on a meta-batch of the engine's, in float64.
+    """Measure how far this update is from the engine's, on a meta-batch of it, in float64.
 
     Args:
         config: of a small run.

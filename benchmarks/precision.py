@@ -1,4 +1,4 @@
-"""What float32 and TF32 do to a meta-gradient and to a curvature product.
+"""Errors of float32 and TF32 in a meta-gradient and in a curvature product.
 
     python -m benchmarks.precision [PRESET] [--device cuda]
 

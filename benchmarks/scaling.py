@@ -114,7 +114,7 @@ def allocated(run: Callable[[], None], device: torch.device) -> int:
 
 
 def slope(x: Any, y: Any) -> float:
-    """Of y against x on logarithmic axes, over the larger half of the sizes."""
+    """Slope of y against x on logarithmic axes, over the larger half of the sizes."""
     half = len(x) // 2
     return float(np.polyfit(np.log(x[half:]), np.log(y[half:]), 1)[0])
 

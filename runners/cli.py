@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "export": "runners.export.export:export",
     "list": "runners.presets:list_presets",
 }
-"""Where the function of each command is. Its signature and docstring are the command's options and
+"""Location of each command's function. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
 PARSE_THEMSELVES = frozenset({"train"})
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def usage() -> str:
-    """What `rlmaml --help` prints: the commands, each with the first line of its docstring."""
+    """Text that `rlmaml --help` prints: the commands, each with the first line of its docstring."""
     width = max(map(len, COMMANDS))
     summaries = {
         name: (_function(location).__doc__ or "").split("\n")[0]

@@ -1,4 +1,4 @@
-"""From a configuration to the environments it names: ours or yours, by their Gymnasium ids."""
+"""Environments that a configuration names: ours or yours, by their Gymnasium ids."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def task_label(source: Any, task: Any) -> str:
 
 
 def picture(env: gymnasium.Env) -> np.ndarray:
-    """What the environment draws, [height, width, 3] bytes.
+    """Picture that the environment draws, [height, width, 3] bytes.
 
     Raises:
         ConfigError: an environment that cannot draw here and now.
@@ -268,7 +268,7 @@ def _in_envs(module: str) -> ModuleType:
 
 
 def _spec(env_id: str) -> EnvSpec:
-    """What is registered under an id.
+    """Look up what is registered under an id.
 
     Raises:
         gymnasium.error.Error: nothing.

@@ -11,17 +11,17 @@ METRICS = {
     "mse": "mean squared error",
     "accuracy": "share of query examples right",
 }
-"""What a run may be measured by, in words."""
+"""Metrics that a run may be measured by, in words."""
 
 NOUNS = {"return": "return", "mse": "mean squared error", "accuracy": "accuracy"}
-"""What a run may be measured by, in a sentence."""
+"""Metrics that a run may be measured by, in a sentence."""
 
 BASELINES = {
     "random": "the same network untrained",
     "pretrained": "one model trained for all tasks at once",
     "oracle": "one model that is shown the task and does not adapt",
 }
-"""What the baselines of `runners.evaluation.baselines` are, in a sentence."""
+"""Descriptions of the baselines of `runners.evaluation.baselines`, in a sentence."""
 
 
 def digits(metric: str, values: Iterable[float]) -> int:

@@ -34,7 +34,7 @@ def options_type(config: Any) -> Any:
 
 
 def flatten(given: dict[str, Any]) -> Options:
-    """What was given, by the options' names: {"inner": {"steps": 5}} is {"inner.steps": 5}."""
+    """Key what was given by the options' names: {"inner": {"steps": 5}} is {"inner.steps": 5}."""
     options: Options = {}
     for name, value in given.items():
         if isinstance(value, dict) and not name.endswith("kwargs"):

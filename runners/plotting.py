@@ -1,4 +1,4 @@
-"""How plots look, and where they go."""
+"""Look of plots, and their destinations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Target = Path | Callable[["Figure"], object]
-"""Where a plot goes: a file to write, or what takes the finished figure."""
+"""Destination of a plot: a file to write, or what takes the finished figure."""
 
 BEFORE, AFTER = "#b0602c", "#1f6f8b"  # tell apart in grey and by the color-blind
 METHODS = (AFTER, BEFORE, "#7a6a9a", "#4d7d3f", "#8c8c8c", "#14364a")

@@ -18,7 +18,7 @@ from runners.io import command, null_for_nan, versions, write_json
 
 
 class Origin(NamedTuple):
-    """What config.json holds beside the configuration."""
+    """Contents of config.json beside the configuration."""
 
     init: str | None = None  # the run or checkpoint whose parameters it started from
     command: str | None = None  # what made it, where that was a command
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class RunDir:
-    """Where a run keeps its things.
+    """A run's folder, where it keeps its things.
 
     Metrics are appended, never rewritten: a run resumed from a checkpoint writes some
     iterations again, each line with its `attempt`, and readers take the last.
@@ -86,7 +86,7 @@ class RunDir:
         return read_config(self._config)
 
     def read_origin(self) -> Origin:
-        """What config.json holds beside the configuration."""
+        """Read what config.json holds beside the configuration."""
         return read_origin(self._config)
 
     def append_metrics(self, line: Metrics) -> None:
@@ -106,7 +106,7 @@ class RunDir:
         return [last[iteration] for iteration in sorted(last)]
 
     def attempts(self) -> int:
-        """How often the run has been started and got as far as writing a metric."""
+        """Count how often the run has been started and got as far as writing a metric."""
         return max((line["attempt"] for line in self._lines()), default=0)
 
     def _lines(self) -> list[Metrics]:
@@ -138,7 +138,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_origin(path: Path) -> Origin:
-    """What a run's config.json holds beside the configuration; nothing, in another file.
+    """Read what a run's config.json holds beside the configuration; nothing, in another file.
 
     Raises:
         ConfigError: a file that cannot be read.

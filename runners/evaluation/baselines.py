@@ -1,4 +1,4 @@
-"""What a meta-trained run is compared with, each a run folder of its own.
+"""Baselines to compare a meta-trained run with, each a run folder of its own.
 
 random      the same network, untrained, adapted by the same inner loop
 pretrained  one policy (or predictor) for all tasks, trained without adaptation on as many

@@ -53,7 +53,7 @@ class AlgorithmRow:
     """[S, steps]."""
     iterations: int
     iterations_before: int
-    """Of the run that it started from."""
+    """Iterations of the run that it started from."""
     training_seconds: tuple[float, ...]
     inner_steps: int
     cost: Cost
@@ -97,9 +97,9 @@ class AlgorithmComparison:
     tasks: int
     seeds: tuple[int, ...]
     data_per_task_and_iteration: int
-    """Of the preset's own algorithm, which sets the budget."""
+    """Data of the preset's own algorithm, which sets the budget."""
     iterations: int
-    """Of it."""
+    """Iterations of the preset's own algorithm."""
     algorithms: dict[str, AlgorithmRow]
     refused: dict[str, str]
     """Why an algorithm does not apply."""
@@ -315,7 +315,7 @@ def _for_budget(config: TrainConfig, name: str, data: Fraction) -> TrainConfig:
 
 
 class _Work(NamedTuple):
-    """What a row is made from."""
+    """Settings that a row is made from."""
 
     config: TrainConfig
     before: TrainConfig | None  # the run that it starts from
@@ -331,7 +331,7 @@ class _Work(NamedTuple):
         }
 
     def is_of(self, record: object) -> bool:
-        """Whether a row's `made_from`, an earlier version's too, is the same."""
+        """True if a row's `made_from`, an earlier version's too, is the same."""
         if not isinstance(record, dict):
             return False
         read = dict(record)

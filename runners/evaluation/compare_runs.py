@@ -78,7 +78,7 @@ def compare_runs(
 
 
 def _for_all(config: EvalConfig, configs: list[TrainConfig]) -> EvalConfig:
-    """What all runs are evaluated with.
+    """Settle what all runs are evaluated with.
 
     Raises:
         ConfigError: one run's checkpoint for several runs.
@@ -155,7 +155,7 @@ def _comparison(
 def _method(
     folders: list[RunDir], results: list[Evaluation], out: Path, finite: Floats, scores: Floats
 ) -> ComparedMethod:
-    """Of runs' scores [R, N, K+1]: means and intervals over runs and tasks."""
+    """Summarize runs' scores [R, N, K+1]: means and intervals over runs and tasks."""
     means, iqms = (
         [
             statistics.bootstrap(statistic, finite, whole_runs=whole_runs)

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: a sentence per option."""
+"""Options of an evaluation: a sentence for each."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class EvalConfig:
     checkpoint: Path | None = None
     """Checkpoint folder, or `best`; the run's newest if not given."""
     device: str | None = None
-    """Where adaptation runs; as in training if not given."""
+    """Device that adaptation runs on; as in training if not given."""
 
     def sizes(self, trained: TrainConfig) -> Sizes:
         """Resolve how much is drawn of a run, by default as its kind of data needs.

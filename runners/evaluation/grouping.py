@@ -1,4 +1,4 @@
-"""Which runs go together: into one table, and there as seeds of one method."""
+"""Grouping of runs: which go into one table, and which are there the seeds of one method."""
 
 from __future__ import annotations
 

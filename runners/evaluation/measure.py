@@ -39,7 +39,7 @@ from runners.training.checkpoints import (
 )
 
 FITS = 4
-"""How many tasks' curves an evaluation keeps."""
+"""Number of tasks whose curves an evaluation keeps."""
 
 
 def measure(
@@ -172,7 +172,7 @@ def _adapted(
     folder: RunDir,
     quiet: bool,
 ) -> tuple[MetaBatch, Scores]:
-    """What was drawn while adapting, and the scores [N, K+1] of it."""
+    """Adapt to the tasks; return what was drawn meanwhile, and the scores [N, K+1] of it."""
     chunk_size = experiment.algorithm.chunk_size
     parts = 1 if chunk_size is None else math.ceil(len(tasks) / chunk_size)
     total = (steps + 1) * (1 + config.deterministic) + parts

@@ -129,7 +129,7 @@ def fits(result: Evaluation, path: Target, title: str, columns: int = 4) -> None
 
 
 def _shown(last: int) -> list[tuple[int, str, str]]:
-    """Which of the inner steps 0 .. last to draw, each with its color and label."""
+    """Choose which of the inner steps 0 .. last to draw, each with its color and label."""
     steps = dict.fromkeys((0, min(1, last), last))
     labels = ["before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}" for k in steps]
     return list(zip(steps, (BEFORE, AFTER, "#14364a"), labels, strict=False))

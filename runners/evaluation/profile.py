@@ -1,4 +1,4 @@
-"""What a meta-iteration costs in time and memory, measured in a process of its own."""
+"""Cost of a meta-iteration in time and memory, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Cost:
     """Cost of a meta-iteration, sampling and update."""
 
     iterations_per_second: float
-    """Of the median."""
+    """Rate at the median time."""
     updates_per_second: float
     """The same without sampling."""
     peak_memory_mb: float
-    """What the process, or on a GPU its allocator, held at most beyond what it held before."""
+    """Most that the process, or on a GPU its allocator, held beyond what it held before."""
     measured_iterations: int = 0
 
 

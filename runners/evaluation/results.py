@@ -1,4 +1,4 @@
-"""What evaluations find: read, written and shown here alone.
+"""Results of evaluations: read, written and shown here alone.
 
 Results hold arrays, of which one does not say that they are equal: `eq=False`.
 """
@@ -75,7 +75,7 @@ class Conditions:
     metric: str
     """return, mse or accuracy."""
     note: str = ""
-    """What a reader has to know of how the metric was come by."""
+    """A remark that a reader needs on how the metric was come by."""
     preset: str
     steps: tuple[int, ...]
     """0 .. K, after which there are scores."""
@@ -88,7 +88,7 @@ class Conditions:
     """Per task, in classification per class; None where runs learn from episodes."""
     step_size: float | None = None
     later_step_size: float | None = None
-    """Of the steps after the first; None if it is that of the first."""
+    """Step size after the first step; None if it is that of the first."""
     deterministic: bool = False
     seed: int = 0
     checkpoint: str | None = None
@@ -122,23 +122,23 @@ class Evaluation(Conditions):
 
     algorithm: str = DEFAULT_ALGORITHM
     iteration: int
-    """Of the checkpoint that was measured."""
+    """Iteration of the checkpoint that was measured."""
     checkpoint_sha256: str | None = None
-    """Of its meta-parameters, as in its manifest; None in files of before."""
+    """SHA-256 of its meta-parameters, as in its manifest; None in files of before."""
     train_env_steps: int
     """Or examples, that it was trained on."""
     tasks_given: bool = False
-    """Whether the tasks were given, and not drawn by the seed."""
+    """True if the tasks were given, and not drawn by the seed."""
     scores: dict[str, Floats]
     """[N, K+1] by name, the metric first."""
     mean: Floats
     ci95: Floats
     others: dict[str, Summary] = field(default_factory=dict)
-    """Of the scores beside the metric."""
+    """Summaries of the scores beside the metric."""
     groups: dict[str, Group] = field(default_factory=dict)
     """By kind of task, where there are few kinds."""
     fits: tuple[Fit, ...] = ()
-    """Of some tasks, where the run is a regression of one number on one."""
+    """Fits of some tasks, where the run is a regression of one number on one."""
     seconds: float = 0.0
 
     def save(self, path: Path) -> Evaluation:
@@ -231,7 +231,7 @@ class ComparedMethod:
     mean: Floats
     mean_ci95: Floats
     mean_ci95_whole_runs: Floats
-    """Where runs are drawn for all tasks alike."""
+    """The interval where runs are drawn for all tasks alike."""
     iqm: Floats
     """Interquartile mean."""
     iqm_ci95: Floats
@@ -244,7 +244,7 @@ class ComparedMethod:
     later_step_size: Floats = field(default_factory=lambda: np.zeros(0))
     """[R]; NaN where it is that of the first step."""
     checkpoint_sha256: tuple[str, ...] = ()
-    """Of the runs' meta-parameters; empty in files of before."""
+    """SHA-256 of each run's meta-parameters; empty in files of before."""
 
     def training(self, name: str, data: str) -> str:
         """Describe what the method is and was trained on, in a phrase.
@@ -351,7 +351,7 @@ def _stored(value: Conditions) -> Record:
 
 
 def _flat_group(group: Group) -> object:
-    """In a file the means of other scores stand beside the metric's."""
+    """Put the means of other scores beside the metric's, as they stand in a file."""
     own = {"tasks": group.tasks, "mean": group.mean, "ci95": group.ci95}
     return to_record({**own, **group.others})
 

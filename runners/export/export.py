@@ -42,9 +42,9 @@ class Exported:
 
     path: Path
     policy: str
-    """Which policy: iterations of meta-training, steps and episodes of the adaptation, task."""
+    """The policy's iterations of meta-training, steps and episodes of the adaptation, and task."""
     settings: PPOSettings | None
-    """Of a PPO model."""
+    """Settings of a PPO model."""
     statistics: Path | None
     """The file of observation statistics beside a PPO model, where the run has any."""
 
@@ -151,7 +151,7 @@ def export_sb3(
 
 
 def statistics(path: str | Path) -> Path:
-    """Where the observation statistics of an exported model are: policy-vecnormalize.pkl."""
+    """Path of an exported model's observation statistics: policy-vecnormalize.pkl."""
     path = Path(path)
     return path.with_name(f"{path.stem}-vecnormalize.pkl")
 

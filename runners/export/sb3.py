@@ -17,11 +17,11 @@ from rlmaml.errors import ConfigError
 
 Indices = None | int | Sequence[int] | NDArray[np.integer]
 Infos = list[dict[str, object]]
-"""What each copy's step reports, as stable-baselines3 has it."""
+"""Reports of each copy's step, as stable-baselines3 has them."""
 
 
 class HasTasks(Protocol):
-    """What a vector environment with tasks adds to Gymnasium's."""
+    """Additions of a vector environment with tasks to Gymnasium's."""
 
     task_space: gymnasium.Space
 

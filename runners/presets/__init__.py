@@ -1,4 +1,4 @@
-"""What `rlmaml train PRESET` can train, ready-made."""
+"""Presets: what `rlmaml train PRESET` can train, ready-made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""Definition of a preset."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ _OURS: dict[str, Any] = {
     "inner_advantages": _SHORT,
     "trust_region.fisher_fraction": 0.1,  # in half of the time
 }
-"""What we do otherwise than the authors; docs/results/paper.md says what each is worth."""
+"""Our departures from the authors; docs/results/paper.md says what each is worth."""
 _GRADED = {
     # In units of the reward: a step is short where there is little to gain, and so a goal near the
     # velocity that there is already is not overshot.

@@ -1,4 +1,4 @@
-"""Which tasks of a run are shown, and its policy before and after adaptation to them."""
+"""Tasks of a run to show, and its policy before and after adaptation to them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ READOUTS = {"x_velocity": Readout("velocity", " m/s", 0.2), "distance": Readout(
 
 
 class Acts(Protocol):
-    """What a panel asks of a policy."""
+    """Demands of a panel on a policy."""
 
     def act(self, observation: np.ndarray, deterministic: bool) -> np.ndarray:
         """The action for one observation."""

@@ -26,7 +26,7 @@ Write = Callable[[Image.Image], None]
 
 
 def can_mp4() -> bool:
-    """Whether imageio-ffmpeg is installed."""
+    """True if imageio-ffmpeg is installed."""
     return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 

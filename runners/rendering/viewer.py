@@ -29,7 +29,7 @@ PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Watched:
-    """What was shown in the window."""
+    """A record of what was shown in the window."""
 
     steps: int
 
@@ -39,7 +39,7 @@ class Watched:
 
 @runtime_checkable
 class Robot(Protocol):
-    """What the window needs of an environment."""
+    """Demands of the window on an environment."""
 
     model: mujoco.MjModel
     data: mujoco.MjData

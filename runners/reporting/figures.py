@@ -200,7 +200,7 @@ def videos(
 
 
 def video_name(stem: str) -> str:
-    """What a video is of, by the name that `rlmaml render` gave its file: task-TASK-steps-K."""
+    """Say what a video is of, by the name that `rlmaml render` gave its file: task-TASK-steps-K."""
     named = re.fullmatch(r"task-(.*)-steps-(\d+)", stem)
     if named:
         task, count = named[1].replace("_", ", ").replace("-", "−"), int(named[2])

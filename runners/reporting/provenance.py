@@ -1,4 +1,4 @@
-"""What sets a run's configuration apart, and the commands that make it again."""
+"""Settings that set a run's configuration apart, and the commands that make it again."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Setting:
 
     @property
     def special(self) -> bool:
-        """Whether the run differs from its preset here."""
+        """True if the run differs from its preset here."""
         return self.value != self.preset
 
     @property
     def notable(self) -> bool:
-        """Whether it differs from the preset, or from the default."""
+        """True if it differs from the preset, or from the default."""
         return self.special or self.value != self.default
 
 
@@ -155,7 +155,7 @@ def _without_folders(value: object) -> object:
 
 
 def _as_option(value: object) -> str:
-    """As the command line takes it, without the folders of one machine."""
+    """Write a value as the command line takes it, without the folders of one machine."""
     if isinstance(value, dict):
         return json.dumps(_without_folders(value))
     if isinstance(value, list | tuple):

@@ -27,7 +27,7 @@ from runners.run_dir import RunDir
 from runners.training.plots import learning_curve
 
 Context = dict[str, object]
-"""What the template names."""
+"""Names that the template uses, with their values."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _page(data: ReportData, shown: Videos | None) -> str:
 
 
 def _introduction(data: ReportData) -> Context:
-    """What was trained on what, and what came of it."""
+    """Say what was trained on what, and what came of it."""
     config, result = data.config, data.result
     preset = PRESETS.get(config.preset)
     methods = data.comparison.methods if data.comparison else {}
@@ -185,7 +185,7 @@ def _settings(data: ReportData) -> Context:
 
 
 def _commands(data: ReportData, seen: bool) -> Context:
-    """What makes the page again, from nothing.
+    """List the commands that make the page again, from nothing.
 
     Args:
         data: of the report.
@@ -271,7 +271,7 @@ def _fits(data: ReportData) -> EmbeddedFigure | None:
 
 
 def _videos(data: ReportData, quiet: bool) -> Videos | None:
-    """Those of the runs, one drawn now if there is none; None where there is nothing to see."""
+    """Find the runs' videos, or draw one if there is none; None where there is nothing to see."""
     runs = data.main_folders
     folders = [run.path / "videos" for run in runs]
     # What was drawn before training went on is not what the run has learned.

@@ -1,4 +1,4 @@
-"""What a report is made of: runs with their metrics, evaluations and comparison."""
+"""Contents of a report: runs with their metrics, evaluations and comparison."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReportData:
     configs: dict[str, TrainConfig]
     """The first run's, by method."""
     seeds: list[int]
-    """Of the first method's runs, as `metrics`, `versions` and `evaluations`."""
+    """Seeds of the first method's runs, as `metrics`, `versions` and `evaluations`."""
     metrics: list[Metrics]
     versions: list[dict[str, str]]
     """That the runs were trained with; empty where they were not noted."""
@@ -108,7 +108,7 @@ class ReportData:
 
     @cached_property
     def decimals(self) -> int:
-        """Of all scores of the report."""
+        """Decimals of all scores of the report."""
         rows = [self.result, *self.result.groups.values()]
         rows += [*self.comparison.methods.values()] if self.comparison else []
         return formatting.digits(self.result.metric, [mean for row in rows for mean in row.mean])
@@ -199,7 +199,7 @@ def gather(
 
 
 def _same_measurement(comparison: Comparison, main: str, evaluations: Sequence[Evaluation]) -> bool:
-    """Whether the runs were last evaluated in the comparison: same checkpoints, same draws."""
+    """True if the runs were last evaluated in the comparison: same checkpoints, same draws."""
     method = comparison.methods[main]
     digests = method.checkpoint_sha256 or (None,) * len(evaluations)
     compared = sorted(zip(method.iteration, map(str, digests), strict=True))
@@ -222,7 +222,7 @@ def _evaluation(folder: RunDir, device: str | None, quiet: bool) -> Evaluation:
 
 
 def _stale(made: Evaluation, folder: RunDir) -> bool:
-    """Whether the checkpoint that was asked for holds other parameters than were measured."""
+    """True if the checkpoint that was asked for holds other parameters than were measured."""
     asked = made.checkpoint
     path = None if asked is None else Path("best")
     if asked not in (None, "best"):

@@ -33,7 +33,7 @@ from runners.training import plots
 Floats = NDArray[np.float64]
 
 NAMES = tuple(name for name in PRESETS if name.removesuffix(OURS) in ROWS)
-"""What can be reproduced: the authors' settings, and ours for the same environment."""
+"""Presets that can be reproduced: the authors' settings, and ours for the same environment."""
 
 _BESIDE: tuple[Baseline, ...] = ("random", "pretrained", "oracle")
 _ORDER = ("maml", *_BESIDE)
@@ -47,7 +47,7 @@ class MeasuredRun:
     """0 .. K."""
     episodes: int
     seed: int
-    """Of the training; the evaluation's is 0."""
+    """Seed of the training; the evaluation's is 0."""
     deterministic: bool
     step_size: float
     later_step_size: float | None
@@ -68,7 +68,7 @@ class MeasuredMethod:
     """[K+1]."""
     ci95: Floats
     over: str
-    """What the interval is over: runs, or the tasks of a single one."""
+    """Units that the interval is over: runs, or the tasks of a single one."""
     runs: tuple[MeasuredRun, ...]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""From a checkpoint on disk to the parameters, state and statistics of an experiment."""
+"""Loading of an experiment's parameters, state and statistics from a checkpoint on disk."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ rlmaml train --config FILE [options]  repeat one
 
 @dataclass(frozen=True)
 class Choice:
-    """What decides which options there are."""
+    """Options that decide which others there are."""
 
     algorithm: str | None = None
     """The algorithm: a name of `rlmaml list`, or MODULE:CLASS of your own; the preset's if not
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What becomes of the runs."""
+    """Options that say what becomes of the runs."""
 
     out: Path | None = None
     """Run folder to make; runs/PRESET if not given."""
@@ -86,7 +86,7 @@ def train_command(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
-    """What `rlmaml train` was asked for.
+    """Read what `rlmaml train` was asked for.
 
     Raises:
         ConfigError: bad input.
@@ -132,7 +132,7 @@ def _base(preset: str | None, choice: Choice) -> TrainConfig:
 def _parse_options(
     base: TrainConfig, choice: Choice, arguments: list[str], preset: str | None
 ) -> tuple[RunOptions, Options]:
-    """What becomes of the runs, and the configuration's options that were given."""
+    """Read what becomes of the runs, and the configuration's options that were given."""
     shown = base
     if choice.algorithm is not None and choice.resume is None:
         shown = with_algorithm(base, choice.algorithm)

@@ -1,4 +1,4 @@
-"""Where a run's metrics go while it trains."""
+"""Destinations of a run's metrics while it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run counts up."""
+"""Totals that a run counts up."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Totals:
-    """What a run has cost so far, and its best checkpoint; kept in its checkpoints."""
+    """Cost of a run so far, and its best checkpoint; kept in its checkpoints."""
 
     env_steps: int = 0
     seconds: float = 0.0
     best_score: float | None = None
     best_iteration: int = 0
     best_by: str = ""
-    """How the best score was come by."""
+    """The way in which the best score was come by."""
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Totals:
-        """What `dataclasses.asdict` made; fields of other versions are left out."""
+        """Read what `dataclasses.asdict` made; fields of other versions are left out."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in names})
 

@@ -95,7 +95,7 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
 
 @contextlib.contextmanager
 def _made(config: TrainConfig) -> Iterator[tuple[Experiment, Validator | None]]:
-    """What a run needs, closed at its end, whatever that is."""
+    """Make what a run needs, and close it at the run's end, whatever that is."""
     if config.tensorboard:
         require_tensorboard()
     with contextlib.ExitStack() as stack:
@@ -132,7 +132,7 @@ def _resumed(
 def meta_batch(
     experiment: Experiment, config: TrainConfig, meta: Meta, iteration: int
 ) -> MetaBatch:
-    """What one meta-iteration learns from: its tasks, and what was sampled for them."""
+    """Collect what one meta-iteration learns from: its tasks, and what was sampled for them."""
     algorithm = experiment.algorithm
     rng = generator(config.seed, iteration, Phase.TASKS)
     data = algorithm.data_spec
@@ -258,7 +258,7 @@ class _Trainer:
         return _Step(before, batch, metrics, env_steps, sampled - began, updated - sampled)
 
     def _measures_checkpoint(self, iteration: int) -> bool:
-        """Whether the batch was sampled with the parameters of a checkpoint."""
+        """True if the batch was sampled with the parameters of a checkpoint."""
         return iteration > 0 and iteration % self.config.checkpoint_every == 0
 
     def _logs(self, iteration: int, due: bool, metrics: Metrics) -> bool:

@@ -1,4 +1,4 @@
-"""How good checkpoints are, on tasks that nothing is learned from."""
+"""Scores of checkpoints, on tasks that nothing is learned from."""
 
 from __future__ import annotations
 

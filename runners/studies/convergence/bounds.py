@@ -52,7 +52,7 @@ def second_moment(constants: Constants, gradient: float, inner: int, outer: int)
 
 
 def smoothness_at(constants: Constants, step_size: float, task_gradients: float) -> float:
-    """How smooth F is around w: L(w) = 4L + 2ρα E_i‖∇f_i(w)‖, of which 1/β̃ is an estimate.
+    """Smoothness of F around w: L(w) = 4L + 2ρα E_i‖∇f_i(w)‖, of which 1/β̃ is an estimate.
 
     Args:
         constants: of the tasks.

@@ -173,7 +173,7 @@ class MomentsStudy:
     """‖∇F(w)‖."""
     rows: list[SizeResult]
     slopes: list[float]
-    """Of log bias against log D_in, at every w."""
+    """Slope of log bias against log D_in, at every w."""
 
 
 def moments_study(sizes: Sequence[int] = SIZES) -> MomentsStudy:

@@ -45,7 +45,7 @@ class IterationCounts:
     iterations: list[int]
     """T(ε)."""
     bound: list[float]
-    """Of T(ε), (14)."""
+    """Bound of T(ε), (14)."""
     exponent: float
     """s of T ~ ε^{-s}, fitted."""
     expected: float

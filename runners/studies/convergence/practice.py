@@ -34,7 +34,7 @@ from runners.training.train import meta_batch
 PROBLEM = "sinusoid"
 METHODS = {"maml": "MAML", "fo-maml": "FO-MAML", "hf-maml": "HF-MAML"}
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
-"""Of Adam; the one that is best on tasks of its own is shown."""
+"""Learning rates of Adam; the one that is best on tasks of its own is shown."""
 SAMPLE_TASKS = 100
 """Tasks that constants are estimated on."""
 HELD_OUT = 200
@@ -155,7 +155,7 @@ class Practice:
     """The theorem's bound of ‖∇F‖ with the batches used."""
     curves: dict[str, Curve]
     learning_rates: dict[str, float]
-    """Of Adam, by curve."""
+    """Adam's learning rate, by curve."""
 
 
 def practice(iterations: int, seed: int = 0, *, evaluations: int = EVALUATIONS) -> Practice:

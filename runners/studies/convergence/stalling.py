@@ -114,13 +114,13 @@ def cases(family: Family, alpha: float) -> list[Case]:
 
 @dataclass(frozen=True)
 class Stall:
-    """Where one algorithm comes to rest on one problem."""
+    """The point where one algorithm comes to rest on one problem."""
 
     problem: str
     algorithm: str
     """Its name, and the settings that it has here."""
     h: float
-    """Of HF-MAML."""
+    """HF-MAML's h."""
     gradient: float
     """‖∇F‖ at the end."""
     smallest: float
