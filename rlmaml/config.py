@@ -336,7 +336,7 @@ def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> Options:
-    """The fields of a configuration's dictionary by their names on the command line."""
+    """Key a configuration's values by option: {"inner": {"steps": 5}} is {"inner.steps": 5}."""
     options: Options = {}
     for name, value in data.items():
         if isinstance(value, dict) and not name.endswith("kwargs"):

@@ -11,8 +11,6 @@ import docstring_parser
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from rlmaml.config import Options
-
 # An option is `--name value` for every field, and `--name` alone for what is true or false of a
 # command.
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
@@ -33,17 +31,6 @@ def options_type(config: Any) -> Any:
     return Annotated[members, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
 
 
-def flatten(given: dict[str, Any]) -> Options:
-    """Key what was given by the options' names: {"inner": {"steps": 5}} is {"inner.steps": 5}."""
-    options: Options = {}
-    for name, value in given.items():
-        if isinstance(value, dict) and not name.endswith("kwargs"):
-            options |= {f"{name}.{key}": part for key, part in flatten(value).items()}
-        else:
-            options[name] = value
-    return options
-
-
 def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
     hints, sentences = typing.get_type_hints(type(config)), field_sentences(type(config))
     members: dict[str, Any] = {}
@@ -62,7 +49,7 @@ def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
             members[each.name] = Annotated[dict, _JSON, argument]
         else:
             members[each.name] = Annotated[hints[each.name], argument]
-    return TypedDict(type(config).__name__, members, total=False)  # pyright: ignore
+    return TypedDict(type(config).__name__, members, total=False)  # pyright: ignore[reportArgumentType]  made when run
 
 
 def field_sentences(cls: type) -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import tyro
 
 from rlmaml.algorithms import get_algorithm
-from rlmaml.config import Options, TrainConfig
+from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
 from rlmaml.json_dataclasses import from_dict
-from runners.options import STYLE, flatten, options_type
+from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.training.train import resume, train
@@ -153,7 +153,7 @@ def _parse_options(
         description="Meta-train a model over a family of tasks.",
         config=STYLE,
     )
-    return parsed.run, flatten(parsed.config_options)
+    return parsed.run, flat(parsed.config_options)
 
 
 def _with_options(base: TrainConfig, choice: Choice, given: Options) -> TrainConfig:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import pytest
 import tyro
 
-from rlmaml.config import TrainConfig
-from runners.options import STYLE, field_sentences, flatten, options_type
+from rlmaml.config import TrainConfig, flat
+from runners.options import STYLE, field_sentences, options_type
 
 
 def parse(*words, config=None):
-    return flatten(tyro.cli(options_type(config or TrainConfig()), args=list(words), config=STYLE))
+    return flat(tyro.cli(options_type(config or TrainConfig()), args=list(words), config=STYLE))
 
 
 def test_nothing_given_is_nothing_said():
@@ -75,6 +75,6 @@ class Holder:
 
 def test_fields_that_choose_options_are_hidden_at_the_top_alone():
     parsed = tyro.cli(options_type(Holder()), args=["--settings.outer", "2"], config=STYLE)
-    assert flatten(parsed) == {"settings.outer": 2.0}
+    assert flat(parsed) == {"settings.outer": 2.0}
     with pytest.raises(SystemExit):
         tyro.cli(options_type(Holder()), args=["--outer", "x"], config=STYLE)
