@@ -3,14 +3,18 @@
 A checkpoint is a folder `000100/` (iterations done) holding `meta.safetensors` (the
 meta-parameters), `state.pt` (whatever else the run needs, loadable with `weights_only=True`)
 and `manifest.json` (SHA-256 of the other two, and the configuration). It is written beside its
-place, synced, and renamed into it, so a crash leaves either all of it or nothing.
+place, synced, and renamed into it, so a crash leaves either all of it or nothing. Whatever else
+stands among the checkpoints is somebody's, and stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,6 +22,7 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from rlmaml import tree
 from rlmaml.errors import ConfigError
@@ -26,6 +31,8 @@ from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
 FORMAT = 1
+_CHECKPOINT = re.compile("[0-9]{6}|[1-9][0-9]{6,}")
+_STAGING = re.compile(rf"\.({_CHECKPOINT.pattern})\.[0-9]+")
 _ADVICE = "Remove its folder to go on from the checkpoint before it."
 
 
@@ -67,33 +74,107 @@ def save(
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        FloatingPointError: meta-parameters that are not finite; nothing is written.
+        CheckpointError: something else has the checkpoint's name.
+        OSError: it cannot be written; the checkpoints before are whole.
     """
-    path = folder / f"{iteration:06d}"
-    staging = folder / f".{iteration:06d}.{os.getpid()}"
-    for left_over in folder.glob(".??????.*"):  # of a process that was killed while writing
-        shutil.rmtree(left_over)
-    staging.mkdir(parents=True)
     flat = {
         f"{group}/{name}": value for group, part in meta.items() for name, value in part.items()
     }
+    for name, value in flat.items():
+        if not torch.isfinite(value).all():
+            raise FloatingPointError(f"A checkpoint holds finite parameters only; {name} is not.")
+    path = folder / f"{iteration:06d}"
+    if path.is_file() or (path.is_symlink() and not path.exists()):
+        raise CheckpointError(f"{path} is no checkpoint of ours, but has its name: move it away.")
+    staging = folder / f".{iteration:06d}.{os.getpid()}"
+    _clear(folder)
+    staging.mkdir(parents=True)
+    try:
+        _fill(staging, iteration, flat, state, config, best)
+        _put(staging, path)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)  # the disk may be full
+        raise
+    _sync_folder(folder)
+    prune(folder, iteration, keep=keep, best=best)
+    return path
+
+
+def prune(folder: Path, iteration: int, *, keep: int = 2, best: int | None = None) -> None:
+    """Remove what a killed process left, and the oldest checkpoints beyond the last `keep`.
+
+    Checkpoints after `iteration`, which a run that goes on from there has not come to yet, stay
+    and do not count. What cannot be removed now is left to the next time.
+
+    Args:
+        folder: the run's checkpoint folder.
+        iteration: that of the checkpoint that the run is at.
+        keep: as of `save`.
+        best: as of `save`.
+    """
+    _clear(folder)
+    for old in [each for each in available(folder) if each <= iteration][:-keep]:
+        if old != best:
+            with contextlib.suppress(OSError):
+                _remove(folder / f"{old:06d}")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a process left that was killed while it wrote or removed a checkpoint."""
+    for path in folder.glob(".*"):
+        if _STAGING.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint: at once by name, so that none is left in part; of a link, the link."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path.rename(path.with_name(f".{path.name}.{os.getpid()}")))
+
+
+def _fill(
+    staging: Path,
+    iteration: int,
+    flat: dict[str, Tensor],
+    state: dict[str, Any],
+    config: dict[str, Any],
+    best: int | None,
+) -> None:
+    """Write a checkpoint's files into a folder, and wait for the disk."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
     _write(staging / META, safetensors.torch.save(tensors))
-    with open(staging / STATE, "wb") as file:
-        torch.save(state, file)
-        _sync(file)
+    content = io.BytesIO()  # torch's own writer ends the process where a disk is full
+    torch.save(state, content)
+    _write(staging / STATE, content.getvalue())
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
     manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
     _write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
     _sync_folder(staging)
-    if path.exists():  # rename cannot replace a folder; the same iteration is the same content
-        shutil.rmtree(path)
-    staging.rename(path)
-    _sync_folder(folder)
-    for old in available(folder)[:-keep]:
-        if old != best:
-            shutil.rmtree(folder / f"{old:06d}")
-    return path
+
+
+def _put(staging: Path, path: Path) -> None:
+    """Rename a checkpoint into its place, and remove one that is there.
+
+    Rename cannot replace a folder. What was there has the same content, or was altered.
+    """
+    aside = staging.with_name(f"{staging.name}0")
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        path.rename(aside)
+    try:
+        staging.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(path: Path) -> Checkpoint:
@@ -182,8 +263,12 @@ def locate(path: Path, which: Path | None = None) -> Path:
 
 
 def available(folder: Path) -> list[int]:
-    """The iterations with a checkpoint, ascending."""
-    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+    """The iterations with a checkpoint, or a link to one, ascending."""
+    return sorted(
+        int(path.name)
+        for path in folder.glob("[0-9]*")
+        if _CHECKPOINT.fullmatch(path.name) and path.is_dir()
+    )
 
 
 def latest(folder: Path) -> Path:
