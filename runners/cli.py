@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,7 +15,10 @@ import tyro
 import rlmaml
 from rlmaml.errors import ConfigError
 from runners import io
+from runners.errors import TrainingStopped
 from runners.options import STYLE
+from runners.terminal import UNHEARD, Guarded, guarded, say
+from runners.workers import ended_workers
 
 COMMANDS: dict[str, str] = {
     "train": "runners.training.command:train_command",
@@ -35,25 +39,51 @@ PARSE_THEMSELVES = frozenset({"train"})
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
+    """Run the command line.
+
+    Exit codes: 0, done; 1, an error, before which a training has been saved; 2, bad input, or what
+    the user is to mend otherwise, told in one line; 129, 130 and 143, stopped by SIGHUP, SIGINT or
+    SIGTERM, a training after saving.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if os.getcwd() not in sys.path:  # modules of one's own, which the console script would not find
         sys.path.append(os.getcwd())
-    try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(usage())
-        else:
-            _run(arguments[0], arguments[1:])
-    except (ConfigError, FloatingPointError) as problem:
-        _refuse(problem)
-    except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ValueError as problem:
+    with guarded() as out:
+        try:
+            if not arguments or arguments[0] in ("-h", "--help"):
+                print(usage())
+            else:
+                _run(arguments[0], arguments[1:])
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
+        except Exception as problem:
+            code = _exit_code(problem)
+            if code is None:
+                raise
+            _end(str(ended_workers(problem) or problem), code)
+        _check_heard(out, arguments)
+
+
+def _exit_code(problem: Exception) -> int | None:
+    """The code of an error that is told in one line; None of one that needs its traceback."""
+    if isinstance(problem, ConfigError | FloatingPointError):
+        return 2
+    if isinstance(problem, TrainingStopped) or ended_workers(problem) is not None:
+        return 1
+    if isinstance(problem, ValueError):
         from runners.environments import data_error
 
-        if not isinstance(problem, data_error()):
-            raise
-        _refuse(problem)
+        return 2 if isinstance(problem, data_error()) else None
+    return None
+
+
+def _check_heard(out: Guarded, arguments: list[str]) -> None:
+    """End with code 1 if what a command had to print is lost; a training's work is its files."""
+    out.flush()
+    lost = out.problem
+    if lost is None or lost.errno in UNHEARD or arguments[:1] == ["train"]:
+        return  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
+    _end(f"What was to be printed is lost: {lost.strerror}.", 1)
 
 
 def usage() -> str:
@@ -104,6 +134,6 @@ def _function(location: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), member)
 
 
-def _refuse(problem: Exception) -> NoReturn:
-    print(f"rlmaml: {problem}", file=sys.stderr)
-    raise SystemExit(2) from None
+def _end(message: str, code: int) -> NoReturn:
+    say(f"rlmaml: {message}")
+    raise SystemExit(code) from None

@@ -1,6 +1,10 @@
-"""Checks of what commands are given."""
+"""Checks of what commands are given, and the error of a training that could not go on."""
 
 from rlmaml.errors import ConfigError
+
+
+class TrainingStopped(RuntimeError):
+    """Training could not go on: why, what is saved, and what to look at."""
 
 
 def require_at_least(least: int, **options: int | None) -> None:

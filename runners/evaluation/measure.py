@@ -37,6 +37,7 @@ from runners.training.checkpoints import (
     read_checkpoint,
     restore_normalizer,
 )
+from runners.workers import closed
 
 FITS = 4
 """Number of tasks whose curves an evaluation keeps."""
@@ -77,8 +78,7 @@ def measure(
     source = read_checkpoint(folder.path, config.checkpoint)
     changed = adaptation_config(trained, config, sizes)
     torch_setup.configure(changed)
-    experiment = build_experiment(changed, tasks=sizes.tasks)
-    try:
+    with closed(build_experiment(changed, tasks=sizes.tasks)) as experiment:
         built = experiment.algorithm.init_meta(experiment.params)
         meta = fitted_meta(source.meta, built, folder.path)
         restore_normalizer(experiment, source, folder.path)
@@ -88,8 +88,6 @@ def measure(
         batch, scores = _adapted(experiment, meta, drawn, config, sizes.steps, folder, quiet)
         fits = _fits(experiment, meta, batch, drawn)
         groups = _groups(experiment, drawn, scores)
-    finally:
-        experiment.close()
     metric, note = experiment.metric.name, experiment.metric.note
     total = Summary.of(scores[metric])
     supervised = trained.data == "examples"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from runners.terminal import tell_from_handler
+
 
 class Stop:
-    """While active, SIGINT and SIGTERM are noted, so that the iteration can end and be saved.
+    """While active, SIGINT, SIGTERM and SIGHUP are noted, so that the iteration can be saved.
 
-    A second one of the same kind acts at once, as it would have without us.
+    A second SIGINT or SIGTERM acts at once, as it would have without us. SIGHUP, of a terminal that
+    was lost, comes from the shell and the kernel both, so that a second one means nothing; one that
+    was ignored when we started, as `nohup` does, stays ignored.
 
     Attributes:
-        signal: the one that came; None until then.
+        signal: the one that came first; None until then.
     """
 
     signal: signal.Signals | None = None
@@ -23,7 +26,11 @@ class Stop:
     def __enter__(self) -> Stop:
         self._old: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+            if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+                numbers.append(hangup)
+            self._old = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(
@@ -33,6 +40,8 @@ class Stop:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        signal.signal(number, self._old[number])
-        os.write(2, b"\nStopping after this iteration...\n")  # print is not for signal handlers
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            tell_from_handler("\nStopping after this iteration...\n")
+        if number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._old[number] or signal.SIG_DFL)
