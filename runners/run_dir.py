@@ -6,8 +6,11 @@ baselines/  comparison.{json,csv}  videos/  report.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,12 @@ from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.types import Metrics
 from runners.io import command, null_for_nan, versions, write_json
+from runners.lock import lock
+
+LOCK = ".lock"
+"""File that a training holds locked while it is at work in a folder."""
+_LEFT_OVER = re.compile(r"\.lock|\.config\.json\.[0-9]+")
+"""Files of a run that was killed before it had begun: the lock, and a half-written config.json."""
 
 
 class Origin(NamedTuple):
@@ -48,11 +57,35 @@ class RunDir:
         Raises:
             ConfigError: a folder that holds something already.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not self.is_free():
             raise ConfigError(
                 f"{self.path} exists already: go on with it (--resume {self.path}) or give "
                 "another place (--out DIR)."
             )
+
+    def is_free(self) -> bool:
+        """True if there is nothing here, or no more than a run left that was killed at once."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        return all(_LEFT_OVER.fullmatch(path.name) for path in self.path.iterdir())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made if missing.
+
+        Raises:
+            ConfigError: another training is at work there, or the folder cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise ConfigError(f"Cannot make {self.path}: {problem.strerror}.") from problem
+        with lock(self.path / LOCK):
+            for path in self.path.glob(f".{self._config.name}.*"):
+                if _LEFT_OVER.fullmatch(path.name):  # of a process that was killed while writing
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+            yield
 
     def create(self, config: TrainConfig, *, init: Path | None = None) -> None:
         """Start a new run here, noting what it started from and what made it.
@@ -61,10 +94,6 @@ class RunDir:
             ConfigError: a folder that holds something already, or that cannot be made.
         """
         self.check_free()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise ConfigError(f"Cannot make {self.path}: {problem.strerror}.") from problem
         started_from = None if init is None else str(init)
         self._write(config, Origin(started_from, command(), versions(), versions()))
 
@@ -82,6 +111,11 @@ class RunDir:
             ConfigError: a folder that holds no run, or whose config.json cannot be read.
         """
         if not self._config.is_file():
+            if self.is_free() and self.path.exists() and any(self.path.iterdir()):
+                raise ConfigError(
+                    f"Nothing was started in {self.path}: the run was killed before it was. Start "
+                    f"it anew, rlmaml train PRESET --out {self.path}."
+                )
             raise ConfigError(f"{self.path} is not a run folder: it has no config.json.")
         return read_config(self._config)
 

@@ -67,7 +67,7 @@ def prepared(folder: RunDir, config: TrainConfig, *, device: str | None = None) 
     Raises:
         ConfigError: a run there that was trained with other settings, or impossible settings.
     """
-    exists = folder.path.exists() and any(folder.path.iterdir())
+    exists = not folder.is_free()
     if exists:
         stored = folder.read_config()
         config = dataclasses.replace(
