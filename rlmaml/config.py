@@ -134,6 +134,8 @@ class TrainConfig:
     """Iterations between checkpoints."""
     log_every: int = 1
     """Iterations per line of metrics.jsonl."""
+    max_refused: int = 50
+    """Refused outer steps in a row after which training stops, saved; 0 is never."""
     validation_tasks: int = 0
     """Tasks of the family's validation split to measure each checkpoint on, the best one being
     kept; with 0 it is the best in training that is kept."""
@@ -144,7 +146,7 @@ class TrainConfig:
         for name in ("tasks", "episodes", "horizon", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("iterations", "seed", "threads", "validation_tasks"):
+        for name in ("iterations", "seed", "threads", "max_refused", "validation_tasks"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be zero or more, got {getattr(self, name)}.")
         size: object = self.chunk_size
@@ -318,6 +320,7 @@ RUN_FIELDS = (
     "iterations",
     "checkpoint_every",
     "log_every",
+    "max_refused",
     "validation_tasks",
     "tensorboard",
     "threads",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +17,7 @@ from rlmaml.build import data_per_task
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
-from runners.errors import require_at_least
+from runners.errors import TrainingStopped, require_at_least
 from runners.evaluation import baselines, profile, tables
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
@@ -29,6 +28,7 @@ from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import command, read_json, versions, write_csv, write_json
 from runners.presets import PRESETS, with_algorithm
 from runners.run_dir import RunDir
+from runners.terminal import say
 
 Floats = NDArray[np.float64]
 
@@ -248,12 +248,15 @@ def compare_algorithms(
         work = _Work(_for_budget(config, name, share), before, seeds, tasks)
         try:
             rows[name] = _row(work, out / name.replace(":", "-"), quiet)
-        except FloatingPointError as problem:  # the others can do no better for it
+        except (
+            FloatingPointError,
+            TrainingStopped,
+        ) as problem:  # the others can do no better for it
             failed[name] = str(problem)
-            print(f"{name}: {problem}", file=sys.stderr, flush=True)
+            say(f"{name}: {problem}")
             continue
         shown = "  ".join(map(str, rows[name].cells()))
-        print(f"{name}: {shown}", file=sys.stderr, flush=True)
+        say(f"{name}: {shown}")
     if not rows:
         raise ConfigError(f"No algorithm could be compared. {' '.join(failed.values())}")
     any_row = next(iter(rows.values()))

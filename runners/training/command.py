@@ -14,9 +14,11 @@ from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
 from rlmaml.json_dataclasses import from_dict
+from runners.errors import TrainingStopped
 from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
+from runners.terminal import say
 from runners.training.train import resume, train
 
 USAGE = """rlmaml train PRESET [options]         meta-train
@@ -64,6 +66,7 @@ def train_command(arguments: Sequence[str]) -> None:
 
     Raises:
         ConfigError: bad input.
+        TrainingStopped: training could not go on, after saving.
         SystemExit: stopped by a signal, after saving; or `--help`.
     """
     choice, run, config = parse(arguments)
@@ -81,8 +84,17 @@ def train_command(arguments: Sequence[str]) -> None:
         runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
     for path in runs:  # all of them before hours are spent on the first
         RunDir(path).check_free()
+    stopped: list[str] = []
     for path, each in runs.items():
-        train(each, path, init=run.init, quiet=run.quiet)
+        try:
+            train(each, path, init=run.init, quiet=run.quiet)
+        except TrainingStopped as problem:  # another seed may fare better
+            if len(runs) == 1:
+                raise
+            say(f"{path}: {problem}")
+            stopped.append(path.name)
+    if stopped:
+        raise TrainingStopped(f"{len(stopped)} of {len(runs)} runs stopped: {', '.join(stopped)}.")
 
 
 def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+MOST_REASONS = 8
+"""Reasons that are counted apart; an outer step of one's own may word each anew."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Cost of a run so far, and its best checkpoint; kept in its checkpoints."""
+    """Cost of a run so far, its best checkpoint and its refused outer steps.
+
+    Its checkpoints keep them.
+    """
 
     env_steps: int = 0
     seconds: float = 0.0
@@ -17,6 +23,12 @@ class Totals:
     best_iteration: int = 0
     best_by: str = ""
     """The way in which the best score was come by."""
+    refused: int = 0
+    """Outer steps that were refused."""
+    refused_in_a_row: int = 0
+    """How many of them were the latest."""
+    refusals: dict[str, int] = field(default_factory=dict)
+    """How many were refused for each reason."""
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Totals:
@@ -27,6 +39,19 @@ class Totals:
     def after(self, env_steps: int, seconds: float) -> Totals:
         """The totals after one more iteration, which brought the run's time to `seconds`."""
         return replace(self, env_steps=self.env_steps + env_steps, seconds=seconds)
+
+    def judged(self, reason: str | None) -> Totals:
+        """The totals after one more outer step, refused for a reason, or accepted (None)."""
+        if reason is None:
+            return replace(self, refused_in_a_row=0)
+        if reason not in self.refusals and len(self.refusals) >= MOST_REASONS:
+            reason = "other reasons"
+        return replace(
+            self,
+            refused=self.refused + 1,
+            refused_in_a_row=self.refused_in_a_row + 1,
+            refusals={**self.refusals, reason: self.refusals.get(reason, 0) + 1},
+        )
 
     def noted(self, score: float, iteration: int, *, by: str, higher_is_better: bool) -> Totals:
         """The totals with the score of a checkpoint, if it is the best so far.

@@ -17,16 +17,19 @@ class Validator:
     Args:
         config: of the run; `validation_tasks` says how many.
 
+    Attributes:
+        experiment: what it measures with, to be closed.
+
     Raises:
         ConfigError: a family without validation tasks.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        self._experiment = build_experiment(config, tasks=config.validation_tasks)
+        self.experiment = build_experiment(config, tasks=config.validation_tasks)
         rng = generator(config.seed, 0, Phase.VALIDATION_TASKS)
         try:
-            self._tasks = self._experiment.sample_tasks(
+            self._tasks = self.experiment.sample_tasks(
                 config.validation_tasks, rng, split="validation"
             )
         except ValueError as problem:
@@ -36,7 +39,7 @@ class Validator:
 
     def __call__(self, state: State, normalizer: Normalizer | None) -> dict[str, float]:
         """Means over tasks, as `validation/NAME/pre` and so on."""
-        experiment, config = self._experiment, self._config
+        experiment, config = self.experiment, self._config
         if experiment.normalizer is not None and normalizer is not None:
             experiment.normalizer.load_state_dict(normalizer.state_dict())
         batch = collect(
@@ -50,7 +53,3 @@ class Validator:
         )
         line = experiment.metric.line(state.meta, batch)
         return {f"validation/{name}": value for name, value in line.items()}
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._experiment.close()
