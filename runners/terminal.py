@@ -120,7 +120,7 @@ def _open_missing() -> None:
     """Open what was closed when we were started, or a run's files would get its numbers."""
     with contextlib.suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-            pass
+            os.set_inheritable(descriptor, True)
         os.close(descriptor)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

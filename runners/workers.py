@@ -66,12 +66,27 @@ def closed(experiment: Any) -> Iterator[Any]:
     try:
         yield experiment
     except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt) or ended_workers(problem) is not None:
+        causes = (problem, problem.__cause__)
+        if any(isinstance(each, KeyboardInterrupt) or _ended(each) for each in causes):
             _terminate(experiment)
         with contextlib.suppress(Exception):  # the error that ends the work is the one to tell
-            experiment.close()
+            _close(experiment)
         raise
-    experiment.close()
+    _close(experiment)
+
+
+def _ended(problem: BaseException | None) -> bool:
+    return problem is not None and ended_workers(problem) is not None
+
+
+def _close(experiment: Any) -> None:
+    """Close environments; of a worker that has ended on its own, only the rest."""
+    try:
+        experiment.close()
+    except _PIPE_ERRORS as problem:
+        if not _ended(problem):
+            raise
+        _terminate(experiment)
 
 
 def _terminate(experiment: Any) -> None:

@@ -274,7 +274,9 @@ class Trainer:
         """Save the last whole state, draw what there is, and pass on what has happened."""
         saved = self._rescued()
         if isinstance(problem, SystemExit):  # an environment's; exit code 0 is not for it to give
-            problem = TrainingStopped(f"What trains asked for an end with code {problem.code!r}.")
+            problem = TrainingStopped(
+                f"The environment or the algorithm asked for an end with code {problem.code!r}."
+            )
         reason = ended_workers(problem)
         if isinstance(problem, TrainingStopped) or reason is not None:
             self._draw()
