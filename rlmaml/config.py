@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rlmaml import algorithms
 from rlmaml.advantages import AdvantageConfig
@@ -24,6 +24,7 @@ from rlmaml.outer.base import OuterStep, get_outer_step
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
+from rlmaml.values import check_values
 
 Options = dict[str, Any]
 """Values by the name of their option: {"inner.steps": 5, "outer": "optimizer"}."""
@@ -48,20 +49,38 @@ class EnvConfig:
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
 
+    def __post_init__(self) -> None:
+        check_values(self, "env.")
+
 
 @dataclass(frozen=True)
 class ExamplesConfig:
     """Labeled examples, where a run learns from those."""
+
+    limits: ClassVar[dict[str, float]] = {"shots": 1_000_000, "queries": 1_000_000}
 
     shots: int = 10
     """Support examples K of a task; in classification, per class."""
     queries: int = 10
     """Query examples of a task; in classification, per class."""
 
+    def __post_init__(self) -> None:
+        check_values(self, "examples.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides what a run computes."""
+
+    limits: ClassVar[dict[str, float]] = {
+        "iterations": 100_000_000,
+        "tasks": 1_000_000,
+        "episodes": 1_000_000,
+        "horizon": 10_000_000,
+        "seed": 2**128,
+        "threads": 4096,
+        "validation_tasks": 1_000_000,
+    }
 
     preset: str = "custom"
     """The name of the ready-made configuration that this began as."""
@@ -141,6 +160,7 @@ class TrainConfig:
     """Also write TensorBoard event files (needs the `tensorboard` extra)."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         for name in ("tasks", "episodes", "horizon", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -161,6 +181,9 @@ class TrainConfig:
         self._check_algorithm()
 
     def _check_algorithm(self) -> None:
+        check_values(self.algorithm_settings, "algorithm_settings.")
+        if self.outer_settings is not None and dataclasses.is_dataclass(self.outer_settings):
+            check_values(self.outer_settings, "outer_settings.")
         named = self.outer in _NAMED_OUTER_STEPS
         if type(self.outer_step) is not get_outer_step(self.outer) or (
             named and self.outer_settings is not None
