@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from rlmaml import algorithms
+from rlmaml import algorithms, trust
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, InnerConfig
@@ -322,9 +322,13 @@ class TrainConfig:
         """The inverse of `to_dict`, for runs of earlier versions too.
 
         Raises:
-            ConfigError: fields that this version does not know, or an algorithm that cannot be had.
+            ConfigError: fields that this version does not know, values of other types, an algorithm
+            that cannot be had, or a module that a file names and nobody else.
         """
         data = migrate_config(data)
+        env_module, colon, _ = str(data.get("env", {}).get("id", "")).rpartition(":")
+        if colon:  # imported when it is made, when the file is long closed
+            trust.check_module(env_module, f"environment {data['env']['id']}")
         algorithm = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
         data["algorithm_settings"] = from_dict(
             algorithm.Settings, data.get("algorithm_settings", {})
@@ -348,13 +352,13 @@ RUN_FIELDS = (
 """Fields that may change when a run is resumed. Threads change the last bits of sums."""
 
 
-def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """The fields that differ and may not, each as "name: old -> new"."""
+def changes(old: TrainConfig, new: TrainConfig, *, all_fields: bool = False) -> list[str]:
+    """The fields that differ and may not, or all that differ, each as "name: old -> new"."""
     before, after = (flat(config.to_dict()) for config in (old, new))
     return [
         f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in sorted(before | after)
-        if before.get(name) != after.get(name) and name not in RUN_FIELDS
+        if before.get(name) != after.get(name) and (all_fields or name not in RUN_FIELDS)
     ]
 
 

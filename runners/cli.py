@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -12,8 +13,11 @@ from typing import Any, NoReturn
 import tyro
 
 import rlmaml
+from rlmaml import trust
 from rlmaml.errors import ConfigError
-from runners import io
+from runners import console, io
+from runners.errors import UnwrittenError
+from runners.formatting import one_line, printable
 from runners.options import STYLE
 
 COMMANDS: dict[str, str] = {
@@ -37,13 +41,20 @@ PARSE_THEMSELVES = frozenset({"train"})
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0, 2 (bad input), 130/143 (stopped, saved)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    console.prepare()
     if os.getcwd() not in sys.path:  # modules of one's own, which the console script would not find
         sys.path.append(os.getcwd())
     try:
         if not arguments or arguments[0] in ("-h", "--help"):
             print(usage())
         else:
-            _run(arguments[0], arguments[1:])
+            trusted = TRUST in arguments
+            rest = [word for word in arguments if word != TRUST]
+            with trust.trusting(trusted), trust.naming(_named(rest)):
+                _run(rest, io.running(arguments))
+    except UnwrittenError as problem:
+        print(printable(str(problem.result)))
+        _refuse(problem)
     except (ConfigError, FloatingPointError) as problem:
         _refuse(problem)
     except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
@@ -71,21 +82,40 @@ def usage() -> str:
             *lines,
             "",
             "`rlmaml train PRESET --help`, and the others with --help, explain every option.",
+            "--trust, of any command: import the modules that a run's files name (MODULE:CLASS).",
         ]
     )
 
 
-def _run(name: str, arguments: list[str]) -> None:
+TRUST = "--trust"
+"""The option of every command that trusts what is read (`rlmaml.trust`)."""
+_NAMING = ("--algorithm", "--algorithms", "--outer", "--env.id")
+
+
+def _named(arguments: list[str]) -> list[str]:
+    """The modules that options name, as MODULE:CLASS or MODULE:ID."""
+    modules = []
+    option = ""
+    for word in arguments:
+        if word.startswith("--"):
+            option, _, word = word.partition("=")
+        if option in _NAMING:
+            modules += [word.rpartition(":")[0]] * (":" in word)
+    return modules
+
+
+def _run(arguments: list[str], noted: contextlib.AbstractContextManager[None]) -> None:
+    name, *arguments = arguments or [""]
     if name not in COMMANDS:
         raise ConfigError(f"Unknown command {name!r}: use {', '.join(COMMANDS)}.")
-    with io.running([name, *arguments]):
+    with noted:
         function = _function(COMMANDS[name])
         if name in PARSE_THEMSELVES:
             result = function(arguments)
         else:
             result = _call(function, arguments, name)
     if result is not None:
-        print(result)
+        print(printable(str(result)))
 
 
 def _call(function: Callable[..., object], arguments: list[str], name: str) -> object:
@@ -105,5 +135,5 @@ def _function(location: str) -> Callable[..., Any]:
 
 
 def _refuse(problem: Exception) -> NoReturn:
-    print(f"rlmaml: {problem}", file=sys.stderr)
+    print(f"rlmaml: {one_line(str(problem))}", file=sys.stderr)
     raise SystemExit(2) from None

@@ -2,6 +2,20 @@
 
 from rlmaml.errors import ConfigError
 
+
+class UnwrittenError(ConfigError):
+    """Something was computed that could not be written.
+
+    Args:
+        problem: the reason.
+        result: to be shown all the same.
+    """
+
+    def __init__(self, problem: Exception, result: object) -> None:
+        super().__init__(str(problem))
+        self.result = result
+
+
 _MOST = {"tasks": 10**6, "episodes": 10**6, "queries": 10**6, "size": 10**4}
 _MOST |= dict.fromkeys(("seed", "seeds"), 2**63 - 1)
 """Most that options may be given as, by name; of others it is `_ANY`."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runners.io import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +33,14 @@ def blank() -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Target) -> None:
-    """Write a figure, or hand it over."""
+    """Write a figure, or hand it over.
+
+    Raises:
+        ConfigError: a file that cannot be written.
+    """
     if not isinstance(path, Path):
         path(figure)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    write_bytes(path, content.getvalue())
