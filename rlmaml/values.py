@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from rlmaml.errors import ConfigError
 
-MOST = 10**12
-"""Magnitude that no number of a setting exceeds, where its class states no other in `limits`."""
+MOST, MOST_FLOAT = 10**12, 1e30
+"""Magnitudes that no integer and no other number of a setting exceeds, where its class states no
+other in `limits`; the square of the latter is still a float64."""
 _DEEPEST = 100
 """Containers within containers that a JSON object of a setting has at most."""
 
@@ -39,7 +40,7 @@ def check_values(settings: object, prefix: str = "", *, option: bool = False) ->
     hints = _hints(type(settings))
     for each in dataclasses.fields(settings):  # pyright: ignore[reportArgumentType]
         name = f"--{each.name.replace('_', '-')}" if option else prefix + each.name
-        most = limits.get(each.name, MOST)
+        most = limits.get(each.name)
         _check(name, getattr(settings, each.name), hints.get(each.name, Any), most)
 
 
@@ -69,7 +70,7 @@ def _hints(kind: type) -> dict[str, Any]:
         return {}
 
 
-def _check(name: str, value: Any, hint: Any, most: float) -> None:
+def _check(name: str, value: Any, hint: Any, most: float | None) -> None:
     """Check one value. Hints that are none of JSON's types are taken to be met."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -97,7 +98,7 @@ def _check(name: str, value: Any, hint: Any, most: float) -> None:
         check_finite(name, value)
 
 
-def _check_union(name: str, value: Any, arms: tuple[Any, ...], most: float) -> None:
+def _check_union(name: str, value: Any, arms: tuple[Any, ...], most: float | None) -> None:
     literals = [word for arm in arms if typing.get_origin(arm) is Literal for word in _words(arm)]
     others = [arm for arm in arms if typing.get_origin(arm) is not Literal]
     if value is None and type(None) in others:
@@ -113,14 +114,16 @@ def _check_union(name: str, value: Any, arms: tuple[Any, ...], most: float) -> N
         check_finite(name, value)
 
 
-def _check_size(name: str, value: Any, most: float) -> None:
+def _check_size(name: str, value: Any, limit: float | None) -> None:
+    most = limit or (MOST if isinstance(value, Integral) else MOST_FLOAT)
+    shown = f"{most:,}" if isinstance(most, int) else f"{most:g}"
     number = value if isinstance(value, Integral) else float(value)
     if isinstance(number, float) and not math.isfinite(number):
         raise ConfigError(f"{name} must be finite, got {number}.")
     if number > most:
-        raise ConfigError(f"{name} must be at most {most:,}, got {_short(value)}.")
+        raise ConfigError(f"{name} must be at most {shown}, got {_short(value)}.")
     if number < -most:
-        raise ConfigError(f"{name} must be at least {-most:,}, got {_short(value)}.")
+        raise ConfigError(f"{name} must be at least -{shown}, got {_short(value)}.")
 
 
 def _short(value: object) -> str:

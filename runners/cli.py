@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import importlib
 import os
@@ -59,6 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         _refuse(problem)
     except BrokenPipeError:  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        if problem.errno not in _OF_DISKS:
+            raise
+        _refuse(ConfigError(f"{problem.filename or 'A file'}: {problem.strerror}."))
     except ValueError as problem:
         from runners.environments import data_error
 
@@ -87,6 +92,8 @@ def usage() -> str:
     )
 
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Errors of the system that say that nothing more can be written."""
 TRUST = "--trust"
 """The option of every command that trusts what is read (`rlmaml.trust`)."""
 _NAMING = ("--algorithm", "--algorithms", "--outer", "--env.id")

@@ -11,7 +11,17 @@ from typing import TextIO
 from rlmaml.errors import DamageWarning
 from runners.formatting import one_line
 
-_PLAIN = {"±": "+-", "−": "-", "–": "-", "→": "->", "‖": "||", "·": "*", "×": "x", "…": "..."}
+_PLAIN = {
+    "±": "+-",
+    "−": "-",
+    "–": "-",
+    "→": "->",
+    "‖": "||",
+    "·": "*",
+    "×": "x",
+    "…": "...",
+    "─": "-",
+}
 _SPELLING = "rlmaml-spelling"
 
 

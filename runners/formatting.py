@@ -74,7 +74,7 @@ def share(value: float) -> str:
 
 def kind(name: str) -> str:
     """A kind of task; evaluations of earlier versions have its number alone."""
-    return f"task {name}" if name.isdigit() else name
+    return f"task {name}" if name.isdigit() else printable(name)
 
 
 def steps(count: int) -> str:

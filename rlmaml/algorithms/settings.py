@@ -17,7 +17,7 @@ from rlmaml.values import check_values
 class InnerConfig:
     """The inner loop: how a model adapts to one task."""
 
-    limits: ClassVar[dict[str, float]] = {"steps": 10_000, "step_size": 1e6, "later_step_size": 1e6}
+    limits: ClassVar[dict[str, float]] = {"steps": 10_000}
 
     steps: int = 1
     """Inner steps K, on fresh episodes each or all on the same examples; 0 trains on the average

@@ -39,8 +39,6 @@ class EvalConfig:
         "steps": 10_000,
         "episodes": 1_000_000,
         "queries": 1_000_000,
-        "step_size": 1e6,
-        "later_step_size": 1e6,
         "seed": 2**128,
     }
 
