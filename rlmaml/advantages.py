@@ -13,6 +13,7 @@ from rlmaml import value_baseline
 from rlmaml.errors import ConfigError
 from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.types import Episodes
+from rlmaml.values import check_values
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class AdvantageConfig:
     there is less to gain; the inner step size then refers to the reward's units."""
 
     def __post_init__(self) -> None:
+        check_values(self, "advantages: ")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(

@@ -16,6 +16,8 @@ import json
 import os
 import re
 import shutil
+import warnings
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -24,8 +26,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import tree
-from rlmaml.errors import ConfigError
+from rlmaml import json_files, tree
+from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
 
@@ -33,7 +35,7 @@ META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
 FORMAT = 1
 _CHECKPOINT = re.compile("[0-9]{6}|[1-9][0-9]{6,}")
 _STAGING = re.compile(rf"\.({_CHECKPOINT.pattern})\.[0-9]+")
-_ADVICE = "Remove its folder to go on from the checkpoint before it."
+_ADVICE = "Name another checkpoint, or the run alone: then its newest whole one is taken."
 
 
 class CheckpointError(ConfigError):
@@ -181,35 +183,133 @@ def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint.
 
     Raises:
-        CheckpointError: a file that is missing, or whose SHA-256 is not the manifest's.
+        CheckpointError: no checkpoint, a file that is missing, or whose SHA-256 is not the
+            manifest's.
     """
-    if not path.exists():
-        raise CheckpointError(f"There is no checkpoint {path}.")
+    manifest, hashes = _verified(path)
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        hashes = manifest.pop("sha256")
-        digests = {name: _digest(path / name) for name in (META, STATE)}
-        digests["about"] = _digest_json(manifest)
-        for name, digest in digests.items():
-            if digest != hashes[name]:
-                raise CheckpointError(
-                    f"{path / (MANIFEST if name == 'about' else name)} does not match its "
-                    f"checksum: it was cut or altered. {_ADVICE}"
-                )
-        tensors = safetensors.torch.load_file(path / META)
+        tensors = _tensors((path / META).read_bytes())
+        _check_archive(path / STATE)
         state = torch.load(path / STATE, weights_only=True, map_location="cpu")
-        iteration, config = manifest["iteration"], manifest["config"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UnpicklingError) as problem:
-        if isinstance(problem, CheckpointError):
-            raise
+        state = migrate_state(state)
+        iteration, config = int(manifest["iteration"]), dict(manifest["config"])
+        best = manifest.get("best", best_iteration(state))
+    except _UNREADABLE as problem:
         raise _incomplete(path, problem) from problem
     meta: Meta = {}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         meta.setdefault(group, {})[rest] = value
-    state = migrate_state(state)
-    best = manifest.get("best", best_iteration(state))
     return Checkpoint(iteration, meta, state, config, best, hashes[META])
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    UnpicklingError,
+    zipfile.BadZipFile,
+    safetensors.SafetensorError,
+)
+
+
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    """The tensors in a file's content, in the file's order.
+
+    safetensors itself opens no file whose name is not UTF-8, and of content has no order.
+    """
+    tensors = safetensors.torch.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {
+        name: tensors[name]
+        for name in sorted(tensors, key=lambda name: (header[name]["data_offsets"], name))
+    }
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch compresses nothing.
+
+    Raises:
+        ValueError, OSError: such a one, or no archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise ValueError(f"{path} unpacks to {unpacked:,} bytes, which no checkpoint does")
+
+
+def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the manifest of a checkpoint that is whole, and its hashes.
+
+    Raises:
+        CheckpointError: no checkpoint, or one that is not whole.
+    """
+    if not any((path / name).exists() for name in (META, STATE, MANIFEST)):
+        raise CheckpointError(describe(path))
+    try:
+        manifest, hashes = _read_manifest(path)
+        for name in (META, STATE):
+            if _digest(path / name) != hashes[name]:
+                raise _altered(path / name)
+    except _UNREADABLE as problem:
+        if isinstance(problem, CheckpointError):
+            raise
+        raise _incomplete(path, problem) from problem
+    return manifest, hashes
+
+
+def _read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a checkpoint's manifest, and the hashes in it. It raises any of `_UNREADABLE`."""
+    manifest = json_files.read(path / MANIFEST)
+    hashes = manifest.pop("sha256")
+    if _digest_json(manifest) != hashes["about"]:
+        raise _altered(path / MANIFEST)
+    return manifest, hashes
+
+
+def stored_config(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Find the configuration in the newest manifest of a run's checkpoint folder that is whole.
+
+    Returns:
+        The manifest's path and the configuration; None if there is none.
+    """
+    for iteration in reversed(available(folder)):
+        path = folder / f"{iteration:06d}"
+        with contextlib.suppress(*_UNREADABLE):
+            config = _read_manifest(path)[0]["config"]
+            if isinstance(config, dict):
+                return path / MANIFEST, config
+    return None
+
+
+def describe(path: Path) -> str:
+    """Say what a path is that is taken for a run or a checkpoint, and what to name instead."""
+    if not path.exists():
+        return f"There is no checkpoint {path}, and no run: check the name."
+    if not path.is_dir():
+        return f"{path} is a file: name a run folder, or a checkpoint's own folder."
+    if (path / MANIFEST).exists():
+        run = path.parent.parent
+        return f"{path} is a checkpoint: name its run, {run}, and give it as --checkpoint {path}."
+    if available(path) and path.name == "checkpoints":
+        return f"{path} holds the checkpoints of a run: name the run, {path.parent}."
+    if (path / "config.json").exists():
+        return f"{path} holds no checkpoint yet: begin the run with --resume {path}."
+    try:
+        runs = sorted(each.parent for name in _OF_RUNS for each in path.glob(f"*/{name}"))
+    except OSError as problem:
+        return f"{path} cannot be read: {problem.strerror}."
+    if runs := list(dict.fromkeys(runs)):
+        names = ", ".join(each.name for each in runs[:8]) + ", ..." * (len(runs) > 8)
+        return f"{path} is no run, but holds {len(runs)} ({names}): name one, such as {runs[0]}."
+    return f"{path} is no run and no checkpoint: a run folder holds config.json and checkpoints."
+
+
+_OF_RUNS = ("config.json", "checkpoints")
 
 
 def fitted(loaded: Meta, built: Meta) -> Meta:
@@ -243,8 +343,8 @@ def locate(path: Path, which: Path | None = None) -> Path:
 
     Args:
         path: a run folder, or a checkpoint's own folder.
-        which: None is the run's newest; `best`, the best by validation or else by training return;
-            or a checkpoint's own folder.
+        which: None is the run's newest that is whole; `best`, the best by validation or else by
+            training return; or a checkpoint's own folder.
 
     Raises:
         CheckpointError: there is none, or none has been found best so far.
@@ -272,15 +372,29 @@ def available(folder: Path) -> list[int]:
 
 
 def latest(folder: Path) -> Path:
-    """The newest checkpoint in a run's checkpoint folder.
+    """The newest checkpoint in a run's checkpoint folder that is whole.
+
+    A `DamageWarning` says of a newer one that it is damaged.
 
     Raises:
         CheckpointError: there is none.
     """
-    iterations = available(folder)
-    if not iterations:
+    problems: list[CheckpointError] = []
+    for iteration in reversed(available(folder)):
+        path = folder / f"{iteration:06d}"
+        try:
+            _verified(path)
+        except CheckpointError as problem:
+            problems.append(problem)
+            continue
+        if problems:
+            what = str(problems[0]).removesuffix(_ADVICE)
+            warnings.warn(f"{what}Taken is {path}.", DamageWarning, stacklevel=2)
+        return path
+    if not problems:
         raise CheckpointError(f"{folder} holds no checkpoint.")
-    return folder / f"{iterations[-1]:06d}"
+    what = str(problems[0]).removesuffix(_ADVICE).rstrip()
+    raise CheckpointError(f"No checkpoint in {folder} is whole, the newest included: {what}")
 
 
 def meta_digest(path: Path) -> str:
@@ -290,14 +404,18 @@ def meta_digest(path: Path) -> str:
         CheckpointError: a manifest that is missing, cut or without it.
     """
     try:
-        return json.loads((path / MANIFEST).read_text())["sha256"][META]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+        return json_files.read(path / MANIFEST)["sha256"][META]
+    except _UNREADABLE as problem:
         raise _incomplete(path, problem) from problem
 
 
 def _incomplete(path: Path, problem: Exception) -> CheckpointError:
     reason = f"{type(problem).__name__}: {problem}"
     return CheckpointError(f"{path} is not a complete checkpoint ({reason}). {_ADVICE}")
+
+
+def _altered(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} does not match its checksum: it was cut or altered. {_ADVICE}")
 
 
 def _digest_json(value: Any) -> str:

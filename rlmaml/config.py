@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from rlmaml import algorithms
+from rlmaml import algorithms, trust
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, InnerConfig
@@ -24,6 +24,7 @@ from rlmaml.outer.base import OuterStep, get_outer_step
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
+from rlmaml.values import check_values
 
 Options = dict[str, Any]
 """Values by the name of their option: {"inner.steps": 5, "outer": "optimizer"}."""
@@ -48,20 +49,38 @@ class EnvConfig:
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
 
+    def __post_init__(self) -> None:
+        check_values(self, "env.")
+
 
 @dataclass(frozen=True)
 class ExamplesConfig:
     """Labeled examples, where a run learns from those."""
+
+    limits: ClassVar[dict[str, float]] = {"shots": 1_000_000, "queries": 1_000_000}
 
     shots: int = 10
     """Support examples K of a task; in classification, per class."""
     queries: int = 10
     """Query examples of a task; in classification, per class."""
 
+    def __post_init__(self) -> None:
+        check_values(self, "examples.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides what a run computes."""
+
+    limits: ClassVar[dict[str, float]] = {
+        "iterations": 100_000_000,
+        "tasks": 1_000_000,
+        "episodes": 1_000_000,
+        "horizon": 10_000_000,
+        "seed": 2**128,
+        "threads": 4096,
+        "validation_tasks": 1_000_000,
+    }
 
     preset: str = "custom"
     """The name of the ready-made configuration that this began as."""
@@ -143,6 +162,7 @@ class TrainConfig:
     """Also write TensorBoard event files (needs the `tensorboard` extra)."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         for name in ("tasks", "episodes", "horizon", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -163,6 +183,9 @@ class TrainConfig:
         self._check_algorithm()
 
     def _check_algorithm(self) -> None:
+        check_values(self.algorithm_settings, "algorithm_settings.")
+        if self.outer_settings is not None and dataclasses.is_dataclass(self.outer_settings):
+            check_values(self.outer_settings, "outer_settings.")
         named = self.outer in _NAMED_OUTER_STEPS
         if type(self.outer_step) is not get_outer_step(self.outer) or (
             named and self.outer_settings is not None
@@ -301,9 +324,13 @@ class TrainConfig:
         """The inverse of `to_dict`, for runs of earlier versions too.
 
         Raises:
-            ConfigError: fields that this version does not know, or an algorithm that cannot be had.
+            ConfigError: fields that this version does not know, values of other types, an algorithm
+            that cannot be had, or a module that a file names and nobody else.
         """
         data = migrate_config(data)
+        env_module, colon, _ = str(data.get("env", {}).get("id", "")).rpartition(":")
+        if colon:  # imported when it is made, when the file is long closed
+            trust.check_module(env_module, f"environment {data['env']['id']}")
         algorithm = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
         data["algorithm_settings"] = from_dict(
             algorithm.Settings, data.get("algorithm_settings", {})
@@ -328,13 +355,13 @@ RUN_FIELDS = (
 """Fields that may change when a run is resumed. Threads change the last bits of sums."""
 
 
-def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """The fields that differ and may not, each as "name: old -> new"."""
+def changes(old: TrainConfig, new: TrainConfig, *, all_fields: bool = False) -> list[str]:
+    """The fields that differ and may not, or all that differ, each as "name: old -> new"."""
     before, after = (flat(config.to_dict()) for config in (old, new))
     return [
         f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in sorted(before | after)
-        if before.get(name) != after.get(name) and name not in RUN_FIELDS
+        if before.get(name) != after.get(name) and (all_fields or name not in RUN_FIELDS)
     ]
 
 

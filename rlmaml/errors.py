@@ -3,3 +3,7 @@
 
 class ConfigError(ValueError):
     """Bad input: what was wrong, what came, what to do."""
+
+
+class DamageWarning(UserWarning):
+    """Something of a run is damaged, and was left out or something older was taken."""

@@ -18,10 +18,13 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     """Make a dataclass, nested ones included, of what `dataclasses.asdict` and JSON made of it.
 
     Raises:
-        ConfigError: unknown fields, values of other types, or a value that the dataclass refuses.
+        ConfigError: no object, unknown fields, values of other types, or a value that the dataclass
+            refuses.
     """
+    if not isinstance(data, dict):
+        raise ConfigError(f"The configuration must be a JSON object, got {data!r}.")
     hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
+    unknown = set(data) - {each.name for each in dataclasses.fields(typing.cast(Any, cls))}
     if unknown:
         raise ConfigError(
             f"The configuration has fields unknown to this version: {', '.join(sorted(unknown))}. "

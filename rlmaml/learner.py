@@ -31,23 +31,28 @@ from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.vector_env import FixedTask, with_fixed_task
+from rlmaml.trust import reading, trusting
 from rlmaml.types import Episodes, Examples, Meta, Params
 
 
-def load(run: str | Path, *, checkpoint: str | Path | None = None) -> Learner:
+def load(run: str | Path, *, checkpoint: str | Path | None = None, trust: bool = False) -> Learner:
     """Load what a run has meta-learned, ready to adapt.
 
     Args:
         run: a run folder, or a checkpoint's own folder.
         checkpoint: None is the newest, "best" the best by validation or else by training return,
             or a checkpoint's folder.
+        trust: import the modules outside this package that the run names, of its algorithm, outer
+            step and environment. Those that are imported already are taken in any case.
 
     Raises:
         CheckpointError: a checkpoint that is missing, cut or altered.
+        UntrustedError: a run that names a module that is not imported.
     """
     which = None if checkpoint is None else Path(checkpoint)
     path = checkpoints.locate(Path(run), which)
-    return Learner(checkpoints.load(path), path)
+    with trusting(trust):
+        return Learner(checkpoints.load(path), path)
 
 
 class Learner:
@@ -61,7 +66,8 @@ class Learner:
     """
 
     def __init__(self, source: Checkpoint, path: Path) -> None:
-        self.config = TrainConfig.from_dict(source.config)
+        with reading(path / checkpoints.MANIFEST):
+            self.config = TrainConfig.from_dict(source.config)
         self.meta, self.iteration = source.meta, source.iteration
         self.path = path
         self._normalizer: dict[str, Tensor] | None = source.state.get("normalizer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rlmaml.errors import ConfigError
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.types import Meta
 
@@ -24,7 +25,15 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     """A stored run's configuration, of a version that had fewer choices or other names for them.
 
     What was another algorithm then and is not said in the same words now is left to be refused.
+
+    Raises:
+        ConfigError: a part that is no configuration's.
     """
+    for group in ("env", "inner", "inner_advantages", "outer_advantages", "objective"):
+        _require(group, data.get(group, {}), dict, "a JSON object")
+    for name in ("algorithm", "outer"):
+        _require(name, data.get(name, ""), str, "a name")
+    _require("env.kwargs", data.get("env", {}).get("kwargs", {}), dict, "a JSON object")
     data = _renamed(data, _FIELDS)
     for group, names in _NESTED.items():
         if group in data:
@@ -43,6 +52,11 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     if data.get("objective", {}).get("name") == "adapted":
         data["outer_reduction"] = data.pop("objective").get("reduction", "steps")
     return data
+
+
+def _require(name: str, value: object, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be {what}, got {value!r}.")
 
 
 def migrate_state(state: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import importlib
 import os
@@ -13,9 +15,11 @@ from typing import Any, NoReturn
 import tyro
 
 import rlmaml
+from rlmaml import trust
 from rlmaml.errors import ConfigError
-from runners import io
-from runners.errors import TrainingStopped
+from runners import console, io
+from runners.errors import TrainingStopped, UnwrittenError
+from runners.formatting import one_line, printable
 from runners.options import STYLE
 from runners.terminal import UNHEARD, Guarded, guarded, say
 from runners.workers import ended_workers
@@ -46,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     SIGTERM, a training after saving.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    console.prepare()
     if os.getcwd() not in sys.path:  # modules of one's own, which the console script would not find
         sys.path.append(os.getcwd())
     with guarded() as out:
@@ -53,14 +58,19 @@ def main(arguments: list[str] | None = None) -> None:
             if not arguments or arguments[0] in ("-h", "--help"):
                 print(usage())
             else:
-                _run(arguments[0], arguments[1:])
+                trusted = TRUST in arguments
+                rest = [word for word in arguments if word != TRUST]
+                with trust.trusting(trusted), trust.naming(_named(rest)):
+                    _run(rest, io.running(arguments))
         except KeyboardInterrupt:
             raise SystemExit(128 + signal.SIGINT) from None
         except Exception as problem:
             code = _exit_code(problem)
             if code is None:
                 raise
-            _end(str(ended_workers(problem) or problem), code)
+            if isinstance(problem, UnwrittenError):
+                print(printable(str(problem.result)))
+            _end(ended_workers(problem) or _told(problem), code)
         _check_heard(out, arguments)
 
 
@@ -70,6 +80,8 @@ def _exit_code(problem: Exception) -> int | None:
         return 2
     if isinstance(problem, TrainingStopped) or ended_workers(problem) is not None:
         return 1
+    if isinstance(problem, OSError):
+        return 2 if problem.errno in _OF_DISKS else None
     if isinstance(problem, ValueError):
         from runners.environments import data_error
 
@@ -101,21 +113,42 @@ def usage() -> str:
             *lines,
             "",
             "`rlmaml train PRESET --help`, and the others with --help, explain every option.",
+            "--trust, of any command: import the modules that a run's files name (MODULE:CLASS).",
         ]
     )
 
 
-def _run(name: str, arguments: list[str]) -> None:
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Errors of the system that say that nothing more can be written."""
+TRUST = "--trust"
+"""The option of every command that trusts what is read (`rlmaml.trust`)."""
+_NAMING = ("--algorithm", "--algorithms", "--outer", "--env.id")
+
+
+def _named(arguments: list[str]) -> list[str]:
+    """The modules that options name, as MODULE:CLASS or MODULE:ID."""
+    modules = []
+    option = ""
+    for word in arguments:
+        if word.startswith("--"):
+            option, _, word = word.partition("=")
+        if option in _NAMING:
+            modules += [word.rpartition(":")[0]] * (":" in word)
+    return modules
+
+
+def _run(arguments: list[str], noted: contextlib.AbstractContextManager[None]) -> None:
+    name, *arguments = arguments or [""]
     if name not in COMMANDS:
         raise ConfigError(f"Unknown command {name!r}: use {', '.join(COMMANDS)}.")
-    with io.running([name, *arguments]):
+    with noted:
         function = _function(COMMANDS[name])
         if name in PARSE_THEMSELVES:
             result = function(arguments)
         else:
             result = _call(function, arguments, name)
     if result is not None:
-        print(result)
+        print(printable(str(result)))
 
 
 def _call(function: Callable[..., object], arguments: list[str], name: str) -> object:
@@ -134,6 +167,13 @@ def _function(location: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), member)
 
 
+def _told(problem: Exception) -> str:
+    """An error in words; the system's own with the file that it is about."""
+    if isinstance(problem, OSError):
+        return f"{problem.filename or 'A file'}: {problem.strerror}."
+    return str(problem)
+
+
 def _end(message: str, code: int) -> NoReturn:
-    say(f"rlmaml: {message}")
+    say(f"rlmaml: {one_line(message)}")
     raise SystemExit(code) from None

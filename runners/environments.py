@@ -21,6 +21,7 @@ from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.examples import Family, TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
+from runners.memory import check_memory
 
 
 def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
@@ -34,6 +35,7 @@ def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experi
         ConfigError: an unknown environment, wrong arguments of its constructor, a model that does
             not fit, or a device that is not there.
     """
+    check_memory(config, tasks)
     if config.data == "examples":
         return build(config, make_family(config), tasks=tasks)
     for device in (config.device, config.sampling_device):

@@ -24,6 +24,37 @@ BASELINES = {
 """Descriptions of the baselines of `runners.evaluation.baselines`, in a sentence."""
 
 
+_KEPT = frozenset("\n\t")
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    """Text as a terminal or a plot may be given it: what would command either is spelt out.
+
+    A file decides over names and labels, so that they may hold escape sequences, marks that turn
+    the direction of writing, or half a character.
+    """
+    return "".join(letter if _is_harmless(letter) else _spelt(letter) for letter in text)
+
+
+def one_line(text: str) -> str:
+    """The same, in one line."""
+    return printable(" ".join(part.strip() for part in text.split("\n") if part.strip()))
+
+
+def _is_harmless(letter: str) -> bool:
+    if letter in _KEPT:
+        return True
+    code = ord(letter)
+    if code < 0x20 or 0x7F <= code < 0xA0 or code in (0x2028, 0x2029):
+        return False
+    return not 0xD800 <= code < 0xE000 and letter not in _DIRECTIONS
+
+
+def _spelt(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
+
+
 def digits(metric: str, values: Iterable[float]) -> int:
     """Decimals to show: returns of a robot are large numbers, errors and shares small ones."""
     return 1 if metric == "return" and any(abs(value) >= 10 for value in values) else 3
@@ -43,7 +74,7 @@ def share(value: float) -> str:
 
 def kind(name: str) -> str:
     """A kind of task; evaluations of earlier versions have its number alone."""
-    return f"task {name}" if name.isdigit() else name
+    return f"task {name}" if name.isdigit() else printable(name)
 
 
 def steps(count: int) -> str:

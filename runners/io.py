@@ -16,7 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TextIO
 
+from rlmaml import json_files
 from rlmaml.errors import ConfigError
+
+_LARGEST = 2**32
+"""Bytes of results at most."""
 
 
 def versions() -> dict[str, str]:
@@ -93,7 +97,7 @@ def read_json(path: Path) -> dict[str, object]:
         ConfigError: a file that cannot be read, or holds something else than an object.
     """
     try:
-        content = nan_for_null(json.loads(path.read_text(encoding="utf-8")))
+        content = nan_for_null(json_files.read(path, largest=_LARGEST))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as problem:
@@ -117,13 +121,33 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in the same way."""
+    with _replacing(path) as staging:
+        staging.write_bytes(content)
+
+
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
+    """A text file in UTF-8; halves of characters, as in names that are none, are spelt out."""
+    with (
+        _replacing(path) as staging,
+        open(staging, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(staging, "w", newline="", encoding="utf-8") as file:
-            yield file
-        staging.replace(path)
+        try:
+            yield staging
+            staging.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                staging.unlink()
+            raise
     except OSError as problem:
         raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runners.formatting import printable
+from runners.io import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +33,34 @@ def blank() -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _plain(figure: Figure) -> None:
+    """Have all letters drawn as they are: names may hold dollars, or what no font draws.
+
+    Numbers along an axis of powers are left to matplotlib's formulas.
+    """
+    from matplotlib.text import Text
+
+    powers: set[Text] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() != "linear":
+                powers |= set(axis.findobj(Text)) - {axis.label}
+    for text in set(figure.findobj(Text)) - powers:
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
+
+
 def save(figure: Figure, path: Target) -> None:
-    """Write a figure, or hand it over."""
+    """Write a figure, or hand it over.
+
+    Raises:
+        ConfigError: a file that cannot be written.
+    """
+    _plain(figure)
     if not isinstance(path, Path):
         path(figure)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    write_bytes(path, content.getvalue())

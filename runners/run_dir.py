@@ -7,15 +7,20 @@ baselines/  comparison.{json,csv}  videos/  report.html
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+from zlib import crc32
 
-from rlmaml.config import TrainConfig
-from rlmaml.errors import ConfigError
+from rlmaml import checkpoint, json_files, trust
+from rlmaml.config import TrainConfig, changes
+from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
 from runners.io import command, null_for_nan, versions, write_json
 from runners.lock import lock
@@ -102,10 +107,14 @@ class RunDir:
         self._write(config, self.read_origin()._replace(versions=versions()))
 
     def _write(self, config: TrainConfig, origin: Origin) -> None:
-        write_json(self._config, {**origin._asdict(), "config": config.to_dict()})
+        content: Any = null_for_nan({**origin._asdict(), "config": config.to_dict()})
+        write_json(self._config, {**content, _DIGEST: _digest(content)})
 
-    def read_config(self) -> TrainConfig:
+    def read_config(self, *, strict: bool = True) -> TrainConfig:
         """The run's configuration.
+
+        Args:
+            strict: refuse a file that is damaged or was edited; else a `DamageWarning` says so.
 
         Raises:
             ConfigError: a folder that holds no run, or whose config.json cannot be read.
@@ -116,24 +125,33 @@ class RunDir:
                     f"Nothing was started in {self.path}: the run was killed before it was. Start "
                     f"it anew, rlmaml train PRESET --out {self.path}."
                 )
-            raise ConfigError(f"{self.path} is not a run folder: it has no config.json.")
-        return read_config(self._config)
+            about = checkpoint.describe(self.path)
+            raise ConfigError(f"{self.path} is not a run folder, it has no config.json: {about}")
+        return read_config(self._config, strict=strict)
 
     def read_origin(self) -> Origin:
         """Read what config.json holds beside the configuration."""
         return read_origin(self._config)
 
     def append_metrics(self, line: Metrics) -> None:
-        """Add a line; numbers that are not finite become null, since JSON has none."""
+        """Add a line; numbers that are not finite become null, since JSON has none.
+
+        A line has a checksum, so that a damaged one is told from a whole one.
+        """
+        stored: Any = null_for_nan(line)
+        stored = {**stored, _CHECKSUM: _checksum(stored)}
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-            file.write(json.dumps(null_for_nan(line)).encode() + b"\n")
+            file.write(json.dumps(stored).encode() + b"\n")
 
     def read_metrics(self) -> list[Metrics]:
-        """One object per iteration, in order: the last attempt at each."""
+        """One object per iteration, in order: the last attempt at each.
+
+        A `DamageWarning` says which lines cannot be read and are left out.
+        """
         last: dict[int, Metrics] = {}
         for line in self._lines():
             last[line["iteration"]] = line
@@ -146,48 +164,188 @@ class RunDir:
     def _lines(self) -> list[Metrics]:
         if not self._metrics.exists():
             return []
-        lines = []
-        for text in self._metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                continue  # cut short by a kill; the iteration was done again
+        lines, damaged = [], []
+        try:
+            with open(self._metrics, "rb") as file:
+                for number, content in enumerate(_split(file), 1):
+                    line = _metrics_line(content)
+                    if line is not None:
+                        lines.append(line)
+                    elif content.strip():
+                        damaged.append(number)
+        except OSError as problem:
+            raise ConfigError(f"{self._metrics} cannot be read: {problem.strerror}.") from problem
+        if damaged:
+            count = f"{len(damaged)} lines" if len(damaged) > 1 else "A line"
+            shown = ", ".join(map(str, damaged[:20])) + ", ..." * (len(damaged) > 20)
+            warnings.warn(
+                f"{count} of {self._metrics} cannot be read and left out: {shown}.",
+                DamageWarning,
+                stacklevel=3,
+            )
         return lines
 
 
-def read_config(path: Path) -> TrainConfig:
+_CHECKSUM = "crc"
+"""The name of a line's checksum; lines of earlier versions have none."""
+_LONGEST = 2**24
+"""Bytes of a line of metrics at most."""
+
+
+def _metrics_line(content: bytes) -> Metrics | None:
+    """A line of metrics; None if it is none, as one cut short by a kill or damaged."""
+    if len(content) > _LONGEST:
+        return None
+    try:
+        line = json_files.parse(content)
+    except ValueError:
+        return None
+    if not isinstance(line, dict):
+        return None
+    known = line.pop(_CHECKSUM, None)
+    if known is not None and known != _checksum(line):
+        return None
+    for name in ("iteration", "attempt"):
+        if type(line.get(name)) is not int or line[name] < 0:
+            return None
+    return line if all(_fits(name, value) for name, value in line.items()) else None
+
+
+def _fits(name: str, value: object) -> bool:
+    """False for a value that those who read a metric of that name could not take."""
+    if name not in ("seconds", "env_steps") and not name.endswith(("/pre", "/post")):
+        return True
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _split(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long for a line of ours, its beginning."""
+    while content := file.readline(_LONGEST + 1):
+        yield content
+        while len(content) > _LONGEST and not content.endswith(b"\n"):
+            content = file.readline(_LONGEST + 1)
+
+
+def _checksum(value: object) -> int:
+    return crc32(json.dumps(value, sort_keys=True).encode())
+
+
+def read_config(path: Path, *, strict: bool = True) -> TrainConfig:
     """The configuration in a run's config.json, or in a file of a configuration alone.
 
+    A run's is compared with its own checksum, and with what its newest checkpoint says.
+
+    Args:
+        path: the file.
+        strict: refuse a file that is damaged or was edited; else a `DamageWarning` says so.
+
     Raises:
-        ConfigError: a file that cannot be read, or a configuration of another version.
+        ConfigError: a file that cannot be read, that is damaged or was edited, or a configuration
+            of another version.
+        UntrustedError: a configuration that names a module, which its reader has not.
     """
     stored = _read(path)
     config = stored.get("config", stored)
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path} cannot be read: its config is no JSON object.")
+    kept = checkpoint.stored_config(path.parent / "checkpoints") if "config" in stored else None
+    whole = _DIGEST not in stored or stored[_DIGEST] == _digest(stored)
     try:
-        return TrainConfig.from_dict(config)
+        with trust.reading(path):
+            made = TrainConfig.from_dict(config)
+    except trust.UntrustedError:
+        raise
     except ConfigError as problem:
+        if not whole:
+            raise ConfigError(_edited(path, f"look at {problem}", kept)) from problem
         raise ConfigError(f"{path} cannot be read: {problem}") from problem
+    known = None if kept is None else _known(*kept)
+    different = [] if known is None else _differences(known, made, all_fields=not whole)
+    if different or not whole:
+        named = f"it has {'; '.join(different)}" if different else "no setting that decides results"
+        if strict and (different or known is None):
+            raise ConfigError(_edited(path, named if different else "", kept))
+        warnings.warn(_edited(path, named, kept), DamageWarning, stacklevel=2)
+    return made
+
+
+def _known(manifest: Path, config: dict[str, Any]) -> TrainConfig | None:
+    """The configuration in a checkpoint's manifest; None if it is of a version of other words."""
+    try:
+        with trust.reading(manifest):
+            return TrainConfig.from_dict(config)
+    except trust.UntrustedError:
+        raise
+    except ConfigError:
+        return None
+
+
+def _differences(known: TrainConfig, read: TrainConfig, *, all_fields: bool) -> list[str]:
+    """The settings that are others than a checkpoint's, each as "name: known -> read".
+
+    Places of data may have moved: that they are the same data is checked when they are read.
+
+    Args:
+        known: the checkpoint's.
+        read: the file's.
+        all_fields: also those that a run that is gone on with may change.
+    """
+    places = {
+        name: value
+        for name, value in read.env.kwargs.items()
+        if isinstance(value, str) and os.sep in value and name in known.env.kwargs
+    }
+    env = dataclasses.replace(known.env, kwargs={**known.env.kwargs, **places})
+    return changes(dataclasses.replace(known, env=env), read, all_fields=all_fields)
 
 
 def read_origin(path: Path) -> Origin:
     """Read what a run's config.json holds beside the configuration; nothing, in another file.
 
     Raises:
-        ConfigError: a file that cannot be read.
+        ConfigError: a file that cannot be read, or holds something else there.
     """
     stored = _read(path)
-    return Origin(**{name: stored.get(name) for name in Origin._fields})
+    origin = Origin(**{name: stored.get(name) for name in Origin._fields})
+    for name, value in origin._asdict().items():
+        kind = dict if name in ("started_with", "versions") else str
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{path} cannot be read: its {name} is {value!r}.")
+    return origin
 
 
 def _read(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise ConfigError(f"{path} is a folder: name its file, {path / 'config.json'}.")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json_files.read(path)
     except (OSError, ValueError) as problem:
         raise ConfigError(f"{path} cannot be read: {problem}") from problem
     if not isinstance(stored, dict):
         raise ConfigError(f"{path} cannot be read: it holds no JSON object.")
+    if "config" in stored:
+        if not isinstance(stored["config"], dict):
+            raise ConfigError(f"{path} cannot be read: its config is no JSON object.")
+        unknown = stored.keys() - {*Origin._fields, "config", _DIGEST}
+        if unknown:
+            raise ConfigError(
+                f"{path} cannot be read: it has fields unknown to this version: "
+                f"{', '.join(sorted(unknown))}."
+            )
     return stored
+
+
+_DIGEST = "sha256"
+"""The name of a file's checksum; files of earlier versions have none."""
+
+
+def _digest(stored: dict[str, Any]) -> str:
+    rest = {name: value for name, value in stored.items() if name != _DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _edited(path: Path, what: str, kept: tuple[Path, object] | None) -> str:
+    named = f" ({what})" if what else ""
+    back = f", as `config` in {kept[0]} has it" if kept else ""
+    return (
+        f"{path} is damaged or was edited{named}: put it back as it was{back}, or remove its "
+        f"{_DIGEST} if all else in it is right. Other settings are given as options."
+    )

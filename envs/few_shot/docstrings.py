@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .classes import check_ways, split_classes
+from .folders import check_fractions
 from .text import TextError, TextTasks, distinct, words
 
 # Tests and a whole editor are no library; the last two hold other people's modules.
@@ -56,6 +57,7 @@ def docstrings(
         texts_of |= _modules(package)
     enough = {name: texts for name, texts in distinct(texts_of).items() if len(texts) >= least}
     classes = dict(sorted(enough.items()))
+    fractions = check_fractions(fractions)
     splits = split_classes(len(classes), fractions, split_seed)
     where = f"the standard library in {sysconfig.get_path('stdlib')}, by docstrings,"
     check_ways(where, splits, len(classes), way, fractions, TextError)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -53,11 +55,17 @@ def number_splits(members: dict[str, list[Path]]) -> dict[str, tuple[int, ...]]:
     return splits
 
 
-def check_fractions(fractions: Sequence[float]) -> None:
-    """Refuse fractions that cannot divide classes.
+def check_fractions(fractions: Sequence[float]) -> Sequence[float]:
+    """Fractions that divide classes: whole numbers that are 1 and 0 are fractions too.
 
     Raises:
         ValueError: not three numbers of at least 0, of which the first is more.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or not fractions[0] > 0:
+    given = list(fractions) if isinstance(fractions, Iterable) else []
+    numbers = all(
+        isinstance(part, Real) and not isinstance(part, bool) and math.isfinite(part)
+        for part in given
+    )
+    if not numbers or len(given) != 3 or min(given) < 0 or not given[0] > 0:
         raise ValueError(f"fractions are those of train, validation and test, got {fractions!r}")
+    return [float(part) for part in given] if sum(given) == 1 else fractions

@@ -23,6 +23,10 @@ _LAYOUTS = (
 _DEEP = ("I", "F")
 
 
+_MOST_PIXELS = 180_000_000
+"""Pixels of an image at most: a small file can unpack to any number."""
+
+
 class ImageFolderError(ValueError):
     """A folder or a file that few-shot tasks cannot be made of; the message names it."""
 
@@ -60,7 +64,7 @@ def image_folder(
     root = Path(root)
     if size < 1:
         raise ValueError(f"size is {size}; an image has at least one pixel a side")
-    check_fractions(fractions)
+    fractions = check_fractions(fractions)
     if not root.is_dir():
         raise ImageFolderError(
             f"{root} is {'not a folder' if root.exists() else 'missing'}; root is the folder that "
@@ -170,6 +174,11 @@ class _Files(Images):
 
         try:
             with Image.open(path) as opened:
+                if opened.width * opened.height > _MOST_PIXELS:
+                    raise ValueError(
+                        f"it has {opened.width} x {opened.height} pixels, more than "
+                        f"{_MOST_PIXELS:,}"
+                    )
                 if opened.mode.startswith(_DEEP):
                     raise ValueError(f"mode {opened.mode} has more than 8 bits a channel")
                 image = ImageOps.exif_transpose(opened)
@@ -177,7 +186,7 @@ class _Files(Images):
                     paper = Image.new("RGBA", image.size, "white")
                     image = Image.alpha_composite(paper, image.convert("RGBA"))
                 image = image.convert(self._mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow has a way of its own to fail for each kind of damage
             raise ImageFolderError(
                 f"{path} cannot be read as an image ({error}); replace it, or remove it"
             ) from error

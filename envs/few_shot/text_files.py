@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from .folders import check_fractions, files, number_splits, split_folders, subfo
 from .text import TextError, TextTasks, distinct, words
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_LARGEST = 2**30
+"""Bytes of a file at most."""
 _LAYOUTS = (
     "Understood are a folder root/class/*.txt or root/{train,val,test}/class/*.txt, a text to a "
     "file, and a file .csv, .tsv or .jsonl with a label and a text in each row"
@@ -51,10 +54,12 @@ def text_files(
             a text without words, a class without texts, or a split with fewer classes than `way`.
     """
     root = Path(root)
-    check_fractions(fractions)
+    fractions = check_fractions(fractions)
     if not root.exists():
         raise TextError(f"{root} is missing; root is where the texts are. {_LAYOUTS}")
     splits: dict[str, tuple[int, ...]] | None = None
+    if not root.is_dir() and not root.is_file():
+        raise TextError(f"{root} is neither a folder nor a file. {_LAYOUTS}")
     if root.is_dir():
         classes, splits = _in_folders(root)
     elif root.suffix.lower() in _DELIMITERS:
@@ -103,6 +108,8 @@ def _texts(folder: Path) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
+        if path.stat().st_size > _LARGEST:
+            raise OSError(f"it has more than {_LARGEST:,} bytes")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TextError(
@@ -123,8 +130,8 @@ _Row = tuple[str, object, object]
 def _table(path: Path, delimiter: str, label: str, text: str) -> list[_Row]:
     # A quote that is left open would swallow the rest of a .tsv, which seldom quotes.
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    lines = _read(path).splitlines(keepends=True)
-    reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    rows_end_at_newlines = io.StringIO(_read(path), newline="")  # other separators are text
+    reader = csv.DictReader(rows_end_at_newlines, delimiter=delimiter, quoting=quoting, strict=True)
     done = 0
     try:
         columns = list(reader.fieldnames or ())
@@ -157,7 +164,7 @@ def _json_lines(path: Path, label: str, text: str) -> list[_Row]:
         where = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # and numbers of too many digits
             raise TextError(f"{where} is no JSON ({error})") from error
         if not isinstance(row, dict) or label not in row or text not in row:
             raise TextError(

@@ -37,6 +37,8 @@ class AlphaMAML(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {"alpha_rate": 1e6, "beta_rate": 1e6}
+
         alpha_rate: float = 1e-5
         """α̂, how fast the inner step size moves; 0 holds it."""
         beta_rate: float = 1e-6

@@ -8,6 +8,7 @@ outer step minimizes (`outer_loss`), or the outer step itself (`update`). Everyt
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
@@ -48,6 +49,7 @@ from rlmaml.types import (
     State,
     StateDict,
 )
+from rlmaml.values import check_values
 
 
 class Algorithm:
@@ -103,6 +105,9 @@ class Algorithm:
         self.inner_config = inner or InnerConfig()
         self.outer: OuterStep = outer or self.default_outer(self.settings)
         self.from_rewards = inner_loss is None
+        check_values(self.settings, "algorithm_settings.")
+        if dataclasses.is_dataclass(self.outer):
+            check_values(self.outer, "outer.")
         self.check(
             AlgorithmContext(
                 settings=self.settings,

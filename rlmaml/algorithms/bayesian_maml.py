@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -47,6 +47,13 @@ class BayesianMAML(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {
+            "particles": 10_000,
+            "leader_steps": 10_000,
+            "prior": 1e6,
+            "repulsion": 1e6,
+        }
+
         particles: int = 5
         """Networks M. A step moves them by the M-th part of the sum of their gradients, weighted by
         nearness (itself 1, the median pair 1/M): rates are up to M times those of one network."""

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 from zlib import crc32
 
 import torch
@@ -36,6 +37,8 @@ class CAVIA(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {"contexts": 1_000_000}
+
         contexts: int = 5
         """The number of context parameters."""
         shifts: tuple[str, ...] = ()

@@ -41,6 +41,8 @@ class EMAML(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {"task_copies": 1_000_000}
+
         task_copies: int = 1
         """Copies of each task in a meta-iteration. With 1 the baseline is the other tasks'
         mean return, with more that of the other copies, which learned from data of their own."""

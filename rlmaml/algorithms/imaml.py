@@ -32,6 +32,12 @@ class IMAML(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {
+            "strength": 1e9,
+            "cg_iterations": 100_000,
+            "solver_steps": 10_000,
+        }
+
         strength: float = 2.0
         """λ, how strongly adapted parameters are held to the meta-learned ones. With episodes it
         must exceed the negative curvature of the inner surrogate."""

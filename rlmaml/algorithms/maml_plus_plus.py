@@ -53,6 +53,8 @@ class MAMLPlusPlus(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {"minimum_learning_rate": 1e6}
+
         learn_step_sizes: bool = True
         """Learn a step size per layer and step, from inner.step_size on; steps beyond those of
         training take the last one's."""

@@ -27,6 +27,8 @@ class MetaSGD(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {"seed": 2**63 - 1}
+
         spread: float = 0.0
         """The step sizes begin between inner.step_size times 1 - spread and 1 + spread, drawn
         uniformly; the paper's range, 0.005 to 0.1, is a step_size of 0.0525 with a spread of

@@ -44,6 +44,12 @@ class ProMP(Algorithm):
 
     @dataclass(frozen=True)
     class Settings(AlgorithmSettings):
+        limits: ClassVar[dict[str, float]] = {
+            "epochs": 100_000,
+            "kl_coefficient": 1e6,
+            "kl_target": 1e6,
+        }
+
         clip: float = 0.3
         """Likelihood ratios count between 1 - clip and 1 + clip."""
         epochs: int = 5

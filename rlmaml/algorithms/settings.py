@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from rlmaml.errors import ConfigError
 from rlmaml.outer.base import OuterStep
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
+from rlmaml.values import check_values
 
 
 @dataclass(frozen=True)
 class InnerConfig:
     """The inner loop: how a model adapts to one task."""
+
+    limits: ClassVar[dict[str, float]] = {"steps": 10_000}
 
     steps: int = 1
     """Inner steps K, on fresh episodes each or all on the same examples; 0 trains on the average
@@ -35,6 +38,7 @@ class InnerConfig:
     (Fallah et al. 2020, algorithm 1)."""
 
     def __post_init__(self) -> None:
+        check_values(self, "inner.")
         if self.steps < 0:
             raise ConfigError(f"inner.steps must be zero or more, got {self.steps}.")
         for name in ("step_size", "later_step_size"):
@@ -55,6 +59,9 @@ class InnerConfig:
 @dataclass(frozen=True)
 class AlgorithmSettings:
     """Settings of an algorithm beside the inner loop and the outer step: none, here."""
+
+    limits: ClassVar[dict[str, float]] = {}
+    """Magnitudes that numbers of some fields do not exceed, by name (`rlmaml.values`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

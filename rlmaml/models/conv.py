@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from rlmaml.distributions import Categorical
 from rlmaml.errors import ConfigError
 from rlmaml.types import InputsWithStatistics
+from rlmaml.values import check_values
 
 
 @dataclass(frozen=True)
 class ConvConfig:
     """The shape of a convolutional classifier (Vinyals et al. 2016)."""
+
+    limits: ClassVar[dict[str, float]] = {"blocks": 100, "filters": 100_000}
 
     blocks: int = 4
     """Blocks of 3x3 convolution, batch norm, ReLU and downsampling by 2."""
@@ -29,6 +32,7 @@ class ConvConfig:
     follows its inputs: in Python `ExampleSampler(reference=True)` makes it the latter."""
 
     def __post_init__(self) -> None:
+        check_values(self, "conv.")
         for name in ("blocks", "filters"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"conv.{name} must be at least 1, got {getattr(self, name)}.")

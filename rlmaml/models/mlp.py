@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.errors import ConfigError
+from rlmaml.values import check_values
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -18,6 +19,13 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 @dataclass(frozen=True)
 class PolicyConfig:
     """The shape of a multilayer perceptron."""
+
+    limits: ClassVar[dict[str, float]] = {
+        "hidden": 1_000_000,
+        "output_gain": 1e6,
+        "init_log_std": 40.0,
+        "min_log_std": 1000.0,
+    }
 
     hidden: tuple[int, ...] = (100, 100)
     """Width of each hidden layer."""
@@ -31,6 +39,7 @@ class PolicyConfig:
     """The log standard deviation never falls below this (Gaussian policies)."""
 
     def __post_init__(self) -> None:
+        check_values(self, "policy.")
         if any(width < 1 for width in self.hidden):
             raise ConfigError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
 

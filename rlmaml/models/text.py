@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn.functional import gelu
 
 from rlmaml.distributions import Categorical
 from rlmaml.errors import ConfigError
+from rlmaml.values import check_values
 
 PADDING = 0
 """The token id after the end of a text."""
@@ -30,6 +31,14 @@ _EPSILON = 1e-5
 @dataclass(frozen=True)
 class TextConfig:
     """The shape of a classifier of texts."""
+
+    limits: ClassVar[dict[str, float]] = {
+        "dimension": 100_000,
+        "hidden": 1_000_000,
+        "layers": 1000,
+        "heads": 100_000,
+        "feedforward": 1_000_000,
+    }
 
     model: Literal["bag", "transformer"] = "bag"
     """The mean of the words' embeddings and a perceptron, which see no order, or blocks of
@@ -46,6 +55,7 @@ class TextConfig:
     """Width of the hidden layer in each block (transformer)."""
 
     def __post_init__(self) -> None:
+        check_values(self, "text.")
         if any(width < 1 for width in self.hidden):
             raise ConfigError(f"text.hidden needs widths of at least 1, got {self.hidden}.")
         for name in ("dimension", "layers", "heads", "feedforward"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -18,6 +19,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
+from rlmaml.values import check_values
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Optimizer:
     """An outer step by an optimizer of `torch.optim`."""
 
     capabilities: ClassVar[frozenset[OuterCapability]] = frozenset({"gradient-only", "optimizer"})
+    limits: ClassVar[dict[str, float]] = {"learning_rate": 1e6}
 
     name: str = "Adam"
     """Class in torch.optim: Adam, AdamW, SGD, RMSprop, ..."""
@@ -42,6 +45,7 @@ class Optimizer:
     """Clip every component of the meta-gradient to ± this (before clip_norm)."""
 
     def __post_init__(self) -> None:
+        check_values(self, "optimizer.")
         if not self.learning_rate > 0:
             raise ConfigError(
                 f"optimizer.learning_rate must be positive, got {self.learning_rate}."
@@ -53,9 +57,17 @@ class Optimizer:
         if (self.name, self.kwargs, self.schedule, self.schedule_kwargs) == ("Adam", {}, None, {}):
             return  # right, and torch takes more than a second to make its first optimizer
         # Wrong names and arguments are errors now, not later.
-        live = self._make([torch.zeros(1, 1)])
+        if self.kwargs.get("maximize"):
+            raise ConfigError("optimizer.kwargs has maximize: the loss is to fall, leave it out.")
+        live = self._make([torch.ones(1, 1, requires_grad=True)])
         live.params[0].grad = torch.ones(1, 1)
-        _call(live.optimizer.step, self.name, self.kwargs)
+        for _ in range(_TRIALS):
+            _call(live.optimizer.step, self.name, self.kwargs)
+        if not torch.isfinite(live.params[0]).all():
+            raise ConfigError(
+                f"{self.name} with {self.kwargs} and a learning rate of {self.learning_rate} makes "
+                f"a parameter of 1 not finite in {_TRIALS} steps: take smaller values."
+            )
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
@@ -92,7 +104,13 @@ class Optimizer:
         live = self._make([torch.zeros(1, 1)])
         if live.schedule is None:
             return
-        for done in range(iterations):
+        for done in range(min(iterations, _FORESEEN)):
+            if not math.isfinite(live.learning_rate):
+                raise ConfigError(
+                    f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} has brought "
+                    f"the learning rate to {live.learning_rate} after {done} of {iterations} "
+                    "iterations: it must stay finite."
+                )
             if not live.learning_rate > 0:
                 raise ConfigError(
                     f"optimizer.schedule {self.schedule} with {self.schedule_kwargs} has brought "
@@ -197,6 +215,11 @@ def _copied(value: Any) -> Any:
 
 Kind = TypeVar("Kind")
 Made = TypeVar("Made")
+
+_TRIALS = 3
+"""Steps that show what an optimizer's arguments do."""
+_FORESEEN = 1_000_000
+"""Iterations that a schedule is run for before training, a minute at most."""
 
 UNFIT = {"LBFGS", "SparseAdam", "ReduceLROnPlateau"}
 """Classes that need more than one dense gradient a step, or a metric."""

@@ -26,6 +26,7 @@ from rlmaml.outer.base import OuterCapability
 from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, State, StateDict
+from rlmaml.values import check_values
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class TrustRegion:
     """Settings of the trust-region outer step."""
 
     capabilities: ClassVar[frozenset[OuterCapability]] = frozenset()
+    limits: ClassVar[dict[str, float]] = {
+        "max_kl": 1e6,
+        "cg_iterations": 100_000,
+        "damping": 1e9,
+        "backtracks": 10_000,
+    }
 
     max_kl: float = 0.01
     """Bound on the mean KL(old ‖ new) of adapted policies, in nats per time step or example."""
@@ -49,6 +56,7 @@ class TrustRegion:
     measured on all."""
 
     def __post_init__(self) -> None:
+        check_values(self, "trust_region.")
         for name, ok, want in (
             ("max_kl", self.max_kl > 0, "positive"),
             ("cg_iterations", self.cg_iterations >= 1, "at least 1"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
+from runners.errors import UnwrittenError
 from runners.evaluation import plots, statistics
 from runners.evaluation.baselines import Baseline, check_names, plan, trained
 from runners.evaluation.eval_config import EvalConfig
@@ -49,6 +50,7 @@ def compare_runs(
         ConfigError: runs of several families, a folder that holds another comparison, an unknown
             baseline, and all that training and evaluating raise.
         FloatingPointError: a policy's parameters that have blown up.
+        UnwrittenError: a folder that cannot be written to; with the comparison.
     """
     against = check_names(against)
     configs = [folder.read_config() for folder in folders]
@@ -63,17 +65,24 @@ def compare_runs(
         name: [plan(folder, name, device=config.device) for folder in runs[main]]
         for name in against
     }
+    unwritten: list[ConfigError] = []
     results = {
-        name: [_evaluated(folder, config, quiet) for folder in places]
+        name: [_evaluated(folder, config, unwritten, quiet) for folder in places]
         for name, places in runs.items()
     }
     of_baselines = dataclasses.replace(config, checkpoint=None)
     for name, planned in plans.items():
         runs[name] = [trained(each, quiet=quiet) for each in planned]
         own = dataclasses.replace(of_baselines, steps=0) if name == "oracle" else of_baselines
-        results[name] = [_evaluated(folder, own, quiet) for folder in runs[name]]
-    compared = _comparison(runs, results, out).save(out / "comparison.json")
-    plots.comparison(compared, out / "plots" / "comparison.png", compared.preset)
+        results[name] = [_evaluated(folder, own, unwritten, quiet) for folder in runs[name]]
+    compared = _comparison(runs, results, out)
+    try:
+        compared = compared.save(out / "comparison.json")
+        plots.comparison(compared, out / "plots" / "comparison.png", compared.preset)
+    except ConfigError as problem:
+        unwritten.append(problem)
+    if unwritten:
+        raise UnwrittenError(unwritten[0], compared) from unwritten[0]
     return compared
 
 
@@ -93,11 +102,18 @@ def _for_all(config: EvalConfig, configs: list[TrainConfig]) -> EvalConfig:
     return config
 
 
-def _evaluated(folder: RunDir, config: EvalConfig, quiet: bool) -> Evaluation:
+def _evaluated(
+    folder: RunDir, config: EvalConfig, unwritten: list[ConfigError], quiet: bool
+) -> Evaluation:
+    """Measure a run; that its folder could not be written to is added to `unwritten`."""
     try:
-        result = measure(folder, config, quiet=quiet).save(folder.evaluation)
+        result = measure(folder, config, quiet=quiet)
     except FloatingPointError as problem:
         raise FloatingPointError(f"{folder.path}: {problem}") from problem
+    try:
+        result = result.save(folder.evaluation)
+    except ConfigError as problem:
+        unwritten.append(problem)
     planned = folder.read_config().iterations
     if result.iteration < planned and config.checkpoint is None:
         print(

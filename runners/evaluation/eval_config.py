@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import tyro
 
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
+from rlmaml.values import check_values
 from runners.errors import require_at_least
 
 DEFAULT_TASKS = {"episodes": 40, "examples": 600}
@@ -32,6 +33,14 @@ class Sizes(NamedTuple):
 @dataclass(frozen=True)
 class EvalConfig:
     """Options of an evaluation."""
+
+    limits: ClassVar[dict[str, float]] = {
+        "tasks": 1_000_000,
+        "steps": 10_000,
+        "episodes": 1_000_000,
+        "queries": 1_000_000,
+        "seed": 2**128,
+    }
 
     tasks: int | None = None
     """Held-out tasks; 40, or 600 where a run learns from examples, if not given."""
@@ -63,6 +72,7 @@ class EvalConfig:
         Raises:
             ConfigError: sizes out of range, or options that do not go with the run or each other.
         """
+        check_values(self, option=True)
         sizes = Sizes(
             DEFAULT_TASKS[trained.data] if self.tasks is None else self.tasks,
             DEFAULT_STEPS[trained.data] if self.steps is None else self.steps,
@@ -70,7 +80,9 @@ class EvalConfig:
             trained.examples.queries if self.queries is None else self.queries,
         )
         require_at_least(1, tasks=sizes.tasks, episodes=sizes.episodes, queries=sizes.queries)
-        require_at_least(0, steps=sizes.steps, seed=self.seed)
+        require_at_least(0, steps=sizes.steps)
+        if self.seed < 0:
+            raise ConfigError(f"--seed must be at least 0, got {self.seed}.")
         if self.halve_later_steps and self.later_step_size is not None:
             raise ConfigError("Later steps are halved or of a size of their own, not both.")
         self._check_data(trained)

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 
 from rlmaml.errors import ConfigError
+from runners.errors import UnwrittenError
 from runners.evaluation import plots
 from runners.evaluation.baselines import Baseline
 from runners.evaluation.compare_runs import compare_runs
@@ -75,8 +76,18 @@ def evaluate_run(
         ConfigError: bad input.
         ValueError: tasks that the family does not have.
         FloatingPointError: a policy's parameters that have blown up.
+        UnwrittenError: a folder that cannot be written to; with the evaluation.
     """
-    result = measure(folder, config, tasks=tasks, quiet=quiet).save(folder.evaluation)
+    result = measure(folder, config, tasks=tasks, quiet=quiet)
+    try:
+        result = result.save(folder.evaluation)
+        _draw(folder, result)
+    except ConfigError as problem:
+        raise UnwrittenError(problem, result) from problem
+    return result
+
+
+def _draw(folder: RunDir, result: Evaluation) -> None:
     if metrics := folder.read_metrics():
         learning_curve(metrics, folder.plots / "learning.png", result.preset)
     plots.adaptation_curve(result, folder.plots / "adaptation.png", result.preset)
@@ -84,4 +95,3 @@ def evaluate_run(
         plots.per_task(result, folder.plots / "tasks.png", result.preset)
     if result.fits:
         plots.fits(result, folder.plots / "fits.png", result.preset)
-    return result

@@ -115,13 +115,13 @@ def as_text(table: Table) -> str:
     for body in table.bodies:
         indent = "  " if body.heading else ""
         if body.heading:
-            text.add_row(body.heading)
+            text.add_row(formatting.one_line(body.heading))
         for row in body.rows:
             cells = [*map(str, row.cells), *[""] * (width - len(row.cells))]
-            text.add_row(indent + row.label, *cells)
+            text.add_row(indent + formatting.one_line(row.label), *cells)
     file = io.StringIO()
     console = Console(file=file, width=10_000, markup=False, emoji=False, highlight=False)
     console.print(text)
-    lines = [line.rstrip() for line in file.getvalue().replace("−", "-").splitlines()]
+    lines = [line.rstrip() for line in file.getvalue().replace("−", "-").split("\n")[:-1]]
     notes = [f"{body.heading}: {body.note}" for body in table.bodies if body.heading and body.note]
     return "\n".join([*([table.title] if table.title else []), *lines, *notes])

@@ -11,6 +11,7 @@ From Python:
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ from runners.environments import make_single, set_task, task_points
 from runners.errors import require_at_least
 from runners.export.ppo import PPOSettings, ppo_settings, to_sb3
 from runners.export.torch_program import program
+from runners.io import write_bytes
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load_learner
 
@@ -168,7 +170,9 @@ def export_torch(policy: AdaptedPolicy, path: str | Path) -> torch.export.Export
     path = _free_path(path, "torch")
     exported = program(policy)
     _make_folder(path)
-    torch.export.save(exported, path)
+    content = io.BytesIO()  # torch itself opens no file whose name is not UTF-8
+    torch.export.save(exported, content)
+    write_bytes(path, content.getvalue())
     return exported
 
 

@@ -168,7 +168,7 @@ def gather(
         ConfigError: not a run folder, nothing trained, a file that cannot be read, or runs that
             cannot be compared.
     """
-    all_configs = [folder.read_config() for folder in folders]
+    all_configs = [folder.read_config(strict=False) for folder in folders]
     methods = grouping.by_method(folders, all_configs)
     comparison = _comparison(folders, out, device, quiet)
     main, runs = next(iter(methods.items()))
@@ -188,8 +188,8 @@ def gather(
             )
     return ReportData(
         methods=methods,
-        configs={name: group[0].read_config() for name, group in methods.items()},
-        seeds=[folder.read_config().seed for folder in runs],
+        configs={name: group[0].read_config(strict=False) for name, group in methods.items()},
+        seeds=[folder.read_config(strict=False).seed for folder in runs],
         metrics=[folder.read_metrics() for folder in runs],
         versions=[folder.read_origin().versions or {} for folder in runs],
         evaluations=evaluations,

@@ -19,6 +19,7 @@ from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
+from runners.training.logging import check_name
 from runners.training.train import resume, train
 
 USAGE = """rlmaml train PRESET [options]         meta-train
@@ -84,6 +85,8 @@ def train_command(arguments: Sequence[str]) -> None:
         runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
     for path in runs:  # all of them before hours are spent on the first
         RunDir(path).check_free()
+        if config.tensorboard:
+            check_name(RunDir(path))
     stopped: list[str] = []
     for path, each in runs.items():
         try:

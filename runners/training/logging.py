@@ -24,6 +24,21 @@ def require_tensorboard() -> None:
         ) from problem
 
 
+def check_name(folder: RunDir) -> None:
+    """Check that event files can be written into a run's folder.
+
+    Raises:
+        ConfigError: a path that is not UTF-8, which TensorBoard cannot open.
+    """
+    try:
+        str(folder.path).encode()
+    except UnicodeEncodeError as problem:
+        raise ConfigError(
+            f"--tensorboard cannot write into {folder.path}, whose name is not UTF-8: take another "
+            "folder, or leave it out."
+        ) from problem
+
+
 class EventWriter:
     """Writes the numbers of lines of metrics to TensorBoard's event files.
 
@@ -34,6 +49,7 @@ class EventWriter:
     def __init__(self, folder: RunDir) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        check_name(folder)
         self._writer = SummaryWriter(str(folder.tensorboard))
 
     def write(self, line: Metrics) -> None:

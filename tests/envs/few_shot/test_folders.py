@@ -56,3 +56,11 @@ def test_fractions():
     for bad in [(0.5, 0.5), (0, 0.5, 0.5), (1.2, -0.2, 0)]:
         with pytest.raises(ValueError, match="fractions are those of"):
             check_fractions(bad)
+
+
+def test_whole_numbers_are_fractions_where_they_add_up_to_one():
+    assert [type(part) for part in check_fractions([1, 0, 0])] == [float] * 3
+    assert check_fractions([6, 2, 2]) == [6, 2, 2]  # sizes, of ten classes
+    for bad in ([True, False, False], ["1", 0, 0], "100", 1, None, [float("nan"), 0, 0]):
+        with pytest.raises(ValueError, match="fractions are those of"):
+            check_fractions(bad)
