@@ -19,6 +19,7 @@ from torch.nn.functional import gelu
 
 from rlmaml.distributions import Categorical
 from rlmaml.errors import ConfigError
+from rlmaml.torch_state import plain_defaults
 
 PADDING = 0
 """The token id after the end of a text."""
@@ -88,6 +89,7 @@ class BagOfEmbeddings(nn.Module):
         config: the shape.
     """
 
+    @plain_defaults()
     def __init__(self, num_tokens: int, num_classes: int, config: TextConfig | None = None) -> None:
         super().__init__()
         config = config or TextConfig()
@@ -113,6 +115,7 @@ class TextTransformer(nn.Module):
         config: the shape.
     """
 
+    @plain_defaults()
     def __init__(
         self, num_tokens: int, length: int, num_classes: int, config: TextConfig | None = None
     ) -> None:

@@ -17,6 +17,7 @@ from rlmaml import tree
 from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability
+from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 
 
@@ -41,6 +42,7 @@ class Optimizer:
     clip_value: float | None = None
     """Clip every component of the meta-gradient to ± this (before clip_norm)."""
 
+    @plain_defaults()
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise ConfigError(
@@ -59,6 +61,7 @@ class Optimizer:
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
+    @plain_defaults()
     def init(self, meta: Meta) -> OptimizerState:
         """An optimizer that has seen nothing.
 
@@ -67,6 +70,7 @@ class Optimizer:
         """
         return self._make([leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)])
 
+    @plain_defaults()
     def load_state_dict(self, meta: Meta, saved: StateDict) -> OptimizerState:
         """The optimizer, and its schedule, as `saved` holds them."""
         live = self.init(meta)
@@ -83,6 +87,7 @@ class Optimizer:
             saved["schedule"] = state.schedule.state_dict()
         return copy.deepcopy(saved)
 
+    @plain_defaults()
     def validate_schedule(self, iterations: int) -> None:
         """Run the schedule alone for that many iterations.
 
@@ -131,6 +136,7 @@ class Optimizer:
         live.advance()
         return state._replace(meta=meta, outer=live), metrics
 
+    @plain_defaults()
     def descend(self, live: OptimizerState, meta: Meta, gradient: Tensor) -> Meta:
         """One step from `meta` along a gradient [P] that is finite. The schedule stays."""
         if self.clip_value is not None:
