@@ -10,11 +10,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rlmaml import models
 from rlmaml.distributions import Distribution
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder
+from rlmaml.torch_state import making_tensors
 from rlmaml.types import Episodes, InputsWithStatistics, Params, Policy
 
 
@@ -36,19 +36,32 @@ class AdaptedPolicy:
         episodes: tuple[Episodes, ...] = (),
         seed: int = 0,
     ) -> None:
+        self._adapted = _adapting(module)
         self.module = module.requires_grad_(False)
         self.observation_space, self.action_space = observation_space, action_space
         self.normalizer, self.episodes = normalizer, episodes
-        self._encode = encoder(observation_space)[0]
-        self._to_env = action_filter(action_space)
         self._rng = generator(seed, 0, Phase.ACTING)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Make the functions that the spaces decide, which do not pickle."""
+        self._encode = encoder(self.observation_space)[0]
+        self._to_env = action_filter(self.action_space)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_encode", "_to_env")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._connect()
 
     @property
     def params(self) -> Params:
-        """The adapted parameters φ_K."""
-        return models.parameters(self.module)
+        """The adapted parameters φ_K; frozen ones are constants of the module."""
+        values = dict(self.module.named_parameters())
+        return {name: values[name].detach().clone() for name in self._adapted}
 
-    @torch.no_grad()
+    @making_tensors
     def distribution(self, observations: NDArray[Any]) -> Distribution:
         """Over the actions, given observations [M, *obs]."""
         seen = torch.from_numpy(self._encode(observations))
@@ -114,7 +127,7 @@ class Predictor:
         self.module = module.requires_grad_(False)
         self._reference, self._num_tokens = reference, num_tokens
 
-    @torch.no_grad()
+    @making_tensors
     def distribution(self, inputs: ArrayLike) -> Distribution:
         """Over the targets, given inputs [M, *x]: a Gaussian around them, or a Categorical.
 
@@ -151,6 +164,12 @@ class StackedNetworks(nn.Module):
 
     def forward(self, inputs: Any) -> Distribution:
         return self._policy({name: self.adapted[key] for name, key in self._names.items()}, inputs)
+
+
+def _adapting(module: nn.Module) -> list[str]:
+    """The names of a module's parameters that are not frozen, or of all if all are."""
+    named = list(module.named_parameters())
+    return [name for name, value in named if value.requires_grad] or [name for name, _ in named]
 
 
 def as_inputs(array: NDArray[Any], num_tokens: int | None) -> Tensor:

@@ -28,6 +28,7 @@ from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import encoder
+from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Examples, Params
 
 
@@ -263,4 +264,5 @@ def _seeded(config: TrainConfig, make: Callable[[], nn.Module]) -> nn.Module:
     seed = int(generator(config.seed, 0, Phase.INITIALIZE).integers(2**62))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make()
+        with plain_defaults():
+            return make()

@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlmaml.errors import ConfigError
+
 
 class Gaussian(NamedTuple):
     """A diagonal Gaussian over actions [..., A]."""
@@ -111,3 +113,44 @@ def stack(distributions: Sequence[Distribution]) -> Distribution:
     """Stack distributions of one kind along a new leading dimension."""
     kind = type(distributions[0])
     return kind(*(torch.stack(field) for field in zip(*distributions, strict=True)))
+
+
+def is_distribution(output: object) -> bool:
+    """Whether this is a tree of tensors with the methods of a distribution."""
+    return isinstance(output, tuple) and hasattr(output, "log_prob")
+
+
+def required(output: Any) -> Any:
+    """What a policy returned, if it is a distribution.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    if not is_distribution(output):
+        raise ConfigError(f"The network returns {described(output)}. {advice(output)}")
+    return output
+
+
+def described(value: object) -> str:
+    """A value in words."""
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"a tensor of shape {tuple(value.shape)} and type {kind}"
+    if value is None:
+        return "None"
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"a {module}{kind.__qualname__}"
+
+
+def advice(output: object) -> str:
+    """What a policy is to return in place of something that is no distribution."""
+    if isinstance(output, torch.distributions.Distribution):
+        return (
+            "Return one of rlmaml.distributions, which torch.func can look into: for a Normal "
+            "Gaussian(d.loc, d.scale.log()), for a Categorical Categorical(d.logits)."
+        )
+    return (
+        "Return rlmaml.distributions.Gaussian(mean, log_std) or Categorical(logits); of a "
+        "regression log_std is torch.zeros_like(mean)."
+    )

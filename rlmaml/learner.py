@@ -225,7 +225,7 @@ def _network(algorithm: Algorithm, adapted: Params, module: nn.Module) -> nn.Mod
     network = algorithm.network(adapted)
     if network is None:
         return StackedNetworks(algorithm.policy, adapted)
-    module.load_state_dict(network)
+    module.load_state_dict({**module.state_dict(), **network})  # frozen ones are the module's
     return module
 
 

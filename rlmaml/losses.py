@@ -22,7 +22,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from rlmaml.distributions import Categorical, Gaussian
+from rlmaml.distributions import Categorical, Gaussian, required
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Data, Episodes, Examples, Params, Policy
 
@@ -44,7 +44,7 @@ def log_likelihood(policy: Policy, reduction: Reduction = "steps") -> Loss:
     """
 
     def loss(params: Params, episodes: Episodes) -> Tensor:
-        log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
+        log_probs = required(policy(params, episodes.observations)).log_prob(episodes.actions)
         return -reduce(log_probs * episodes.advantages, episodes.mask, reduction)
 
     return loss
@@ -117,7 +117,7 @@ def log_trajectory_ratio(policy: Policy) -> Loss:
 
 def _log_ratio(policy: Policy, params: Params, episodes: Episodes) -> Tensor:
     """log π / π_old of every step [B, T]; 0 on padding, where it could overflow."""
-    log_probs = policy(params, episodes.observations).log_prob(episodes.actions)
+    log_probs = required(policy(params, episodes.observations)).log_prob(episodes.actions)
     return (log_probs - episodes.log_probs) * episodes.mask
 
 
@@ -136,7 +136,7 @@ def mse(policy: Policy) -> Loss:
     """
 
     def loss(params: Params, examples: Examples) -> Tensor:
-        predicted = cast(Gaussian, policy(params, examples.inputs))
+        predicted = cast(Gaussian, required(policy(params, examples.inputs)))
         if predicted.mean.shape != examples.targets.shape:
             raise ValueError(
                 f"Predictions have shape {tuple(predicted.mean.shape)}, targets "
@@ -155,7 +155,7 @@ def cross_entropy(policy: Policy) -> Loss:
     """
 
     def loss(params: Params, examples: Examples) -> Tensor:
-        return -policy(params, examples.inputs).log_prob(examples.targets).mean()
+        return -required(policy(params, examples.inputs)).log_prob(examples.targets).mean()
 
     return loss
 
@@ -164,7 +164,7 @@ def accuracy(policy: Policy) -> Loss:
     """The share of examples whose most probable class is the target. Not to be differentiated."""
 
     def share(params: Params, examples: Examples) -> Tensor:
-        predicted = cast(Categorical, policy(params, examples.inputs))
+        predicted = cast(Categorical, required(policy(params, examples.inputs)))
         return (predicted.logits.argmax(-1) == examples.targets).float().mean()
 
     return share

@@ -21,6 +21,7 @@ from rlmaml.distributions import Distribution, fisher, kl, like
 from rlmaml.inner import adapt
 from rlmaml.profiling import timer
 from rlmaml.returns import masked_mean
+from rlmaml.torch_state import differentiating
 from rlmaml.types import (
     Adjoint,
     Data,
@@ -159,6 +160,7 @@ def gradient_and_reference(
 
 
 @timer("meta-gradient")
+@differentiating
 def _differentiate(
     objective: Objective,
     meta: Meta,
@@ -192,6 +194,7 @@ def _mean_of_sum(total: Tensor, tasks: int) -> Tensor:
     return mean_over_tasks((total * (1 / tasks)).unsqueeze(0))
 
 
+@differentiating
 def fisher_product(
     objective: Objective,
     meta: Meta,
@@ -245,6 +248,7 @@ def fisher_product(
         linearized.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
     tasks = sum(len(weights) for *_, weights in linearized)
 
+    @differentiating
     def product(v: Tensor) -> Tensor:
         total = torch.zeros_like(v)
         for outputs, zeros, pulled, weights in linearized:

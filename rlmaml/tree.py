@@ -95,6 +95,11 @@ def to(tree: Tree, device: torch.device | str) -> Tree:
     return map(lambda leaf: leaf.to(device), tree)
 
 
+def ordinary(tree: Tree) -> Tree:
+    """A tree whose tensors can be differentiated: copies of those of `torch.inference_mode`."""
+    return map(lambda leaf: leaf.clone() if leaf.is_inference() else leaf, tree)
+
+
 def grad(
     function: Callable[Concatenate[Tree, Rest], Tensor],
 ) -> Callable[Concatenate[Tree, Rest], Tree]:

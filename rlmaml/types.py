@@ -76,7 +76,7 @@ class Examples(NamedTuple):
             self.inputs.inputs if isinstance(self.inputs, InputsWithStatistics) else self.inputs
         )
         # A mask weights losses; of token ids it would be integers.
-        dtype = inputs.dtype if inputs.is_floating_point() else torch.get_default_dtype()
+        dtype = inputs.dtype if inputs.is_floating_point() else torch.float32
         return inputs.new_ones(inputs.shape[:1], dtype=dtype)
 
     def part(self, fraction: float) -> Examples:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from rlmaml import losses
+from rlmaml import losses, models, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.algorithms.requirements import Requires, require_outer
 from rlmaml.algorithms.settings import (
@@ -36,6 +36,7 @@ from rlmaml.outer.base import (
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.returns import Reduction
+from rlmaml.torch_state import differentiating, making_tensors
 from rlmaml.types import (
     Adjoint,
     Data,
@@ -101,6 +102,8 @@ class Algorithm:
         outer_reduction: Reduction = "steps",
         chunk_size: int | None = None,
     ) -> None:
+        given = policy, inner, outer, settings, inner_loss, outer_loss, outer_reduction, chunk_size
+        self._given = given
         self.settings: Any = self.Settings() if settings is None else settings
         self.inner_config = inner or InnerConfig()
         self.outer: OuterStep = outer or self.default_outer(self.settings)
@@ -135,6 +138,11 @@ class Algorithm:
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
         self.inner = InnerLoop(self.start, self.step)
         self.complete()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if type(self).__init__ is not Algorithm.__init__:
+            return super().__reduce_ex__(protocol)
+        return _again, (type(self), *self._given)
 
     @classmethod
     def check(cls, context: AlgorithmContext) -> None:
@@ -287,10 +295,12 @@ class Algorithm:
         """Fill in what a task's outer loss has to know of the other tasks."""
         return batch
 
+    @making_tensors
     def init(self, params: Params) -> State:
         """The state to begin with: initial parameters, and an outer step that has seen nothing."""
         return self.initial_state(self.init_meta(params))
 
+    @making_tensors
     def initial_state(self, meta: Meta) -> State:
         """The state to begin with from given meta-parameters.
 
@@ -307,6 +317,7 @@ class Algorithm:
         """
         return {"iteration": state.iteration, **self.outer.state_dict(state.outer)}
 
+    @making_tensors
     def load_state_dict(self, meta: Meta, saved: StateDict) -> State:
         """The state of meta-parameters and what `state_dict` gave.
 
@@ -315,7 +326,27 @@ class Algorithm:
         """
         return State(meta, self.outer.load_state_dict(meta, saved), saved.get("iteration", 0))
 
+    @differentiating
     def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
-        """One outer step. `batch` was collected with `state.meta`; its leaves are [N, ...]."""
-        new, metrics = self.outer.update(self.objective(state), state, self.prepare(batch))
+        """One outer step. `batch` was collected with `state.meta`; its leaves are [N, ...].
+
+        Raises:
+            ConfigError: a network without the derivatives that the algorithm takes.
+        """
+        state, batch = state._replace(meta=tree.ordinary(state.meta)), tree.ordinary(batch)
+        try:
+            new, metrics = self.outer.update(self.objective(state), state, self.prepare(batch))
+        except RuntimeError as problem:
+            refusal = models.explained(problem)
+            if refusal is None:
+                raise
+            raise refusal from problem
         return new._replace(iteration=state.iteration + 1), metrics
+
+
+def _again(kind: type[Algorithm], *given: Any) -> Algorithm:
+    """An algorithm as it was made: its losses are functions that do not pickle."""
+    policy, inner, outer, settings, inner_loss, outer_loss, reduction, chunk_size = given
+    losses_given = {"inner_loss": inner_loss, "outer_loss": outer_loss}
+    rest = {"outer_reduction": reduction, "chunk_size": chunk_size}
+    return kind(policy, inner, outer, settings, **losses_given, **rest)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -133,21 +134,21 @@ class BayesianMAML(Algorithm):
         return overrides
 
     def wrap(self, policy: Policy) -> Policy:
-        def together(params: Params, inputs: Inputs) -> Distribution:
-            count = len(next(iter(params.values())))  # not the setting: a loss is of one particle
-            if count == 1:
-                return policy(self.particles(params)[0], inputs)
-            if not self.from_rewards:
-                return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
-            # Any number of rows can be acted on: what is missing from a multiple of M is made up.
-            rows = cast(Tensor, inputs)
-            padded = torch.arange(-(-len(rows) // count) * count, device=rows.device)
-            own = by_particle(rows[padded % len(rows)], count)
-            acted: Distribution = torch.func.vmap(policy)(params, own)
-            fields = (field.transpose(0, 1).flatten(0, 1)[: len(rows)] for field in acted)
-            return like(acted, fields)
+        return partial(self._together, policy)
 
-        return together
+    def _together(self, policy: Policy, params: Params, inputs: Inputs) -> Distribution:
+        count = len(next(iter(params.values())))  # not the setting: a loss is of one particle
+        if count == 1:
+            return policy(self.particles(params)[0], inputs)
+        if not self.from_rewards:
+            return pooled(torch.func.vmap(policy, in_dims=(0, None))(params, inputs))
+        # Any number of rows can be acted on: what is missing from a multiple of M is made up.
+        rows = cast(Tensor, inputs)
+        padded = torch.arange(-(-len(rows) // count) * count, device=rows.device)
+        own = by_particle(rows[padded % len(rows)], count)
+        acted: Distribution = torch.func.vmap(policy)(params, own)
+        fields = (field.transpose(0, 1).flatten(0, 1)[: len(rows)] for field in acted)
+        return like(acted, fields)
 
     def particles(self, params: Params) -> list[Params]:
         """The networks' own parameters, one set for each particle."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 from zlib import crc32
 
@@ -108,17 +109,18 @@ class CAVIA(Algorithm):
         return {**plain, **shifts}
 
     def wrap(self, policy: Policy) -> Policy:
-        def in_context(params: Params, inputs: Inputs) -> Distribution:
-            return policy(self.network(params), inputs)
+        return partial(self._in_context, policy)
 
-        return in_context
+    def _in_context(self, policy: Policy, params: Params, inputs: Inputs) -> Distribution:
+        return policy(self.network(params), inputs)
 
 
-def entry(params: Iterable[str]) -> tuple[str, ...]:
-    """The names of what the context shifts: a batch norm's two, or the first layer's bias.
+def entry(params: Collection[str]) -> tuple[str, ...]:
+    """The names of what the context shifts: a batch norm's two, or the bias of the first layer that
+    has one.
 
     Raises:
-        ConfigError: names that do not tell.
+        ConfigError: names that do not tell, or no bias.
     """
     norms = sorted(
         (int(match[2]), match[1])
@@ -128,4 +130,11 @@ def entry(params: Iterable[str]) -> tuple[str, ...]:
     if norms:
         norm = norms[max(len(norms) - 2, 0)][1]
         return f"{norm}.weight", f"{norm}.bias"
-    return (f"{models.layers(params)[0]}.bias",)
+    biases = [f"{layer}.bias" for layer in models.layers(params)]
+    learned = [bias for bias in biases if bias in params]
+    if not learned:
+        raise ConfigError(
+            f"The network has no bias to learn ({', '.join(params)}) that the context could shift: "
+            "name a parameter in algorithm_settings.shifts."
+        )
+    return (learned[0],)

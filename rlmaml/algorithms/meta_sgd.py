@@ -50,11 +50,12 @@ class MetaSGD(Algorithm):
         return True
 
     def init_meta(self, params: Params) -> Meta:
-        rng = torch.Generator().manual_seed(self.settings.seed)
+        rng = torch.Generator("cpu").manual_seed(self.settings.seed)
+        drawn = {"generator": rng, "dtype": torch.float64, "device": "cpu"}
         low, width = 1 - self.settings.spread, 2 * self.settings.spread
 
         def rates(value: torch.Tensor) -> torch.Tensor:
-            factor = low + width * torch.rand(value.shape, generator=rng, dtype=torch.float64)
+            factor = low + width * torch.rand(value.shape, **drawn)
             return (self.inner_config.step_size * factor).to(value)
 
         return {"params": params, "rates": tree.map(rates, params)}

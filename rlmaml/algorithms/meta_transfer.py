@@ -45,7 +45,8 @@ class MetaTransfer(Algorithm):
             raise ConfigError(
                 f"All parameters ({', '.join(params)}) are of the head, so that there is no trunk "
                 "to transfer: take a network with hidden layers, or name fewer in "
-                "algorithm_settings.adapts."
+                "algorithm_settings.adapts. Frozen parameters (requires_grad=False) do not count: "
+                "the trunk stays as it is without that."
             )
         scale, shift = {}, {}
         for name, value in trunk.items():

@@ -4,7 +4,8 @@ A policy, a regression and a classification are the same thing: a Gaussian or a 
 the input. Bring your own: any module whose `forward(inputs [..., *x])` returns a `Gaussian` or a
 `Categorical` with the same leading shape can be meta-trained. It must be a pure function of its
 parameters and input (no running statistics, no dropout), because the library calls it through
-`functional_call` with parameters of its choosing.
+`functional_call` with parameters of its choosing; a trial before the first call says what is wrong.
+Parameters with `requires_grad=False` are constants.
 """
 
 from rlmaml.models.conv import ConvClassifier, ConvConfig
@@ -20,6 +21,7 @@ from rlmaml.models.mlp import (
 )
 from rlmaml.models.naming import head, layers, norm_parameters, unit_axis
 from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
+from rlmaml.models.trial import explained
 
 __all__ = [
     "ACTIVATIONS",
@@ -33,6 +35,7 @@ __all__ = [
     "RegressionMLP",
     "TextConfig",
     "TextTransformer",
+    "explained",
     "functional",
     "head",
     "layers",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical
 from rlmaml.errors import ConfigError
+from rlmaml.torch_state import plain_defaults
 from rlmaml.types import InputsWithStatistics
 from rlmaml.values import check_values
 
@@ -52,6 +53,7 @@ class ConvClassifier(nn.Module):
         ConfigError: images too small to be halved that often.
     """
 
+    @plain_defaults()
     def __init__(
         self, shape: tuple[int, int, int], num_classes: int, config: ConvConfig | None = None
     ) -> None:

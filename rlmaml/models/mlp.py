@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.errors import ConfigError
+from rlmaml.torch_state import plain_defaults
 from rlmaml.values import check_values
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
@@ -44,6 +45,7 @@ class PolicyConfig:
             raise ConfigError(f"policy.hidden needs widths of at least 1, got {self.hidden}.")
 
 
+@plain_defaults()
 def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:
     """Linear layers with the activation between them; Xavier-uniform weights, zero biases."""
     sizes = [inputs, *config.hidden, outputs]
@@ -61,6 +63,7 @@ def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:
 class GaussianMLP(nn.Module):
     """A Gaussian whose mean is an MLP of the observation and whose log std is a parameter."""
 
+    @plain_defaults()
     def __init__(
         self, observation_size: int, action_size: int, config: PolicyConfig | None = None
     ) -> None:
@@ -79,6 +82,7 @@ class GaussianMLP(nn.Module):
 class CategoricalMLP(nn.Module):
     """A categorical distribution over n actions whose logits are an MLP of the observation."""
 
+    @plain_defaults()
     def __init__(
         self, observation_size: int, num_actions: int, config: PolicyConfig | None = None
     ) -> None:
@@ -94,6 +98,7 @@ class CategoricalMLP(nn.Module):
 class RegressionMLP(nn.Module):
     """A regression: a Gaussian of standard deviation 1 whose mean is an MLP of the input."""
 
+    @plain_defaults()
     def __init__(
         self, input_size: int, output_size: int, config: PolicyConfig | None = None
     ) -> None:

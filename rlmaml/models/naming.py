@@ -20,6 +20,7 @@ def layers(params: Iterable[str]) -> list[str]:
 
     By their names, since the order of parameters does not survive a checkpoint: the layers of
     `mean` or `logits`, as the networks here call them, otherwise all. They must be numbered.
+    Frozen layers do not count, not being among the parameters.
 
     Args:
         params: parameters by name.

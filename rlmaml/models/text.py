@@ -19,6 +19,7 @@ from torch.nn.functional import gelu
 
 from rlmaml.distributions import Categorical
 from rlmaml.errors import ConfigError
+from rlmaml.torch_state import plain_defaults
 from rlmaml.values import check_values
 
 PADDING = 0
@@ -98,6 +99,7 @@ class BagOfEmbeddings(nn.Module):
         config: the shape.
     """
 
+    @plain_defaults()
     def __init__(self, num_tokens: int, num_classes: int, config: TextConfig | None = None) -> None:
         super().__init__()
         config = config or TextConfig()
@@ -123,6 +125,7 @@ class TextTransformer(nn.Module):
         config: the shape.
     """
 
+    @plain_defaults()
     def __init__(
         self, num_tokens: int, length: int, num_classes: int, config: TextConfig | None = None
     ) -> None:

@@ -18,6 +18,7 @@ from rlmaml import tree
 from rlmaml.errors import ConfigError
 from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
 from rlmaml.outer.base import OuterCapability
+from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 from rlmaml.values import check_values
 
@@ -44,6 +45,7 @@ class Optimizer:
     clip_value: float | None = None
     """Clip every component of the meta-gradient to ± this (before clip_norm)."""
 
+    @plain_defaults()
     def __post_init__(self) -> None:
         check_values(self, "optimizer.")
         if not self.learning_rate > 0:
@@ -71,6 +73,7 @@ class Optimizer:
         if live.schedule is not None:
             _call(live.schedule.step, self.schedule, self.schedule_kwargs)
 
+    @plain_defaults()
     def init(self, meta: Meta) -> OptimizerState:
         """An optimizer that has seen nothing.
 
@@ -79,6 +82,7 @@ class Optimizer:
         """
         return self._make([leaf.detach().clone().requires_grad_() for leaf in tree.leaves(meta)])
 
+    @plain_defaults()
     def load_state_dict(self, meta: Meta, saved: StateDict) -> OptimizerState:
         """The optimizer, and its schedule, as `saved` holds them."""
         live = self.init(meta)
@@ -95,6 +99,7 @@ class Optimizer:
             saved["schedule"] = state.schedule.state_dict()
         return _copied(saved)
 
+    @plain_defaults()
     def validate_schedule(self, iterations: int) -> None:
         """Run the schedule alone for that many iterations.
 
@@ -149,6 +154,7 @@ class Optimizer:
         live.advance()
         return state._replace(meta=meta, outer=live), metrics
 
+    @plain_defaults()
     def descend(self, live: OptimizerState, meta: Meta, gradient: Tensor) -> Meta:
         """One step from `meta` along a gradient [P] that is finite. The schedule stays."""
         if self.clip_value is not None:

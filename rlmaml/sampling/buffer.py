@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -43,10 +44,11 @@ class RolloutBuffer:
     ) -> None:
         n, b, count = tasks, episodes, tasks * episodes
         self._shape, self._horizon, self._observation_shape = (n, b), horizon, observation_shape
-        self._observations = torch.zeros(horizon, n, b, *observation_shape)
-        self._rewards, self._mask = torch.zeros(horizon, n, b), torch.zeros(horizon, n, b)
+        zeros = partial(torch.zeros, dtype=torch.float32, device="cpu")
+        self._observations = zeros((horizon, n, b, *observation_shape))
+        self._rewards, self._mask = zeros((horizon, n, b)), zeros((horizon, n, b))
         names = (*diagnostics, "diverged")
-        self._diagnostics = {name: torch.zeros(horizon, n, b) for name in names}
+        self._diagnostics = {name: zeros((horizon, n, b)) for name in names}
         # The same memory as rows of all environments [T, M, ...].
         self._observation_rows = _rows(self._observations, count)
         self._reward_rows, self._mask_rows = _rows(self._rewards, count), _rows(self._mask, count)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rlmaml import tree
 from rlmaml.objective import over_tasks
 from rlmaml.profiling import timer
 from rlmaml.rng import Key
+from rlmaml.torch_state import making_tensors
 from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 
 
@@ -39,7 +39,7 @@ class Sampler(Protocol):
         ...
 
 
-@torch.no_grad()
+@making_tensors
 def collect(
     sampler: Sampler,
     inner: InnerLoop,
@@ -72,6 +72,7 @@ def collect(
         A batch with leaves [N, ...]; `iterates` are φ_0 .. φ_K where the sampler is on-policy, else
         empty, and `query` is empty if it is not asked for.
     """
+    meta = tree.ordinary(meta)
     on_policy = getattr(sampler, "on_policy", True)
     device = tree.leaves(meta)[0].device
     params = tree.repeat(inner.start(meta), len(tasks))

@@ -14,9 +14,9 @@ class Normalizer:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.count = torch.zeros((), dtype=torch.float64)
-        self.mean = torch.zeros(shape, dtype=torch.float64)
-        self.variance = torch.ones(shape, dtype=torch.float64)
+        as_float64 = {"dtype": torch.float64, "device": "cpu"}
+        self.count = torch.zeros((), **as_float64)
+        self.mean, self.variance = torch.zeros(shape, **as_float64), torch.ones(shape, **as_float64)
         self._noted: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, observations: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Normalizer:
         """observations [..., *obs], mask [...]."""
         valid = observations[mask > 0].cpu().double()
         if len(valid):
-            count = torch.tensor(float(len(valid)), dtype=torch.float64)
+            count = torch.tensor(float(len(valid)), dtype=torch.float64, device="cpu")
             self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
 
     def commit(self) -> None:

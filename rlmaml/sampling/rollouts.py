@@ -12,6 +12,7 @@ from rlmaml import tree
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
+from rlmaml.models import Functional
 from rlmaml.objective import over_tasks
 from rlmaml.profiling import one_thread, timer
 from rlmaml.rng import Key, generator
@@ -46,7 +47,8 @@ class RolloutSampler:
             measuring alone: nothing is learned from actions that were not drawn.
 
     Raises:
-        ConfigError: a number of copies that is no multiple of B, or another autoreset mode.
+        ConfigError: a number of copies that is no multiple of B, another autoreset mode, or a
+            network that cannot be meta-trained.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class RolloutSampler:
         self.normalizer, self.deterministic = normalizer, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._to_env = action_filter(env.single_action_space)
+        if isinstance(policy, Functional):
+            policy.attempt(self.observation_shape, episodes)
         self._reported = tuple(getattr(env, "diagnostics", ()))
 
     @torch.no_grad()

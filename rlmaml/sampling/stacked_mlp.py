@@ -32,6 +32,8 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
         params: leaves [N, ...], policy i's for the observations i. Nothing is differentiated.
     """
     module = policy.module if isinstance(policy, Functional) else None
+    if module is not None and any(name not in params for name, _ in module.named_parameters()):
+        module = None  # some are frozen, and not stacked
     # These classes and no subclass of theirs, which may have a forward of its own.
     if type(module) is GaussianMLP and _is_perceptron(module, module.mean):
         mean = _Perceptrons(module.mean, "mean", params)

@@ -234,7 +234,8 @@ def _fits(
         return ()
     few = tree.map(lambda leaf: leaf[:FITS], batch)
     inputs = torch.cat([data.inputs.flatten() for data in (*few.support[:1], few.query)])
-    grid = torch.linspace(inputs.min().item(), inputs.max().item(), 101).unsqueeze(1)
+    low, high = inputs.min().item(), inputs.max().item()
+    grid = torch.linspace(low, high, 101, dtype=torch.float32, device="cpu").unsqueeze(1)
 
     @torch.no_grad()
     def curves(data: MetaBatch) -> torch.Tensor:

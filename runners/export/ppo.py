@@ -20,6 +20,7 @@ from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
 from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.torch_state import plain_defaults
 from runners.export.sb3 import as_vec_env
 
 
@@ -54,6 +55,7 @@ def ppo_settings(config: TrainConfig, copies: int = 1) -> PPOSettings:
     }
 
 
+@plain_defaults()
 def to_sb3(
     policy: AdaptedPolicy, env: gymnasium.Env | VectorEnv | VecEnv, **hyperparameters: Any
 ) -> PPO:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rlmaml.adapted import AdaptedPolicy, StackedNetworks
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.torch_state import plain_defaults
 
 
 class TorchPolicy(nn.Module):
@@ -64,6 +65,7 @@ class TorchPolicy(nn.Module):
         return {"action": action, **distribution._asdict()}
 
 
+@plain_defaults()
 def program(policy: AdaptedPolicy) -> torch.export.ExportedProgram:
     """Trace `TorchPolicy` into a program for any number M of observations.
 
