@@ -12,7 +12,7 @@ from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.normalizer import Normalizer
-from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.rollouts import DIVERGED, RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import CorridorEnv, TargetEnv, Walk, one
 
@@ -93,7 +93,7 @@ class Diverging(gymnasium.vector.VectorEnv):
         self.time += 1
         bad = np.array([False, self.time >= 3, False])
         rewards = np.where(bad, 0.0, 1.0)
-        return np.zeros((3, 1)), rewards, np.zeros(3, bool), bad, {"diverged": bad}
+        return np.zeros((3, 1)), rewards, np.zeros(3, bool), bad, {DIVERGED: bad}
 
 
 def test_a_divergence_is_counted_once_and_masked():
@@ -117,7 +117,7 @@ class Flagging(TargetEnv):
         bad = np.any(self.task > 0) and self.time == 2
         info = {"x_velocity": float(self.time)}
         if bad:
-            info["diverged"] = np.bool_(True)
+            info[DIVERGED] = np.bool_(True)
         return observation, reward, False, bool(bad), info
 
 

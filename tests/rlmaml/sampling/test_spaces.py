@@ -41,10 +41,22 @@ def test_actions_are_clipped_to_each_ones_own_bounds():
 
 @pytest.mark.parametrize(
     "space",
-    [gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Tuple([Discrete(2), Discrete(2)])],
+    [
+        gymnasium.spaces.Text(3),
+        gymnasium.spaces.Sequence(Discrete(2)),
+        gymnasium.spaces.Dict(a=Discrete(2), b=gymnasium.spaces.Tuple([gymnasium.spaces.Text(3)])),
+        gymnasium.spaces.Dict(),
+    ],
 )
-def test_other_spaces_are_refused(space):
-    with pytest.raises(ConfigError, match=r"Observations must be a Box or Discrete.*Flatten"):
+def test_observations_that_are_no_vectors_are_refused(space):
+    with pytest.raises(ConfigError, match=r"Observations must be a Box, Discrete.*Transform"):
         encoder(space)
-    with pytest.raises(ConfigError, match="Actions must be a Box or Discrete"):
+
+
+@pytest.mark.parametrize(
+    "space",
+    [gymnasium.spaces.Text(3), gymnasium.spaces.Tuple([Discrete(2), Discrete(2)])],
+)
+def test_actions_of_no_distribution_are_refused(space):
+    with pytest.raises(ConfigError, match="Actions must be a Box, Discrete"):
         action_filter(space)

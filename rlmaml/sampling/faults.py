@@ -1,0 +1,100 @@
+"""What comes from environments and families of examples is finite, or is said not to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlmaml.errors import EnvironmentFault
+
+
+def env_name(env: Any) -> str:
+    """The id of an environment, single or batched; or the name of its class."""
+    spec = getattr(env, "spec", None)
+    if spec is not None:
+        return spec.id
+    inside = getattr(env, "unwrapped", env)
+    copies = getattr(inside, "envs", None)
+    return type(copies[0].unwrapped if copies else inside).__name__
+
+
+def require_finite(
+    values: np.ndarray,
+    counted: NDArray[np.bool_],
+    env: Any,
+    *,
+    what: str,
+    step: int,
+    episodes: int,
+) -> np.ndarray:
+    """Check what M environments gave.
+
+    Args:
+        values: floats [M, ...].
+        counted: which of the M have an episode that goes on; the others may give anything.
+        env: the vector environment, to be named.
+        what: reward or observation.
+        step: time step, from 1; 0 is the reset.
+        episodes: B, episodes of each task.
+
+    Raises:
+        EnvironmentFault: a value that is not finite, of one of those counted.
+
+    Returns:
+        The values; 0 where those that are not counted have others that are not finite.
+    """
+    if np.isfinite(values).all():
+        return values
+    rows = values.reshape(len(values), -1)
+    bad = np.flatnonzero(counted & ~np.isfinite(rows).all(1))
+    if len(bad):
+        i = int(bad[0])
+        value = rows[i][~np.isfinite(rows[i])][0]
+        when = f"in step {step}" if step else "in reset"
+        raise EnvironmentFault(
+            f"{env_name(env)} returned a{'n' * (what[0] in 'aeiou')} {what} that is not finite "
+            f"({value:g}) {when} of copy {i} (task {i // episodes}, episode {i % episodes})."
+        )
+    return np.where(np.isfinite(values), values, 0).astype(values.dtype)
+
+
+def require_finite_tasks(tasks: Any, env: Any) -> None:
+    """Check tasks that were drawn, where they are numbers.
+
+    Raises:
+        EnvironmentFault: a task that is not finite.
+    """
+    values = np.asarray(tasks)
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    i = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0])
+    raise EnvironmentFault(
+        f"Task {i} of {env_name(env)} is not finite: {np.asarray(tasks[i]).tolist()}. Look at its "
+        "`sample_tasks`."
+    )
+
+
+def require_finite_examples(values: Tensor, family: str, what: str) -> None:
+    """Check examples [N, B, ...] that a family drew.
+
+    Args:
+        values: inputs or targets.
+        family: the name of what drew them.
+        what: support inputs, query targets or the like.
+
+    Raises:
+        EnvironmentFault: an example that is not finite.
+    """
+    if not values.is_floating_point() or torch.isfinite(values.sum()):
+        return
+    bad = (~torch.isfinite(values)).flatten(2).any(-1) if values.ndim > 2 else ~values.isfinite()
+    if bad.any():
+        i, j = bad.nonzero()[0].tolist()
+        value = values[i, j][~values[i, j].isfinite()].flatten()[0].item()
+        raise EnvironmentFault(
+            f"{family} drew {what} that are not finite ({value:g}), in example {j} of task {i}."
+        )
