@@ -30,6 +30,7 @@ from rlmaml.migration import predictor_spec
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase
 from rlmaml.sampling.collect import collect
+from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.vector_env import FixedTask, with_fixed_task
 from rlmaml.types import Episodes, Examples, Meta, Params
 
@@ -181,7 +182,8 @@ class Learner:
         adapted = _finite(tree.map(lambda leaf: leaf[0], batch.iterates[-1]), inner)
         network = _network(algorithm, adapted, experiment.model)
         spaces = copies.single_observation_space, copies.single_action_space
-        return AdaptedPolicy(network, *spaces, normalizer, support, seed)
+        scaled = config.env.rescale_actions
+        return AdaptedPolicy(network, *spaces, normalizer, support, seed, rescale_actions=scaled)
 
     def _adapt_predictor(
         self, config: TrainConfig, x: np.ndarray, y: np.ndarray, inner: InnerConfig
@@ -197,6 +199,8 @@ class Learner:
         algorithm = build_algorithm(config.for_evaluation(), module, spec)
         meta = self._fitted(models.parameters(module), algorithm)
         support = Examples(inputs, _targets(y, spec))
+        for what, values in zip(("inputs", "targets"), support, strict=True):
+            require_finite_examples(values[None], "adapt", what)
         adapted = adapt(algorithm.inner, meta, (support,) * inner.steps)[-1]
         by_support = (
             isinstance(module, models.ConvClassifier) and config.conv.batch_norm == "support"

@@ -14,10 +14,10 @@ from rlmaml.errors import EnvironmentFault
 
 def env_name(env: Any) -> str:
     """The id of an environment, single or batched; or the name of its class."""
-    spec = getattr(env, "spec", None)
+    inside = getattr(env, "unwrapped", env)
+    spec = getattr(inside, "spec", None)
     if spec is not None:
         return spec.id
-    inside = getattr(env, "unwrapped", env)
     copies = getattr(inside, "envs", None)
     return type(copies[0].unwrapped if copies else inside).__name__
 

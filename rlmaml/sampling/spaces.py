@@ -137,7 +137,7 @@ def action_filter(
         ConfigError: a space that no policy here acts in, or to be scaled without being a Box.
     """
     if rescale and not isinstance(space, Box):
-        raise ConfigError(f"env.rescale_actions is for a Box, the actions are {space}: leave it.")
+        raise ConfigError(f"env.rescale_actions is for a Box, but the actions are {space}: leave it out.")
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         low, high = space.low, space.high
         if not rescale:

@@ -22,6 +22,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
+from rlmaml.sampling.env_check import PlainNumbers, check_env
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -53,7 +54,7 @@ class TaskVectorEnv(Protocol):
     def close(self) -> None: ...
 
 
-class TaskProperty(gymnasium.Wrapper):
+class TaskProperty(PlainNumbers):
     """Makes the task an attribute, because vector environments can set those one by one."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -92,6 +93,11 @@ class Vectorized(VectorWrapper):
         self.task_space = example.task_space
         self.diagnostics = tuple(getattr(example.env.unwrapped, "diagnostics", ()))
         self._sample = example.task_sampler
+        try:
+            check_env(example, self.sample_tasks)
+        except BaseException:
+            env.close()
+            raise
 
     def set_tasks(self, tasks: np.ndarray) -> None:
         """Give environment i task i. tasks: [num_envs, *task_space.shape]."""
