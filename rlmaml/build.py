@@ -28,7 +28,7 @@ from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.spaces import action_filter, encoder
+from rlmaml.sampling.spaces import action_filter, check_reach, encoder
 from rlmaml.types import Examples, Params
 
 
@@ -155,6 +155,17 @@ def data_per_task(config: TrainConfig) -> int:
         return config.episodes * (spec.steps * (1 + spec.separate_hessian) + 1)
     sets = spec.steps if spec.fresh_support else min(spec.steps, 1)
     return config.examples.shots * (sets + spec.separate_hessian) + config.examples.queries
+
+
+def check_new_policy(config: TrainConfig, experiment: Experiment) -> None:
+    """Check that a policy that has not learned yet acts where its environment can tell.
+
+    Raises:
+        ConfigError: a Box of actions that it does not reach, or too little of.
+    """
+    if config.data == "episodes":
+        actions = experiment.tasks_source.single_action_space
+        check_reach(actions, config.policy.init_log_std, config.env.rescale_actions)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -163,10 +163,11 @@ def action_filter(
 
 
 def affine(space: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift that map [-1, 1] to a Box; 1 and 0 where it has not both bounds."""
+    """Scale and shift that map [-1, 1] to a Box; 1 and 0 where it has not both bounds, and a scale
+    of 1 where they are the same."""
     bounded = _bounded(space)
     low, high = (np.where(bounded, x, 0).astype(np.float64) for x in (space.low, space.high))
-    scale, shift = np.where(bounded, (high - low) / 2, 1.0), (high + low) / 2
+    scale, shift = np.where(high > low, (high - low) / 2, 1.0), (high + low) / 2
     return scale.astype(np.float32), shift.astype(np.float32)
 
 
@@ -213,8 +214,8 @@ def check_reach(space: gymnasium.Space, log_std: float, rescale: bool = False) -
     if rescale and both[i]:
         ways = "Raise policy.init_log_std."
     raise ConfigError(
-        f"Action {i} ranges from {low[i]:g} to {high[i]:g}, but a new policy's lie within "
-        f"±{reach:.3g}, {REACH:g} standard deviations around 0, and reach {found}. {ways}"
+        f"Action {i} ranges from {low[i]:g} to {high[i]:g}, but those of a new policy, "
+        f"within ±{reach:.3g}, reach {found}. {ways}"
     )
 
 

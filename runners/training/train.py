@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlmaml import checkpoint
-from rlmaml.build import Experiment
+from rlmaml.build import Experiment, check_new_policy
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
@@ -66,6 +66,8 @@ def train(
         state = _initial_state(experiment)
         if init is not None:
             state = _warm_started(config, experiment, state, init)
+        elif config.iterations:
+            check_new_policy(config, experiment)
         folder.create(config, init=init)
         _Trainer(config, folder, experiment, state, validator).run(quiet=quiet)
     return folder
@@ -172,7 +174,8 @@ def _initial_state(experiment: Experiment) -> State:
 def _warm_started(config: TrainConfig, experiment: Experiment, state: State, init: Path) -> State:
     """The state with what a run left of its parameters (`--init`)."""
     start, algorithm = read_checkpoint(init), experiment.algorithm
-    if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
+    before = TrainConfig().to_dict()["env"] | start.config.get("env", {})
+    if before == config.to_dict()["env"]:  # or its classes could be of the tests
         check_data(experiment, start, init)
     meta = fitted_meta(algorithm.warm_start(start.meta, state.meta), state.meta, init)
     state = algorithm.initial_state(meta)
