@@ -20,7 +20,7 @@ from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
-from rlmaml.sampling.env_check import check_vector_env
+from rlmaml.sampling.env_check import PlainNumbers, check_vector_env
 from rlmaml.sampling.examples import Family, TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
 
@@ -143,7 +143,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
         }
         env = gymnasium.make(chosen.id, **arguments)
         if not drawing:
-            return env
+            return env if spec.namespace == "rlmaml" else PlainNumbers(env)
         modes = env.metadata.get("render_modes", [])
         env.close()
         if drawing["render_mode"] not in modes:
@@ -154,6 +154,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
         if spec.namespace != "rlmaml":
             drawing = {"render_mode": drawing["render_mode"]}
         env = gymnasium.make(chosen.id, **{**arguments, **drawing})
+        env = env if spec.namespace == "rlmaml" else PlainNumbers(env)
     if hasattr(env.unwrapped, "mujoco_renderer"):
         opengl = _opengl()
         try:

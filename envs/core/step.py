@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 DIVERGED = "rlmaml/diverged"
-"""Name in info by which learners know a step in which a simulation blew up. `diverged` says the same
-to readers, but in another environment may mean anything."""
+"""Name in info by which learners know a step in which a simulation blew up. `diverged` says the
+same to readers, but in another environment may mean anything."""
 
 
 class StepResult(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector.utils import batch_space
 
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
@@ -38,10 +39,10 @@ class PlainNumbers(gymnasium.Wrapper):
 
 def plain(value: Any) -> Any:
     """A number out of an array or a list that holds that alone; anything else as it is."""
-    if isinstance(value, np.ndarray) and value.ndim and value.size == 1:
-        return value.item()
     if isinstance(value, list) and len(value) == 1:
         return plain(value[0])
+    if getattr(value, "shape", ()) and np.size(np.asarray(value)) == 1:
+        return np.asarray(value).item()
     return value
 
 
@@ -70,15 +71,15 @@ def check_env(
         problem = _found(env, task)
         if problem is None:
             return
-        layers = [env]
+        layers, where = [env], type(env.unwrapped).__name__
         while isinstance(layers[-1], gymnasium.Wrapper):
             layers.append(layers[-1].env)
         for layer in reversed(layers[1:]):  # the innermost that is wrong is at fault
             own = _found(layer, None)
             if own is not None:
-                problem, env = own, layer
+                problem, where = own, type(layer).__name__
                 break
-    name, where = env_name(env), type(env).__name__
+    name = env_name(env)
     raise ConfigError(f"{name}{f' ({where})' * (where != name)}: {problem}") from None
 
 
@@ -101,9 +102,13 @@ def check_vector_env(env: Any, tasks: Any = None) -> None:
             observations, _ = _pair(reset)
             _check_batch(space, observations, count, "reset")
             actions = _batch_of_actions(env)
+            if actions is None:
+                return
             observations, *numbers, info = _five(_call("step", env.step, actions))
             _check_batch(space, observations, count, "step")
-            for what, values in zip(("rewards", "terminations", "truncations"), numbers, strict=True):
+            for what, values in zip(
+                ("rewards", "terminations", "truncations"), numbers, strict=True
+            ):
                 shape, kind = np.shape(values), np.asarray(values).dtype.kind
                 if shape != (count,) or kind not in "biuf":
                     raise _Mistake(
@@ -121,10 +126,9 @@ def _found(env: gymnasium.Env, task: Any) -> str | None:
         if task is not None:
             _call("set_task", setattr, env, "task", task)
         _reset(env)
-        actions = copy.deepcopy(env.action_space)  # whose generator is not the environment's
-        actions.seed(0)
+        actions = _actions(env.action_space)
         for t in range(1, STEPS + 1):
-            observation, reward, *flags, info = _five(_call("step", env.step, actions.sample()))
+            observation, reward, *flags, info = _five(_call("step", env.step, actions()))
             _check_point(env.observation_space, observation, "step", t)
             _check_reward(reward, t)
             for name, flag in zip(("terminated", "truncated"), flags, strict=True):
@@ -157,7 +161,7 @@ def _call(name: str, method: Callable[..., Any], *given: Any, **named: Any) -> A
     except Exception as problem:
         if isinstance(problem, TypeError) and not _takes(method, named):
             raise _Mistake(
-                f"`reset` does not take `seed` and `options`, which gymnasium hands over: begin it "
+                "`reset` does not take `seed` and `options`, which gymnasium hands over: begin it "
                 "with def reset(self, *, seed=None, options=None) and super().reset(seed=seed)."
             ) from problem
         words = " ".join(str(problem).split())
@@ -238,23 +242,21 @@ def _when(t: int) -> str:
 def _number(value: Any) -> float | None:
     """A value as a number; None if it is none."""
     value = plain(value)
-    if value is None or isinstance(value, str | bytes) or np.size(value) != 1:
-        return None
     try:
-        return float(value)
+        return None if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError):
         return None
 
 
-def _check_point(
-    space: gymnasium.Space, point: Any, method: str, t: int, part: str = ""
-) -> None:
+def _check_point(space: gymnasium.Space, point: Any, method: str, t: int, part: str = "") -> None:
     """Check an observation against its space, but for the bounds of a Box, which few keep to."""
     what = f"`{method}` returned an observation{part}"
     if isinstance(space, Dict):
         if not isinstance(point, Mapping) or (missing := set(space.spaces) - set(point)):
             lacking = f" without {sorted(map(str, missing))}" if isinstance(point, Mapping) else ""
-            raise _Mistake(f"{what} that is {_described(point)}{lacking}, but its space is {space}.")
+            raise _Mistake(
+                f"{what} that is {_described(point)}{lacking}, but its space is {space}."
+            )
         for key, each in space.spaces.items():
             _check_point(each, point[key], method, t, f"{part}[{key!r}]")
     elif isinstance(space, Tuple):
@@ -268,8 +270,9 @@ def _check_point(
 
 def _check_batch(space: gymnasium.Space, points: Any, count: int, method: str) -> None:
     if isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
-        shape = (count, *(space.shape or ()))
-        _check_array(space, points, shape, f"`{method}` returned observations")
+        batch = batch_space(space, count)
+        what = f"`{method}` returned a batch of observations"
+        _check_array(batch, points, batch.shape or (), what)
 
 
 def _check_array(
@@ -280,10 +283,7 @@ def _check_array(
     except ValueError:  # of parts of several lengths
         array = np.empty((), object)
     if array.shape != shape or not np.can_cast(array.dtype, space.dtype, "same_kind"):
-        raise _Mistake(
-            f"{what} that is {_described(given)}, but its space is {space}: "
-            f"{shape} of {space.dtype}."
-        )
+        raise _Mistake(f"{what} that is {_described(given)}, but its space is {space}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         value = array[~np.isfinite(array)].flat[0]
         raise _Mistake(f"{what} that is not finite ({value:g}){'' if t is None else _when(t)}.")
@@ -302,10 +302,24 @@ def _range(space: Any) -> tuple[Any, Any]:
     return (0, 1) if isinstance(space, MultiBinary) else (None, None)
 
 
-def _batch_of_actions(env: Any) -> Any:
-    space = copy.deepcopy(env.single_action_space)
-    space.seed(0)
-    return np.stack([np.asarray(space.sample()) for _ in range(env.num_envs)])
+def _actions(space: gymnasium.Space) -> Callable[[], Any]:
+    """A function that draws actions like those of a new policy, by a generator of its own."""
+    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+        rng = generator(0)
+        low, high = space.low, space.high
+        return lambda: rng.standard_normal(space.shape).clip(low, high).astype(space.dtype)
+    own = copy.deepcopy(space)
+    own.seed(0)
+    return own.sample
+
+
+def _batch_of_actions(env: Any) -> np.ndarray | None:
+    """Random actions [M, ...]; None of a space that no policy acts in."""
+    space = env.single_action_space
+    if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+        return None
+    draw = _actions(space)
+    return np.stack([np.asarray(draw()) for _ in range(env.num_envs)])
 
 
 def _described(value: Any) -> str:
@@ -324,12 +338,12 @@ def _described(value: Any) -> str:
 def _generators_kept(env: Any) -> Iterator[None]:
     """Put generators back as they were: Python's, NumPy's and that of an environment."""
     own = {name: getattr(env, name, None) for name in ("_np_random", "_np_random_seed")}
-    python, numbers = random.getstate(), np.random.get_state()
+    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numbers)
+        np.random.set_state(numbers)  # noqa: NPY002
         for name, value in own.items():
             if hasattr(env, name):
                 setattr(env, name, value)

@@ -14,12 +14,17 @@ from rlmaml.errors import EnvironmentFault
 
 def env_name(env: Any) -> str:
     """The id of an environment, single or batched; or the name of its class."""
+    layer = env
+    while layer is not None:
+        known = vars(layer).get("env_name")
+        if known is not None:  # of copies in other processes
+            return known
+        layer = vars(layer).get("env")
     inside = getattr(env, "unwrapped", env)
-    spec = getattr(inside, "spec", None)
-    if spec is not None:
-        return spec.id
     copies = getattr(inside, "envs", None)
-    return type(copies[0].unwrapped if copies else inside).__name__
+    one = copies[0].unwrapped if copies else inside
+    spec = getattr(one, "spec", None)
+    return type(one).__name__ if spec is None else spec.id
 
 
 def require_finite(

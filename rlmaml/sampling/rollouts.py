@@ -16,7 +16,7 @@ from rlmaml.objective import over_tasks
 from rlmaml.profiling import one_thread, timer
 from rlmaml.rng import Key, generator
 from rlmaml.sampling.buffer import RolloutBuffer
-from rlmaml.sampling.faults import require_finite, require_finite_tasks
+from rlmaml.sampling.faults import env_name, require_finite, require_finite_tasks
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder, stack
 from rlmaml.sampling.stacked_mlp import actor
@@ -259,7 +259,14 @@ class RolloutSampler:
     def _reports(self, info: Info) -> dict[str, NDArray[np.float64]]:
         """Values that the environments report of the step just taken, [M] each."""
         names = {**self._reported, "diverged": DIVERGED}
-        return {name: _report(info, key, self.env.num_envs) for name, key in names.items()}
+        try:
+            return {name: _report(info, key, self.env.num_envs) for name, key in names.items()}
+        except (TypeError, ValueError) as problem:
+            keys = ", ".join(names.values())
+            raise ConfigError(
+                f"{env_name(self.env)} reports something in info that is no number, under one of "
+                f"{keys}: {problem}. Mend that, or its `diagnostics`."
+            ) from problem
 
 
 def _require_finite(actions: Tensor) -> None:

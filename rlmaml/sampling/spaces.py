@@ -137,7 +137,9 @@ def action_filter(
         ConfigError: a space that no policy here acts in, or to be scaled without being a Box.
     """
     if rescale and not isinstance(space, Box):
-        raise ConfigError(f"env.rescale_actions is for a Box, but the actions are {space}: leave it out.")
+        raise ConfigError(
+            f"env.rescale_actions is for a Box, but the actions are {space}: leave it out."
+        )
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         low, high = space.low, space.high
         if not rescale:
@@ -158,7 +160,7 @@ def action_filter(
         return lambda actions: actions.reshape(-1, *space.shape).astype(space.dtype)
     raise ConfigError(
         f"Actions must be a Box, Discrete, MultiDiscrete or MultiBinary, got {space}: wrap the "
-        "environment in gymnasium.wrappers.TransformAction, which takes such."
+        "environment in gymnasium.wrappers.TransformAction, so that it takes one of these."
     )
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.env_check import PlainNumbers, check_env
+from rlmaml.sampling.faults import env_name
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -93,6 +94,7 @@ class Vectorized(VectorWrapper):
         self.task_space = example.task_space
         self.diagnostics = tuple(getattr(example.env.unwrapped, "diagnostics", ()))
         self._sample = example.task_sampler
+        self.env_name = env_name(example)
         try:
             check_env(example, self.sample_tasks)
         except BaseException:
@@ -208,7 +210,7 @@ def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
     for each in copies:
         if hasattr(each.unwrapped, "render_mode"):
             each.unwrapped.render_mode = None  # one window, or none, is what was asked for
-    makers = [lambda each=each: each for each in copies]
+    makers = [lambda each=each: PlainNumbers(each) for each in copies]
     vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     return FixedTask(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
 
