@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from envs.core import step
 from rlmaml import MAML, TrustRegion, models, tree, value_baseline
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.returns import discounted_sum, generalized_advantages, normalize
@@ -105,6 +106,13 @@ def test_a_divergence_is_counted_once_and_masked():
     assert episodes.rewards[:, 0].sum(-1).tolist() == [6, 2, 6]
     assert episodes.diagnostics["diverged"].sum((1, 2)).tolist() == [0, 1, 0]
     assert not episodes.terminated.any()
+
+
+def test_our_environments_call_a_divergence_as_the_sampler_does():
+    assert DIVERGED == step.DIVERGED
+    env = gymnasium.make("rlmaml/Navigation2D-v0")
+    env.reset(seed=0)
+    assert env.step(np.zeros(2, np.float32))[4][DIVERGED] is False
 
 
 class Flagging(TargetEnv):
