@@ -266,9 +266,9 @@ def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None
     try:
         tasks = family.sample(1, generator(0), split="train")
         (inputs, targets), _ = family.episode(tasks, 1, 1, generator(0))
-        data = Examples(torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy()))
-        for what, values in zip(("inputs", "targets"), data, strict=True):
-            require_finite_examples(values[None], type(family).__name__, what)
+        x, y = torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy())
+        require_finite_examples(x[None], y[None], type(family).__name__)
+        data = Examples(x, y)
         loss(tree.map(lambda x: x.float() if x.is_floating_point() else x, data))
     except (TypeError, ValueError, RuntimeError, IndexError) as problem:
         if type(problem) is getattr(family, "error", None) and type(problem) is not ValueError:

@@ -30,7 +30,6 @@ from rlmaml.migration import predictor_spec
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase
 from rlmaml.sampling.collect import collect
-from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.vector_env import FixedTask, with_fixed_task
 from rlmaml.types import Episodes, Examples, Meta, Params
 
@@ -121,8 +120,9 @@ class Learner:
             seed: of all that is drawn. For one task, `rlmaml evaluate --seed` draws the same.
 
         Raises:
-            ValueError: data of another kind than the run's, or of shapes that its network does not
-                take.
+            ValueError: data of another kind than the run's, of shapes that its network does not
+                take, or examples that are not finite.
+            EnvironmentFault: rewards or observations that are not finite.
             TypeError: an environment that cannot be copied.
             FloatingPointError: parameters that have blown up.
         """
@@ -198,9 +198,10 @@ class Learner:
         inputs = as_inputs(x, spec.num_tokens)
         algorithm = build_algorithm(config.for_evaluation(), module, spec)
         meta = self._fitted(models.parameters(module), algorithm)
-        support = Examples(inputs, _targets(y, spec))
-        for what, values in zip(("inputs", "targets"), support, strict=True):
-            require_finite_examples(values[None], "adapt", what)
+        targets = _targets(y, spec)
+        if not all(torch.isfinite(given).all() for given in (inputs, targets)):
+            raise ValueError("Some of the inputs or targets are not finite: leave those out.")
+        support = Examples(inputs, targets)
         adapted = adapt(algorithm.inner, meta, (support,) * inner.steps)[-1]
         by_support = (
             isinstance(module, models.ConvClassifier) and config.conv.batch_norm == "support"

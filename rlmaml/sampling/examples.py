@@ -248,9 +248,8 @@ class ExampleSampler:
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
             )
-            for role_name, pair in (("support", (x, y)), ("query", (query_x, query_y))):
-                for what, values in zip(("inputs", "targets"), pair, strict=True):
-                    require_finite_examples(values, self._name, f"{role_name} {what}")
+            require_finite_examples(x, y, self._name, "support")
+            require_finite_examples(query_x, query_y, self._name, "query")
             count = y.shape[1] // parts  # classes take turns, so every part is balanced
             pieces = zip(x.split(count, 1), y.split(count, 1), strict=True)
             query_inputs = (

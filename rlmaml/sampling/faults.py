@@ -83,23 +83,26 @@ def require_finite_tasks(tasks: Any, env: Any) -> None:
     )
 
 
-def require_finite_examples(values: Tensor, family: str, what: str) -> None:
-    """Check examples [N, B, ...] that a family drew.
+def require_finite_examples(inputs: Tensor, targets: Tensor, family: str, what: str = "") -> None:
+    """Check examples that a family drew.
 
     Args:
-        values: inputs or targets.
+        inputs: [N, B, *x].
+        targets: [N, B, *y].
         family: the name of what drew them.
-        what: support inputs, query targets or the like.
+        what: support or query, if it is known.
 
     Raises:
         EnvironmentFault: an example that is not finite.
     """
-    if not values.is_floating_point() or torch.isfinite(values.sum()):
-        return
-    bad = (~torch.isfinite(values)).flatten(2).any(-1) if values.ndim > 2 else ~values.isfinite()
-    if bad.any():
-        i, j = bad.nonzero()[0].tolist()
-        value = values[i, j][~values[i, j].isfinite()].flatten()[0].item()
-        raise EnvironmentFault(
-            f"{family} drew {what} that are not finite ({value:g}), in example {j} of task {i}."
-        )
+    for name, values in (("inputs", inputs), ("targets", targets)):
+        if not values.is_floating_point() or torch.isfinite(values.sum()):
+            continue
+        bad = (~torch.isfinite(values)).reshape(*values.shape[:2], -1).any(-1)
+        if bad.any():  # or their sum alone is too large
+            i, j = bad.nonzero()[0].tolist()
+            value = values[i, j][~values[i, j].isfinite()].flatten()[0].item()
+            raise EnvironmentFault(
+                f"{family} drew {f'{what} {name}'.strip()} that are not finite ({value:g}), in "
+                f"example {j} of task {i}."
+            )

@@ -98,7 +98,7 @@ def one_or_several(space: gymnasium.Space, given: Any) -> tuple[Points, bool]:
     while isinstance(leaf, Dict | Tuple):  # the first part tells
         try:
             key = next(iter(leaf.spaces)) if isinstance(leaf, Dict) else 0
-            leaf, part = leaf[key], part[key]  # pyright: ignore[reportArgumentType]
+            leaf, part = leaf.spaces[key], part[key]  # pyright: ignore
         except (KeyError, IndexError, TypeError) as problem:
             raise ValueError(f"The policy observes {space}, got {given!r}.") from problem
     several = np.ndim(part) > len(leaf.shape or ())
