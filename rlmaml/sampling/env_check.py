@@ -60,6 +60,7 @@ def check_env(
 
     Raises:
         ConfigError: a method that raises, or returns something else than it should.
+        EnvironmentFault: a task that is not finite.
     """
     with _generators_kept(env.unwrapped):
         try:
@@ -92,11 +93,13 @@ def check_vector_env(env: Any, tasks: Any = None) -> None:
 
     Raises:
         ConfigError: a method that raises, or returns something else than it should.
+        EnvironmentFault: tasks that are not finite.
     """
     space, count = env.single_observation_space, env.num_envs
     try:
         with _generators_kept(env):
             if tasks is not None:
+                require_finite_tasks(tasks, env)
                 _call("set_tasks", env.set_tasks, tasks)
             reset = _call("reset", env.reset, seed=list(range(count)), options=None)
             observations, _ = _pair(reset)
