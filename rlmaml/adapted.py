@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlmaml.distributions import Distribution
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.normalizer import Normalizer
-from rlmaml.sampling.spaces import action_filter, encoder
+from rlmaml.sampling.spaces import action_filter, encoder, one_or_several
 from rlmaml.torch_state import making_tensors
 from rlmaml.types import Episodes, InputsWithStatistics, Params, Policy
 
@@ -24,6 +24,7 @@ class AdaptedPolicy:
     Attributes:
         module: the network, on the CPU, from (standardized) observations to a distribution.
         normalizer: standardizes observations; None if the run did not.
+        rescale_actions: whether its actions are scaled from [-1, 1] to the action space.
         episodes: what each inner step learned from: a tuple of K `Episodes`, leaves [B, T, ...].
     """
 
@@ -35,18 +36,21 @@ class AdaptedPolicy:
         normalizer: Normalizer | None = None,
         episodes: tuple[Episodes, ...] = (),
         seed: int = 0,
+        *,
+        rescale_actions: bool = False,
     ) -> None:
         self._adapted = _adapting(module)
         self.module = module.requires_grad_(False)
         self.observation_space, self.action_space = observation_space, action_space
         self.normalizer, self.episodes = normalizer, episodes
+        self.rescale_actions = rescale_actions
         self._rng = generator(seed, 0, Phase.ACTING)
         self._connect()
 
     def _connect(self) -> None:
         """Make the functions that the spaces decide, which do not pickle."""
         self._encode = encoder(self.observation_space)[0]
-        self._to_env = action_filter(self.action_space)
+        self._to_env = action_filter(self.action_space, self.rescale_actions)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_encode", "_to_env")}
@@ -62,43 +66,42 @@ class AdaptedPolicy:
         return {name: values[name].detach().clone() for name in self._adapted}
 
     @making_tensors
-    def distribution(self, observations: NDArray[Any]) -> Distribution:
-        """Over the actions, given observations [M, *obs]."""
+    def distribution(self, observations: Any) -> Distribution:
+        """Over the actions, given observations [M, *obs], of a Dict or Tuple such of each part.
+
+        Where actions are scaled, it is over those before.
+        """
         seen = torch.from_numpy(self._encode(observations))
         return self.module(seen if self.normalizer is None else self.normalizer(seen))
 
-    def act(self, observation: ArrayLike, deterministic: bool = False) -> Any:
+    def act(self, observation: Any, deterministic: bool = False) -> Any:
         """An action, drawn or the likeliest one, clipped to the action space.
 
         Args:
-            observation: one, [*obs], or several, [M, *obs].
+            observation: one, [*obs], or several, [M, *obs]; of a Dict or a Tuple a dictionary or
+                a tuple of such, as Gymnasium has them.
             deterministic: take the likeliest.
 
         Returns:
-            [*act] or [M, *act]; of a Discrete space integers.
+            [*act] or [M, *act]; of spaces that count integers.
 
         Raises:
             ValueError: an observation of another shape.
         """
-        given, shape = np.asarray(observation), self.observation_space.shape or ()
-        several = given.ndim == len(shape) + 1
-        if given.shape[several:] != shape:
-            raise ValueError(
-                f"The policy observes {shape} or [M, {', '.join(map(str, shape))}], got an "
-                f"observation of shape {given.shape}."
-            )
-        policy = self.distribution(given if several else given[None])
+        given, several = one_or_several(self.observation_space, observation)
+        policy = self.distribution(given)
         if deterministic:
             actions = policy.mode()
         else:
-            noise = policy.noise(self._rng, policy[0].shape[:-1])
+            count = policy[0].shape[0]
+            noise = policy.noise(self._rng, (count,))
             actions = policy.sample(torch.from_numpy(noise))
         taken = self._to_env(actions.numpy())
         return taken if several else taken[0]
 
     def predict(
         self,
-        observation: ArrayLike,
+        observation: Any,
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = False,

@@ -24,10 +24,11 @@ from rlmaml.metrics import Metric, Predictions, Returns
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase, generator
 from rlmaml.sampling.examples import ClassFamily, ClassLabels, ExampleSampler, Family
+from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
-from rlmaml.sampling.spaces import encoder
+from rlmaml.sampling.spaces import action_filter, check_reach, encoder
 from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Examples, Params
 
@@ -94,8 +95,13 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
 def build_policy(
     config: TrainConfig, observations: gymnasium.Space, actions: gymnasium.Space
 ) -> nn.Module:
-    """The policy network for an environment's spaces, initialized from the run's seed."""
+    """The policy network for an environment's spaces, initialized from the run's seed.
+
+    Raises:
+        ConfigError: spaces that no network here sees or acts in.
+    """
     shape = encoder(observations)[1]
+    action_filter(actions, config.env.rescale_actions)
     return _seeded(config, lambda: models.policy_for(shape, actions, config.policy))
 
 
@@ -152,6 +158,17 @@ def data_per_task(config: TrainConfig) -> int:
     return config.examples.shots * (sets + spec.separate_hessian) + config.examples.queries
 
 
+def check_new_policy(config: TrainConfig, experiment: Experiment) -> None:
+    """Check that a policy that has not learned yet acts where its environment can tell.
+
+    Raises:
+        ConfigError: a Box of actions that it does not reach, or too little of.
+    """
+    if config.data == "episodes":
+        actions = experiment.tasks_source.single_action_space
+        check_reach(actions, config.policy.init_log_std, config.env.rescale_actions)
+
+
 def resolve_device(name: str) -> torch.device:
     """The device of a name.
 
@@ -187,6 +204,7 @@ def _from_episodes(
         support_advantages=config.inner_advantages,
         normalizer=normalizer,
         device=resolve_device(config.sampling_device),
+        rescale_actions=config.env.rescale_actions,
     )
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
@@ -249,7 +267,9 @@ def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None
     try:
         tasks = family.sample(1, generator(0), split="train")
         (inputs, targets), _ = family.episode(tasks, 1, 1, generator(0))
-        data = Examples(torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy()))
+        x, y = torch.from_numpy(inputs[0].copy()), torch.from_numpy(targets[0].copy())
+        require_finite_examples(x[None], y[None], type(family).__name__)
+        data = Examples(x, y)
         loss(tree.map(lambda x: x.float() if x.is_floating_point() else x, data))
     except (TypeError, ValueError, RuntimeError, IndexError) as problem:
         if type(problem) is getattr(family, "error", None) and type(problem) is not ValueError:

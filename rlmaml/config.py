@@ -48,6 +48,8 @@ class EnvConfig:
     AsyncVectorEnv; auto takes the batched version where there is one, else sync."""
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
+    rescale_actions: bool = False
+    """Scale what the policy does from [-1, 1] to the bounds of the actions, which are a Box."""
 
     def __post_init__(self) -> None:
         check_values(self, "env.")

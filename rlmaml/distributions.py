@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from rlmaml.errors import ConfigError
 
@@ -91,7 +92,78 @@ class Categorical(NamedTuple):
         return Categorical(p * centered)
 
 
-Distribution = Gaussian | Categorical
+class MultiCategorical(NamedTuple):
+    """A product of D Categoricals, over actions [..., D] that count from 0 in each dimension.
+
+    Dimensions with fewer choices than n have `NO_CHOICE` for the others: of probability 0, and
+    finite, so that products of the two are 0 and have derivatives.
+    """
+
+    logits: Tensor  # [..., D, n]
+
+    def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """Gumbel noise [*shape, D, n], as of a Categorical."""
+        return rng.gumbel(size=(*shape, *self.logits.shape[-2:])).astype(np.float32)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self._each.sample(noise)
+
+    def mode(self) -> Tensor:
+        return self._each.mode()
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return self._each.log_prob(action).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return self._each.entropy().sum(-1)
+
+    def kl(self, other: MultiCategorical) -> Tensor:
+        return self._each.kl(other._each).sum(-1)
+
+    def fisher(self, tangent: MultiCategorical) -> MultiCategorical:
+        return MultiCategorical(*self._each.fisher(tangent._each))
+
+    @property
+    def _each(self) -> Categorical:
+        """One distribution for each dimension, [..., D]."""
+        return Categorical(self.logits)
+
+
+NO_CHOICE = -1e9
+"""The logit of what cannot be chosen."""
+
+
+class Bernoullis(NamedTuple):
+    """A product of D Bernoullis, over actions [..., D] of 0 and 1, by log-odds."""
+
+    logits: Tensor  # [..., D]
+
+    def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """Logistic noise [*shape, D]: logits + noise is above 0 with the probability of a 1."""
+        return rng.logistic(size=(*shape, self.logits.shape[-1])).astype(np.float32)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return (self.logits + noise > 0).long()
+
+    def mode(self) -> Tensor:
+        return (self.logits > 0).long()
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return (action * self.logits - softplus(self.logits)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (softplus(self.logits) - self.logits.sigmoid() * self.logits).sum(-1)
+
+    def kl(self, other: Bernoullis) -> Tensor:
+        p, difference = self.logits.sigmoid(), self.logits - other.logits
+        return (p * difference - softplus(self.logits) + softplus(other.logits)).sum(-1)
+
+    def fisher(self, tangent: Bernoullis) -> Bernoullis:
+        p = self.logits.sigmoid()
+        return Bernoullis(p * (1 - p) * tangent.logits)
+
+
+Distribution = Gaussian | Categorical | MultiCategorical | Bernoullis
 
 
 def like(distribution: Distribution, fields: Iterable[Tensor]) -> Distribution:

@@ -7,3 +7,7 @@ class ConfigError(ValueError):
 
 class DamageWarning(UserWarning):
     """Something of a run is damaged, and was left out or something older was taken."""
+
+
+class EnvironmentFault(FloatingPointError):
+    """An environment, or a family of examples, gave numbers that are not finite."""

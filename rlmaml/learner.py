@@ -126,8 +126,9 @@ class Learner:
             seed: of all that is drawn. For one task, `rlmaml evaluate --seed` draws the same.
 
         Raises:
-            ValueError: data of another kind than the run's, or of shapes that its network does not
-                take.
+            ValueError: data of another kind than the run's, of shapes that its network does not
+                take, or examples that are not finite.
+            EnvironmentFault: rewards or observations that are not finite.
             TypeError: an environment that cannot be copied.
             FloatingPointError: parameters that have blown up.
         """
@@ -187,7 +188,8 @@ class Learner:
         adapted = _finite(tree.map(lambda leaf: leaf[0], batch.iterates[-1]), inner)
         network = _network(algorithm, adapted, experiment.model)
         spaces = copies.single_observation_space, copies.single_action_space
-        return AdaptedPolicy(network, *spaces, normalizer, support, seed)
+        scaled = config.env.rescale_actions
+        return AdaptedPolicy(network, *spaces, normalizer, support, seed, rescale_actions=scaled)
 
     def _adapt_predictor(
         self, config: TrainConfig, x: np.ndarray, y: np.ndarray, inner: InnerConfig
@@ -202,7 +204,10 @@ class Learner:
         inputs = as_inputs(x, spec.num_tokens)
         algorithm = build_algorithm(config.for_evaluation(), module, spec)
         meta = self._fitted(models.parameters(module), algorithm)
-        support = Examples(inputs, _targets(y, spec))
+        targets = _targets(y, spec)
+        if not all(torch.isfinite(given).all() for given in (inputs, targets)):
+            raise ValueError("Some of the inputs or targets are not finite: leave those out.")
+        support = Examples(inputs, targets)
         adapted = adapt(algorithm.inner, meta, (support,) * inner.steps)[-1]
         by_support = (
             isinstance(module, models.ConvClassifier) and config.conv.batch_norm == "support"

@@ -245,7 +245,7 @@ def fisher_product(
         # The pull-back is linear in its cotangents, so its own derivative with respect to
         # them is the push-forward: two reverse passes make a Jacobian-vector product.
         pulled = torch.autograd.grad(outputs, theta, zeros, create_graph=True)[0]
-        linearized.append((outputs, zeros, pulled, weights.unsqueeze(-1)))
+        linearized.append((outputs, zeros, pulled, weights))
     tasks = sum(len(weights) for *_, weights in linearized)
 
     @differentiating
@@ -254,11 +254,16 @@ def fisher_product(
         for outputs, zeros, pulled, weights in linearized:
             pushed = torch.autograd.grad(pulled, zeros, v, retain_graph=True)
             metric = fisher(outputs, like(outputs, pushed))
-            cotangent = tuple((weights * field).detach() for field in metric)
+            cotangent = tuple((_beside(weights, field) * field).detach() for field in metric)
             total = total + torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0]
         return _mean_of_sum(total, tasks)
 
     return product
+
+
+def _beside(weights: Tensor, field: Tensor) -> Tensor:
+    """Weights of steps [..., B, T] with the dimensions of what a step has, of size 1."""
+    return weights.view(*weights.shape, *[1] * (field.ndim - weights.ndim))
 
 
 def _part(data: MetaBatch, fraction: float) -> MetaBatch:

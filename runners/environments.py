@@ -19,6 +19,8 @@ from rlmaml.build import Experiment, build, resolve_device
 from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
+from rlmaml.rng import generator
+from rlmaml.sampling.env_check import PlainNumbers, check_vector_env
 from rlmaml.sampling.examples import Family, TaskInputs
 from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
 from runners.memory import check_memory
@@ -74,7 +76,7 @@ def _make_vector(config: TrainConfig, copies: int, threads: int) -> TaskVectorEn
             chosen.id,
             num_envs=copies,
             vectorization_mode="vector_entry_point",
-            max_episode_steps=config.horizon,
+            max_episode_steps=_time_limit(config),
             autoreset_mode="Disabled",
             num_threads=threads,
             **chosen.kwargs,
@@ -84,14 +86,41 @@ def _make_vector(config: TrainConfig, copies: int, threads: int) -> TaskVectorEn
                 f"{chosen.id}'s own vector environment has no set_tasks: pass --env.vectorization "
                 "sync"
             )
+        try:
+            _check_batched(env)
+        except BaseException:
+            env.close()
+            raise
         return env
+
+    limit = _time_limit(config)
 
     def make() -> gymnasium.Env:
         return gymnasium.make(
-            chosen.id, max_episode_steps=config.horizon, disable_env_checker=True, **chosen.kwargs
+            chosen.id, max_episode_steps=limit, disable_env_checker=True, **chosen.kwargs
         )
 
     return vectorize(make, copies, asynchronous=chosen.vectorization == "async")
+
+
+def _time_limit(config: TrainConfig) -> int:
+    """Time steps after which an episode is truncated: the horizon, or less if the id has less.
+
+    The limits that our own ids are registered with are only Gymnasium's defaults.
+    """
+    spec = _spec(config.env.id)
+    if spec.namespace == "rlmaml" or spec.max_episode_steps is None:
+        return config.horizon
+    return min(config.horizon, spec.max_episode_steps)
+
+
+def _check_batched(env: Any) -> None:
+    """Look at a vector environment with tasks of its own before a run begins."""
+    try:
+        tasks = env.sample_tasks(env.num_envs, generator(0))
+    except Exception:  # whoever draws tasks says why there are none
+        return
+    check_vector_env(env, tasks)
 
 
 def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
@@ -110,13 +139,13 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
     with _errors_explained(config):
         spec = _spec(chosen.id)
         arguments = {
-            "max_episode_steps": config.horizon,
+            "max_episode_steps": _time_limit(config),
             "disable_env_checker": True,
             **chosen.kwargs,
         }
         env = gymnasium.make(chosen.id, **arguments)
         if not drawing:
-            return env
+            return env if spec.namespace == "rlmaml" else PlainNumbers(env)
         modes = env.metadata.get("render_modes", [])
         env.close()
         if drawing["render_mode"] not in modes:
@@ -127,6 +156,7 @@ def make_single(config: TrainConfig, **drawing: Any) -> gymnasium.Env:
         if spec.namespace != "rlmaml":
             drawing = {"render_mode": drawing["render_mode"]}
         env = gymnasium.make(chosen.id, **{**arguments, **drawing})
+        env = env if spec.namespace == "rlmaml" else PlainNumbers(env)
     if hasattr(env.unwrapped, "mujoco_renderer"):
         opengl = _opengl()
         try:

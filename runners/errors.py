@@ -5,6 +5,8 @@ from rlmaml.errors import ConfigError
 
 class TrainingStopped(RuntimeError):
     """Training could not go on: why, what is saved, and what to look at."""
+
+
 class UnwrittenError(ConfigError):
     """Something was computed that could not be written.
 

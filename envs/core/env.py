@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
+from .step import DIVERGED
 from .tasks import Split, Tasks
 from .vector_env import TaskVectorEnv
 
@@ -127,6 +128,6 @@ class SingleEnv(TaskEnv):
             np.asarray(action)[None]
         )
         info = {name: values[0] for name, values in infos.items() if not name.startswith("_")}
-        info["diverged"] = bool(info["diverged"])
+        info["diverged"] = info[DIVERGED] = bool(info[DIVERGED])
         terminated, truncated = bool(terminations[0]), bool(truncations[0])
         return observations[0], rewards[0], terminated, truncated, info

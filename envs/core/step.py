@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+DIVERGED = "rlmaml/diverged"
+"""Name in info by which learners know a step in which a simulation blew up. `diverged` says the
+same to readers, but in another environment may mean anything."""
+
 
 class StepResult(NamedTuple):
     """Outcome of one step of the m simulations that took it; fresh arrays, a row for each."""

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from .step import StepResult, check_actions
+from .step import DIVERGED, StepResult, check_actions
 from .tasks import Split, Tasks
 
 Rows = slice | NDArray[np.intp]
@@ -247,7 +247,8 @@ class TaskVectorEnv(VectorEnv):
         return spread
 
     def _info(self, details: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
-        info = {**details, "diverged": self._diverged.copy(), "task": self._tasks.copy()}
+        diverged = self._diverged.copy()
+        info = {**details, "diverged": diverged, DIVERGED: diverged, "task": self._tasks.copy()}
         # gymnasium pairs every key with a mask of the simulations that have it.
         return info | {f"_{key}": self._every for key in info}
 

@@ -1,8 +1,8 @@
 """Models: ordinary `nn.Module`s that return one of our distributions.
 
-A policy, a regression and a classification are the same thing: a Gaussian or a Categorical given
-the input. Bring your own: any module whose `forward(inputs [..., *x])` returns a `Gaussian` or a
-`Categorical` with the same leading shape can be meta-trained. It must be a pure function of its
+A policy, a regression and a classification are the same thing: a distribution given the input.
+Bring your own: any module whose `forward(inputs [..., *x])` returns one of `rlmaml.distributions`
+with the same leading shape can be meta-trained. It must be a pure function of its
 parameters and input (no running statistics, no dropout), because the library calls it through
 `functional_call` with parameters of its choosing; a trial before the first call says what is wrong.
 Parameters with `requires_grad=False` are constants.
@@ -13,8 +13,10 @@ from rlmaml.models.factory import policy_for, predictor_for
 from rlmaml.models.functional import Functional, functional, parameters
 from rlmaml.models.mlp import (
     ACTIVATIONS,
+    BernoulliMLP,
     CategoricalMLP,
     GaussianMLP,
+    MultiCategoricalMLP,
     PolicyConfig,
     RegressionMLP,
     mlp,
@@ -26,11 +28,13 @@ from rlmaml.models.trial import explained
 __all__ = [
     "ACTIVATIONS",
     "BagOfEmbeddings",
+    "BernoulliMLP",
     "CategoricalMLP",
     "ConvClassifier",
     "ConvConfig",
     "Functional",
     "GaussianMLP",
+    "MultiCategoricalMLP",
     "PolicyConfig",
     "RegressionMLP",
     "TextConfig",

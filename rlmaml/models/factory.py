@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gymnasium
+import numpy as np
 
 from rlmaml.errors import ConfigError
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.mlp import (
+    BernoulliMLP,
     CategoricalMLP,
     GaussianMLP,
+    MultiCategoricalMLP,
     PolicyConfig,
     RegressionMLP,
 )
@@ -17,16 +20,26 @@ from rlmaml.models.text import BagOfEmbeddings, TextConfig, TextTransformer
 
 def policy_for(
     observation_shape: tuple[int, ...], actions: gymnasium.Space, config: PolicyConfig
-) -> GaussianMLP | CategoricalMLP:
+) -> GaussianMLP | CategoricalMLP | MultiCategoricalMLP | BernoulliMLP:
     """The policy network for observations of a shape and an action space.
 
     Raises:
-        ConfigError: observations or actions that are no vectors.
+        ConfigError: observations that are no vectors, or a Box of actions that are none.
     """
     size = _length(observation_shape)
     if isinstance(actions, gymnasium.spaces.Discrete):
         return CategoricalMLP(size, int(actions.n), config)
-    return GaussianMLP(size, _length(actions.shape), config)
+    if isinstance(actions, gymnasium.spaces.MultiDiscrete):
+        return MultiCategoricalMLP(size, actions.nvec.ravel().tolist(), config)
+    if isinstance(actions, gymnasium.spaces.MultiBinary):
+        return BernoulliMLP(size, int(np.prod(actions.shape)), config)
+    if actions.shape is None or len(actions.shape) != 1:
+        raise ConfigError(
+            f"The built-in networks act in vectors, but the environment's actions are {actions}. "
+            "Wrap it (gymnasium.wrappers.TransformAction), or use the Python API with your own "
+            "module."
+        )
+    return GaussianMLP(size, actions.shape[0], config)
 
 
 def predictor_for(

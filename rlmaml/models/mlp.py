@@ -1,7 +1,8 @@
-"""Multilayer perceptrons: Gaussian and categorical policies, and regressions."""
+"""Multilayer perceptrons: policies for each kind of action, and regressions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -9,7 +10,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from rlmaml.distributions import Categorical, Gaussian
+from rlmaml.distributions import (
+    NO_CHOICE,
+    Bernoullis,
+    Categorical,
+    Gaussian,
+    MultiCategorical,
+)
 from rlmaml.errors import ConfigError
 from rlmaml.torch_state import plain_defaults
 from rlmaml.values import check_values
@@ -93,6 +100,54 @@ class CategoricalMLP(nn.Module):
     def forward(self, observations: Tensor) -> Categorical:
         """observations [..., O] -> Categorical over [...]."""
         return Categorical(self.logits(observations))
+
+
+class MultiCategoricalMLP(nn.Module):
+    """A product of categorical distributions, the logits of all of which are one MLP's outputs.
+
+    Args:
+        observation_size: O.
+        sizes: number of choices in each of the D dimensions of an action.
+        config: of the MLP.
+    """
+
+    def __init__(
+        self, observation_size: int, sizes: Sequence[int], config: PolicyConfig | None = None
+    ) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+        self.logits = mlp(observation_size, sum(sizes), config or PolicyConfig())
+
+    def forward(self, observations: Tensor) -> MultiCategorical:
+        """observations [..., O] -> MultiCategorical over [..., D]."""
+        return self.of(self.logits(observations))
+
+    def of(self, outputs: Tensor) -> MultiCategorical:
+        """The distribution of logits [..., Σ sizes], dimension after dimension."""
+        most = max(self.sizes)
+        padded = [
+            nn.functional.pad(part, (0, most - part.shape[-1]), value=NO_CHOICE)
+            for part in outputs.split(self.sizes, -1)
+        ]
+        return MultiCategorical(torch.stack(padded, -2))
+
+
+class BernoulliMLP(nn.Module):
+    """A product of Bernoulli distributions whose log-odds are an MLP of the observation."""
+
+    def __init__(
+        self, observation_size: int, num_bits: int, config: PolicyConfig | None = None
+    ) -> None:
+        super().__init__()
+        self.logits = mlp(observation_size, num_bits, config or PolicyConfig())
+
+    def forward(self, observations: Tensor) -> Bernoullis:
+        """observations [..., O] -> Bernoullis over [..., D]."""
+        return self.of(self.logits(observations))
+
+    def of(self, outputs: Tensor) -> Bernoullis:
+        """The distribution of log-odds [..., D]."""
+        return Bernoullis(outputs)
 
 
 class RegressionMLP(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 from rlmaml.errors import ConfigError
 from rlmaml.models.text import token_count
 from rlmaml.rng import Key, generator
+from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.vector_env import flat
 from rlmaml.types import Examples, InputsWithStatistics, Params, Role
 
@@ -216,6 +217,7 @@ class ExampleSampler:
                     f"takes {parts} times its {shots} shots: {problem}"
                 ) from problem
         self.family, self.shots, self.queries = family, shots, queries
+        self._name = type(getattr(family, "_family", family)).__name__
         self.separate_hessian = separate_hessian
         self.reference, self.device, self.dtype = reference, torch.device(device), dtype
         self._last: tuple[Key, np.ndarray, list[Examples], Examples] | None = None
@@ -233,6 +235,9 @@ class ExampleSampler:
             role: which of them.
             step: inner steps taken so far; they share a set unless each has a fresh one.
 
+        Raises:
+            EnvironmentFault: examples that are not finite.
+
         Returns:
             Examples with leaves [N, B, ...], on `device`.
         """
@@ -243,6 +248,8 @@ class ExampleSampler:
             (x, y), (query_x, query_y) = (
                 tuple(self._tensor(array) for array in pair) for pair in drawn
             )
+            require_finite_examples(x, y, self._name, "support")
+            require_finite_examples(query_x, query_y, self._name, "query")
             count = y.shape[1] // parts  # classes take turns, so every part is balanced
             pieces = zip(x.split(count, 1), y.split(count, 1), strict=True)
             query_inputs = (

@@ -17,14 +17,22 @@ from rlmaml.objective import over_tasks
 from rlmaml.profiling import one_thread, timer
 from rlmaml.rng import Key, generator
 from rlmaml.sampling.buffer import RolloutBuffer
+from rlmaml.sampling.faults import env_name, require_finite, require_finite_tasks
 from rlmaml.sampling.normalizer import Normalizer
-from rlmaml.sampling.spaces import action_filter, encoder
+from rlmaml.sampling.spaces import action_filter, encoder, stack
 from rlmaml.sampling.stacked_mlp import actor
 from rlmaml.sampling.vector_env import Info, TaskVectorEnv
 from rlmaml.types import Episodes, Params, Policy, Role
 
 _STEPS_AT_ONCE = 32_768
 """Time steps whose advantages are estimated in one stacked computation on a CPU, for its cache."""
+
+DIVERGED = "rlmaml/diverged"
+"""Name in info by which an environment says that its simulation blew up in a step. What somebody's
+own environment calls `diverged` may mean anything."""
+
+TAKEN = ("return", "diverged", "task")
+"""Names of what is reported of every environment."""
 
 
 class RolloutSampler:
@@ -45,10 +53,11 @@ class RolloutSampler:
         device: where policies act.
         deterministic: take each policy's likeliest action, and draw only the first states. For
             measuring alone: nothing is learned from actions that were not drawn.
+        rescale_actions: map what policies do from [-1, 1] to the bounds of the action space.
 
     Raises:
-        ConfigError: a number of copies that is no multiple of B, another autoreset mode, or a
-            network that cannot be meta-trained.
+        ConfigError: a number of copies that is no multiple of B, another autoreset mode, spaces
+            that policies cannot see or act in, or a network that cannot be meta-trained.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class RolloutSampler:
         normalizer: Normalizer | None = None,
         device: torch.device | str = "cpu",
         deterministic: bool = False,
+        rescale_actions: bool = False,
     ) -> None:
         if env.num_envs % episodes:
             raise ConfigError(
@@ -82,10 +92,14 @@ class RolloutSampler:
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
         self.normalizer, self.deterministic = normalizer, deterministic
         self.encode, self.observation_shape = encoder(env.single_observation_space)
-        self._to_env = action_filter(env.single_action_space)
+        self._to_env = action_filter(env.single_action_space, rescale_actions)
         if isinstance(policy, Functional):
             policy.attempt(self.observation_shape, episodes)
-        self._reported = tuple(getattr(env, "diagnostics", ()))
+        # By the names that they are reported by.
+        self._reported = {
+            f"info/{name}" if name in TAKEN else name: name
+            for name in getattr(env, "diagnostics", ())
+        }
 
     @torch.no_grad()
     def __call__(
@@ -109,6 +123,7 @@ class RolloutSampler:
 
         Raises:
             FloatingPointError: a policy drew actions that are not finite.
+            EnvironmentFault: tasks, observations or rewards that are not finite.
             ValueError: a number of tasks that is not N.
 
         Returns:
@@ -132,6 +147,7 @@ class RolloutSampler:
                 f"Got {len(tasks)} tasks, but the environment is sized for "
                 f"{self.tasks} ({self.env.num_envs} copies, {self.episodes} episodes)."
             )
+        require_finite_tasks(tasks, self.env)
         own = (1,) if role == "hessian" else ()
         rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in range(self.tasks)]
         params = tree.to(params, self.device)
@@ -153,10 +169,11 @@ class RolloutSampler:
             episodes=self.episodes,
             horizon=self.horizon,
             observation_shape=self.observation_shape,
-            diagnostics=self._reported,
+            diagnostics=tuple(self._reported),
             active=(np.arange(self.episodes) < counts[:, None]).ravel(),
         )
         observed = self._reset(buffer.alive, rngs)
+        observed = self._finite("observation", observed, buffer.alive, 0)
         act, noise = actor(self.policy, params), None
         with one_thread():  # more would spin beside the simulator's and slow it down
             for t in range(self.horizon):
@@ -173,13 +190,20 @@ class RolloutSampler:
                     self._to_env(actions.flatten(0, 1).cpu().numpy())
                 )
                 observed = self.encode(following)
-                buffer.record(t, rewards, self._reports(info))
+                reports = self._reports(info)
+                counted = buffer.alive & ~(reports["diverged"] > 0)
+                buffer.record(t, self._finite("reward", rewards, counted, t + 1), reports)
                 ended = (terminations | truncations) & buffer.alive
+                # With SAME_STEP what follows an end is of another episode.
+                going = counted & ~ended if self._same_step else counted
+                observed = self._finite("observation", observed, going, t + 1)
                 if ended.any():
-                    final = observed[ended]
+                    last = observed
                     if self._same_step:
-                        final = self.encode(np.stack(list(info["final_obs"][ended])))
-                    buffer.end(ended, terminations, final)
+                        last = observed.copy()
+                        last[ended] = self._final(info, ended)
+                        last = self._finite("observation", last, counted, t + 1)
+                    buffer.end(ended, terminations, last[ended])
                     if not buffer.alive.any():
                         break
         return buffer.finish(observed, self.device)
@@ -215,6 +239,18 @@ class RolloutSampler:
         options = None if everyone else {"reset_mask": active.copy()}
         return self.encode(self.env.reset(seed=seeds, options=options)[0])
 
+    def _finite(
+        self, what: str, values: np.ndarray, counted: NDArray[np.bool_], step: int
+    ) -> np.ndarray:
+        """What environments gave [M, ...], found finite where it is counted, or else refused."""
+        where = {"step": step, "episodes": self.episodes}
+        return require_finite(values, counted, self.env, what=what, **where)
+
+    def _final(self, info: Info, ended: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """What those whose episode ended saw last [those, *obs], with SAME_STEP."""
+        space = self.env.single_observation_space
+        return self.encode(stack(space, list(info["final_obs"][ended])))
+
     def _standardized(self, observations: Tensor) -> Tensor:
         return observations if self.normalizer is None else self.normalizer(observations)
 
@@ -225,8 +261,15 @@ class RolloutSampler:
 
     def _reports(self, info: Info) -> dict[str, NDArray[np.float64]]:
         """Values that the environments report of the step just taken, [M] each."""
-        names = (*self._reported, "diverged")
-        return {name: _report(info, name, self.env.num_envs) for name in names}
+        names = {**self._reported, "diverged": DIVERGED}
+        try:
+            return {name: _report(info, key, self.env.num_envs) for name, key in names.items()}
+        except (TypeError, ValueError) as problem:
+            keys = ", ".join(names.values())
+            raise ConfigError(
+                f"{env_name(self.env)} reports something in info that is no number, under one of "
+                f"{keys}: {problem}. Mend that, or its `diagnostics`."
+            ) from problem
 
 
 def _require_finite(actions: Tensor) -> None:

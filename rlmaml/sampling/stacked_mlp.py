@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical, Distribution, Gaussian
 from rlmaml.models.functional import Functional
-from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
+from rlmaml.models.mlp import BernoulliMLP, CategoricalMLP, GaussianMLP, MultiCategoricalMLP
 from rlmaml.objective import over_tasks
 from rlmaml.types import Params, Policy
 
@@ -47,6 +47,11 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
     if type(module) is CategoricalMLP and _is_perceptron(module, module.logits):
         logits = _Perceptrons(module.logits, "logits", params)
         return lambda observations: Categorical(logits(observations))
+    if isinstance(module, MultiCategoricalMLP | BernoulliMLP):
+        kind = type(module)
+        if kind in (MultiCategoricalMLP, BernoulliMLP) and _is_perceptron(module, module.logits):
+            outputs, of = _Perceptrons(module.logits, "logits", params), module.of
+            return lambda observations: of(outputs(observations))
     stacked = over_tasks(policy)
     return lambda observations: stacked(params, observations)
 

@@ -22,6 +22,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
+from rlmaml.sampling.env_check import PlainNumbers, check_env
+from rlmaml.sampling.faults import env_name
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -53,7 +55,7 @@ class TaskVectorEnv(Protocol):
     def close(self) -> None: ...
 
 
-class TaskProperty(gymnasium.Wrapper):
+class TaskProperty(PlainNumbers):
     """Makes the task an attribute, because vector environments can set those one by one."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -92,6 +94,12 @@ class Vectorized(VectorWrapper):
         self.task_space = example.task_space
         self.diagnostics = tuple(getattr(example.env.unwrapped, "diagnostics", ()))
         self._sample = example.task_sampler
+        self.env_name = env_name(example)
+        try:
+            check_env(example, self.sample_tasks)
+        except BaseException:
+            env.close()
+            raise
 
     def set_tasks(self, tasks: np.ndarray) -> None:
         """Give environment i task i. tasks: [num_envs, *task_space.shape]."""
@@ -202,7 +210,7 @@ def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
     for each in copies:
         if hasattr(each.unwrapped, "render_mode"):
             each.unwrapped.render_mode = None  # one window, or none, is what was asked for
-    makers = [lambda each=each: each for each in copies]
+    makers = [lambda each=each: PlainNumbers(each) for each in copies]
     vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     return FixedTask(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
 

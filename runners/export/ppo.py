@@ -6,6 +6,7 @@ import math
 from typing import Any, TypedDict
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
@@ -18,8 +19,9 @@ from torch import nn
 from rlmaml.adapted import AdaptedPolicy
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from rlmaml.models.mlp import CategoricalMLP, GaussianMLP
+from rlmaml.models.mlp import BernoulliMLP, CategoricalMLP, GaussianMLP, MultiCategoricalMLP
 from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.spaces import affine
 from rlmaml.torch_state import plain_defaults
 from runners.export.sb3 import as_vec_env
 
@@ -62,8 +64,9 @@ def to_sb3(
     """Make a PPO model of the policy on `env`; its value network is untrained.
 
     With deterministic=True it predicts what the policy does. Where the policy standardizes vectors,
-    the model's environment is a `VecNormalize` with the same statistics, frozen; of Discrete
-    observations they go into the first layer's weights instead.
+    the model's environment is a `VecNormalize` with the same statistics, frozen; of Discrete,
+    MultiDiscrete and MultiBinary observations they go into the first layer's weights instead. The
+    scaling of actions goes into the last layer.
 
     Args:
         policy: what `rlmaml.load(run).adapt(env)` returned.
@@ -107,12 +110,29 @@ def _copy_parameters(
     for source, target in zip(sources, targets, strict=True):
         target.weight.copy_(source.weight)
         target.bias.copy_(source.bias)
-    if policy.normalizer is not None and isinstance(policy.observation_space, spaces.Discrete):
-        # Row i: what the first layer is given of observation i.
-        inputs = policy.normalizer(torch.eye(sources[0].in_features))
-        targets[0].weight.copy_(sources[0].weight @ inputs.T)
+    if policy.normalizer is not None and not isinstance(policy.observation_space, spaces.Box):
+        _standardize_bits(policy.normalizer, policy.observation_space, sources[0], targets[0])
     if isinstance(policy.module, GaussianMLP):
         model.log_std.copy_(policy.module.log_std.clamp(min=policy.module.min_log_std))
+        if policy.rescale_actions and isinstance(policy.action_space, spaces.Box):
+            scale, shift = map(torch.from_numpy, affine(policy.action_space))
+            targets[-1].weight.mul_(scale[:, None])
+            targets[-1].bias.mul_(scale).add_(shift)
+            model.log_std.add_(scale.log())
+
+
+def _standardize_bits(
+    normalizer: Normalizer, space: gymnasium.Space, source: nn.Linear, target: nn.Linear
+) -> None:
+    """Let a layer of inputs 0 and 1 standardize them, which is affine of such."""
+    if isinstance(space, spaces.Discrete):
+        # Row i: what the first layer is given of observation i.
+        inputs = normalizer(torch.eye(source.in_features))
+        target.weight.copy_(source.weight @ inputs.T)
+        return
+    zeros, ones = (normalizer(x(source.in_features)) for x in (torch.zeros, torch.ones))
+    target.weight.copy_(source.weight * (ones - zeros))
+    target.bias.copy_(source.bias + source.weight @ zeros)
 
 
 def mlp_of(policy: AdaptedPolicy) -> nn.Sequential:
@@ -124,10 +144,10 @@ def mlp_of(policy: AdaptedPolicy) -> nn.Sequential:
     module = policy.module
     if isinstance(module, GaussianMLP):
         return module.mean
-    if isinstance(module, CategoricalMLP):
+    if isinstance(module, CategoricalMLP | MultiCategoricalMLP | BernoulliMLP):
         return module.logits
     raise ConfigError(
-        f"stable-baselines3 takes a GaussianMLP or a CategoricalMLP, not a "
+        f"stable-baselines3 takes one of the perceptrons of rlmaml.models, not a "
         f"{type(module).__name__}: use the policy from Python, rlmaml.load(run).adapt(env)."
     )
 
@@ -136,10 +156,24 @@ def check_spaces(policy: AdaptedPolicy) -> None:
     """Check that stable-baselines3 can handle the policy's spaces.
 
     Raises:
-        ConfigError: a Discrete space that does not begin at 0, or unbounded actions.
+        ConfigError: observations of several parts, numbers that do not begin at 0 or are arranged
+            in a table, or unbounded actions.
     """
     for space in (policy.observation_space, policy.action_space):
-        if isinstance(space, spaces.Discrete) and space.start:
+        if isinstance(space, spaces.Dict | spaces.Tuple):
+            raise ConfigError(
+                f"A PPO model of one perceptron takes no observations of {space}: export to torch "
+                "(--to torch), or train on the environment in "
+                "gymnasium.wrappers.FlattenObservation."
+            )
+        counts = isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary)
+        if counts and len(space.shape or ()) != 1:
+            raise ConfigError(
+                f"stable-baselines3 takes numbers in a row, but there is {space}: wrap the "
+                "environment, or export to torch."
+            )
+        numbers = isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+        if numbers and np.any(space.start):
             raise ConfigError(
                 f"stable-baselines3 counts from 0, but there is a {space}: wrap the environment, "
                 "or export to torch."

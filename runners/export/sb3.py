@@ -48,7 +48,8 @@ class BatchedVecEnv(VecEnv):
             unchanged if None.
 
     Raises:
-        ConfigError: another autoreset mode, or tasks of another shape.
+        ConfigError: another autoreset mode, observations of several parts, or tasks of another
+            shape.
     """
 
     def __init__(self, env: VectorEnv, tasks: ArrayLike | None = None) -> None:
@@ -58,6 +59,12 @@ class BatchedVecEnv(VecEnv):
                 f"stable-baselines3 goes on with the next episode in the step in which one ends, "
                 f"but the autoreset mode of {env} is {mode}: make it with "
                 "autoreset_mode='SameStep'."
+            )
+        observed = env.single_observation_space
+        if isinstance(observed, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
+            raise ConfigError(
+                f"A BatchedVecEnv has one array of observations, but they are {observed}: wrap the "
+                "environment in gymnasium.wrappers.vector.FlattenObservation."
             )
         self.env = env
         self._actions: np.ndarray | None = None

@@ -7,8 +7,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlmaml.adapted import AdaptedPolicy, StackedNetworks
+from rlmaml.distributions import Gaussian
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.spaces import affine, encoder
 from rlmaml.torch_state import plain_defaults
 
 
@@ -23,6 +25,9 @@ class TorchPolicy(nn.Module):
     variance: Tensor
     low: Tensor
     high: Tensor
+    scale: Tensor
+    shift: Tensor
+    first_action: Tensor
 
     def __init__(self, policy: AdaptedPolicy) -> None:
         super().__init__()
@@ -31,11 +36,17 @@ class TorchPolicy(nn.Module):
         self.num_states, self.first_state = None, 0
         if isinstance(observations, spaces.Discrete):
             self.num_states, self.first_state = int(observations.n), int(observations.start)
-        self.first_action = int(actions.start) if isinstance(actions, spaces.Discrete) else 0
+        first = getattr(actions, "start", 0)  # of Discrete and MultiDiscrete
+        self.register_buffer("first_action", torch.as_tensor(first, dtype=torch.int64))
+        self.action_shape = actions.shape or ()
         self.bounded = isinstance(actions, spaces.Box)
         if isinstance(actions, spaces.Box):
             self.register_buffer("low", torch.as_tensor(actions.low, dtype=torch.float32))
             self.register_buffer("high", torch.as_tensor(actions.high, dtype=torch.float32))
+        self.scaled = policy.rescale_actions
+        if isinstance(actions, spaces.Box) and self.scaled:
+            for name, value in zip(("scale", "shift"), affine(actions), strict=True):
+                self.register_buffer(name, torch.from_numpy(value))
         self.normalizes = policy.normalizer is not None
         if policy.normalizer is not None:
             self.register_buffer("mean", policy.normalizer.mean)
@@ -45,12 +56,14 @@ class TorchPolicy(nn.Module):
         """The likeliest actions, and the distribution they are of.
 
         Args:
-            observations: float32 [M, D], or int64 [M] of a Discrete space.
+            observations: float32 [M, D], or int64 [M] of a Discrete space. Of other spaces that are
+                no Box they are vectors as of `gymnasium.spaces.flatten`.
 
         Returns:
-            `action`, the likeliest: float32 [M, A] clipped to the Box, or int64 [M]; and the
-            distribution: `mean` and `log_std` [M, A] of a Gaussian over actions before they are
-            clipped, or `logits` [M, n].
+            `action`, the likeliest: float32 [M, A] clipped to the Box, or int64 [M] or
+            [M, *actions]; and the distribution: `mean` and `log_std` [M, A] of a Gaussian over
+            actions before they are clipped, or `logits`: [M, n], of MultiDiscrete actions [M, D, n]
+            (-1e9 where a dimension has fewer), of MultiBinary ones the log-odds [M, D].
         """
         if self.num_states is not None:
             indices = observations - self.first_state
@@ -60,8 +73,15 @@ class TorchPolicy(nn.Module):
             normalizer.mean, normalizer.variance = self.mean, self.variance
             observations = normalizer(observations)
         distribution = self.network(observations)
+        if self.scaled and isinstance(distribution, Gaussian):
+            mean, log_std = distribution
+            scaled = mean * self.scale + self.shift
+            distribution = Gaussian(scaled, log_std + self.scale.log())
         action = distribution.mode()
-        action = action.clamp(self.low, self.high) if self.bounded else action + self.first_action
+        if self.bounded:
+            action = action.clamp(self.low, self.high)
+        else:
+            action = action.reshape(-1, *self.action_shape) + self.first_action
         return {"action": action, **distribution._asdict()}
 
 
@@ -81,7 +101,7 @@ def program(policy: AdaptedPolicy) -> torch.export.ExportedProgram:
     if isinstance(space, spaces.Discrete):
         example = torch.full((2,), int(space.start))
     else:
-        example = torch.zeros(2, *(space.shape or ()))
+        example = torch.zeros(2, *encoder(space)[1])
     batch = torch.export.Dim("batch", min=1)
     module = TorchPolicy(policy).eval()
     return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rlmaml import checkpoint, tree
-from rlmaml.build import Experiment
+from rlmaml.build import Experiment, check_new_policy
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
@@ -63,6 +63,8 @@ def train(
         state = _initial_state(experiment)
         if init is not None:
             state = _warm_started(config, experiment, state, init)
+        elif config.iterations:
+            check_new_policy(config, experiment)
         with folder.locked():
             folder.create(config, init=init)
             _run(config, folder, experiment, validator, (state, 0, Totals()), quiet)
@@ -198,7 +200,8 @@ def _warm_started(config: TrainConfig, experiment: Experiment, state: State, ini
     """The state with what a run left of its parameters (`--init`)."""
     start, algorithm = read_checkpoint(init), experiment.algorithm
     _check_finite(start.meta, init)
-    if start.config.get("env") == config.to_dict()["env"]:  # or its classes could be of the tests
+    before = TrainConfig().to_dict()["env"] | start.config.get("env", {})
+    if before == config.to_dict()["env"]:  # or its classes could be of the tests
         check_data(experiment, start, init)
     meta = fitted_meta(algorithm.warm_start(start.meta, state.meta), state.meta, init)
     state = algorithm.initial_state(meta)

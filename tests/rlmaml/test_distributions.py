@@ -1,5 +1,6 @@
 """Distributions: against torch.distributions, and samples against what they are drawn from."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from rlmaml import tree
-from rlmaml.distributions import Categorical, Gaussian
+from rlmaml.distributions import NO_CHOICE, Bernoullis, Categorical, Gaussian, MultiCategorical
 
 
 def gaussian(seed=0):
@@ -18,6 +19,33 @@ def gaussian(seed=0):
 def categorical(seed=0):
     g = torch.Generator().manual_seed(seed)
     return Categorical(torch.randn(7, 4, generator=g, dtype=torch.float64))
+
+
+SIZES = (2, 4, 3)
+
+
+def multi_categorical(seed=0):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.full((7, 3, 4), NO_CHOICE, dtype=torch.float64)
+    for i, n in enumerate(SIZES):
+        logits[:, i, :n] = torch.randn(7, n, generator=g, dtype=torch.float64)
+    return MultiCategorical(logits)
+
+
+def bernoullis(seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return Bernoullis(torch.randn(7, 3, generator=g, dtype=torch.float64))
+
+
+PRODUCTS = {
+    multi_categorical: list(itertools.product(*map(range, SIZES))),
+    bernoullis: list(itertools.product(range(2), repeat=3)),
+}
+
+
+def of_each(p, actions):
+    """Log-probabilities of actions [A, D], [A, ...]."""
+    return torch.stack([p.log_prob(action.expand(*p.mode().shape)) for action in actions])
 
 
 def test_gaussian_against_torch_distributions():
@@ -39,7 +67,38 @@ def test_categorical_against_torch_distributions():
     torch.testing.assert_close(p.kl(q), torch.distributions.kl_divergence(ours, theirs))
 
 
-@pytest.mark.parametrize("make", [gaussian, categorical])
+@pytest.mark.parametrize("make", PRODUCTS)
+def test_products_against_all_of_their_actions(make):
+    p, q = make(0), make(1)
+    actions = torch.tensor(PRODUCTS[make])
+    log_p, log_q = of_each(p, actions), of_each(q, actions)
+    torch.testing.assert_close(log_p.exp().sum(0), torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(p.entropy(), -(log_p.exp() * log_p).sum(0))
+    torch.testing.assert_close(p.kl(q), (log_p.exp() * (log_p - log_q)).sum(0))
+    assert torch.equal(p.mode(), actions[log_p.argmax(0)])
+
+
+@pytest.mark.parametrize("make", PRODUCTS)
+def test_products_draw_each_action_as_often_as_it_is_likely(make):
+    p = type(make())(make().logits[0].float())
+    draws = p.sample(torch.from_numpy(p.noise(np.random.default_rng(0), (20_000,))))
+    actions = torch.tensor(PRODUCTS[make])
+    counts = (draws[:, None] == actions).all(-1).float().mean(0)
+    assert counts.sum() == 1  # none is drawn that there is not
+    torch.testing.assert_close(counts, of_each(p, actions).exp(), atol=0.012, rtol=0)
+
+
+@pytest.mark.parametrize("make", PRODUCTS)
+def test_products_have_finite_derivatives_where_they_are_sure(make):
+    p = make()
+    sure = p.logits.clamp(min=NO_CHOICE / 2).mul(80).clamp(min=NO_CHOICE).requires_grad_()
+    kind = type(p)
+    value = kind(sure).kl(p) + kind(sure).entropy() + kind(sure).log_prob(p.mode())
+    assert value.isfinite().all()
+    assert torch.autograd.grad(value.sum(), sure)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("make", [gaussian, categorical, *PRODUCTS])
 def test_fisher_is_the_hessian_of_the_kl(make):
     p = make()
     flat, unravel = tree.ravel(tuple(p))

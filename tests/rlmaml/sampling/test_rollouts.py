@@ -6,13 +6,14 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from envs.core import step
 from rlmaml import MAML, TrustRegion, models, tree, value_baseline
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.normalizer import Normalizer
-from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.rollouts import DIVERGED, RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import CorridorEnv, TargetEnv, Walk, one
 
@@ -93,7 +94,7 @@ class Diverging(gymnasium.vector.VectorEnv):
         self.time += 1
         bad = np.array([False, self.time >= 3, False])
         rewards = np.where(bad, 0.0, 1.0)
-        return np.zeros((3, 1)), rewards, np.zeros(3, bool), bad, {"diverged": bad}
+        return np.zeros((3, 1)), rewards, np.zeros(3, bool), bad, {DIVERGED: bad}
 
 
 def test_a_divergence_is_counted_once_and_masked():
@@ -107,6 +108,13 @@ def test_a_divergence_is_counted_once_and_masked():
     assert not episodes.terminated.any()
 
 
+def test_our_environments_call_a_divergence_as_the_sampler_does():
+    assert DIVERGED == step.DIVERGED
+    env = gymnasium.make("rlmaml/Navigation2D-v0")
+    env.reset(seed=0)
+    assert env.step(np.zeros(2, np.float32))[4][DIVERGED] is False
+
+
 class Flagging(TargetEnv):
     """Diverges at its second step when its goal is positive, and says so with a NumPy bool."""
 
@@ -117,7 +125,7 @@ class Flagging(TargetEnv):
         bad = np.any(self.task > 0) and self.time == 2
         info = {"x_velocity": float(self.time)}
         if bad:
-            info["diverged"] = np.bool_(True)
+            info[DIVERGED] = np.bool_(True)
         return observation, reward, False, bool(bad), info
 
 

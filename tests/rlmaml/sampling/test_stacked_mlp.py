@@ -22,9 +22,15 @@ def parameters(module):
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 6, 8)])
 @pytest.mark.parametrize("activation", models.ACTIVATIONS)
-@pytest.mark.parametrize("kind", [models.GaussianMLP, models.CategoricalMLP])
+@pytest.mark.parametrize(
+    "kind",
+    [models.GaussianMLP, models.CategoricalMLP, models.MultiCategoricalMLP, models.BernoulliMLP],
+)
 def test_perceptrons_act_as_they_are_called(kind, activation, hidden):
-    module = kind(X, A, models.PolicyConfig(hidden=hidden, activation=activation, min_log_std=0.1))
+    outputs = (3, 2) if kind is models.MultiCategoricalMLP else A
+    module = kind(
+        X, outputs, models.PolicyConfig(hidden=hidden, activation=activation, min_log_std=0.1)
+    )
     policy, params = models.functional(module), parameters(module)
     act = actor(policy, params)
     for _ in range(2):

@@ -11,7 +11,9 @@ from rlmaml import models
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.learner import AdaptedPolicy
-from runners.export.export import export_sb3, statistics
+from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.spaces import encoder
+from runners.export.export import export_sb3, export_torch, statistics
 from runners.export.ppo import ppo_settings, to_sb3
 from runners.export.sb3 import BatchedVecEnv
 from tests.helpers.exported import FAMILIES, adapted, observations_of
@@ -111,6 +113,66 @@ def test_the_least_standard_deviation_is_kept_and_no_hidden_layer_will_do():
     given = observations_of(policy.observation_space, 7).astype(np.float32)
     one, other = (each.predict(given, deterministic=True)[0] for each in (model, policy))
     np.testing.assert_array_equal(one, other)
+
+
+SPACES = gymnasium.spaces
+SEEN = {
+    "vectors": SPACES.Box(-1, 1, (3,)),
+    "numbers": SPACES.MultiDiscrete([2, 4]),
+    "bits": SPACES.MultiBinary(3),
+}
+ACTED = {
+    "scaled": SPACES.Box(np.float32([5, 0]), np.float32([10, 1000])),
+    "numbers": SPACES.MultiDiscrete([3, 2, 5]),
+    "bits": SPACES.MultiBinary(3),
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("acted", ACTED)
+@pytest.mark.parametrize("standardized", [False, True])
+def test_numbers_bits_and_scaled_actions_are_held(seen, acted, standardized, tmp_path):
+    observations, actions = SEEN[seen], ACTED[acted]
+    shape = encoder(observations)[1]
+    module = models.policy_for(shape, actions, models.PolicyConfig(hidden=(6,)))
+    normalizer = Normalizer(shape) if standardized else None
+    if normalizer is not None:
+        normalizer.observe(2 * torch.rand(50, *shape), torch.ones(50))
+        normalizer.commit()
+    how = {"rescale_actions": acted == "scaled"}
+    policy = AdaptedPolicy(module, observations, actions, normalizer, **how)
+    observations.seed(0)
+    given = np.stack([observations.sample() for _ in range(7)])
+    expected = policy.act(given, deterministic=True)
+    model = to_sb3(policy, Blank(observations, actions))
+    statistics = model.get_vec_normalize_env()
+    shown = given if statistics is None else statistics.normalize_obs(given)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(model.predict(shown, deterministic=True)[0], expected, **tolerance)
+    tensor, _ = model.policy.obs_to_tensor(shown)
+    theirs, ours = model.policy.get_distribution(tensor).distribution, policy.distribution(given)
+    if acted == "scaled":
+        torch.testing.assert_close(theirs.stddev, ours.log_std.exp() * torch.tensor([2.5, 500.0]))
+    elif acted == "bits":
+        torch.testing.assert_close(theirs.logits, ours.logits, rtol=1e-4, atol=1e-5)
+    program = export_torch(policy, tmp_path / "policy.pt2").module()
+    flat = np.stack([SPACES.flatten(observations, each) for each in given])
+    answer = program(torch.from_numpy(flat.astype(np.float32)))
+    np.testing.assert_allclose(answer["action"], expected, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("observations", "words"),
+    [
+        (SPACES.Dict(a=SPACES.Box(-1, 1, (3,))), "takes no observations of Dict.*--to torch"),
+        (SPACES.MultiBinary([1, 3]), "takes numbers in a row"),
+        (SPACES.MultiDiscrete([3], start=[1]), "counts from 0"),
+    ],
+)
+def test_observations_that_stable_baselines3_cannot_have_are_refused(observations, words):
+    policy = AdaptedPolicy(models.GaussianMLP(3, 2), observations, SPACES.Box(-1, 1, (2,)))
+    with pytest.raises(ConfigError, match=words):
+        to_sb3(policy, Blank(observations, policy.action_space))
 
 
 def test_spaces_that_stable_baselines3_cannot_have_are_refused():
