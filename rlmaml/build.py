@@ -191,8 +191,9 @@ def _from_episodes(
     )
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
-    sample_tasks = _no_tasks if isinstance(env, FixedTask) else TaskSampler(env)
-    if training or config.env.observe_task:  # or it would be found out after a folder was made
+    fixed = isinstance(env, FixedTask)
+    sample_tasks = _no_tasks if fixed else TaskSampler(env)
+    if training or (config.env.observe_task and not fixed):  # or a folder would be made before
         copies = algorithm.data_spec.task_copies if training else 1
         _try_tasks(config.env.id, env, sample_tasks, tasks // copies)
     return Experiment(sample_tasks, sampler, model, algorithm, device, Returns())

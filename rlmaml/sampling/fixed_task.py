@@ -21,7 +21,8 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.sampling.task_sampler import TaskSampler
-from rlmaml.sampling.tasks import attribute, current_task, same, task_setter
+from rlmaml.sampling.task_values import same
+from rlmaml.sampling.tasks import attribute, current_task, task_setter
 from rlmaml.sampling.vector_env import Info, StepResult
 
 _TRIED = 8

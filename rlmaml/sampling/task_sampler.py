@@ -152,7 +152,7 @@ def _kept(value: Any, seen: set[int]) -> Iterator[tuple[dict[str, Any], str, Any
 def _fresh(value: Any, seed: int) -> Any:
     """A generator of the same kind with a seed of ours."""
     if isinstance(value, np.random.RandomState):
-        return np.random.RandomState(seed)  # noqa: NPY002
+        return np.random.RandomState(seed)
     if isinstance(value, random.Random):
         return random.Random(seed)
     if isinstance(value, torch.Generator):

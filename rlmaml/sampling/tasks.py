@@ -1,4 +1,4 @@
-"""Tasks of environments: drawn, checked, carried in arrays, and as plain values.
+"""Tasks of environments: found, drawn from spaces, and checked.
 
 A task is whatever `set_task` takes. Numeric points of a Box, Discrete, MultiDiscrete or MultiBinary
 stack into one array `[n, *task_space.shape]`. Others (dictionaries, tuples, objects of one's own)
@@ -7,9 +7,6 @@ are entries of an array of objects `[n]`, and reach `set_task` as their sampler 
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -17,13 +14,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
+from numpy.typing import ArrayLike
 
 from rlmaml.errors import ConfigError
-
-_DEEPEST = 8
-"""Levels of a task within which its parts are looked at; what is below is told by its `repr`."""
-_LONGEST = 60
-"""Characters of a label."""
+from rlmaml.sampling.task_values import carried, is_array, is_finite, plain, shortened, text
 
 
 def attribute(env: Any, name: str, default: Any = None) -> Any:
@@ -119,13 +113,13 @@ def as_tasks(samples: Any, n: int, space: object = None) -> np.ndarray:
             f"sample_tasks was asked for {n} tasks and returned {len(entries)}: it must return as "
             "many as its first argument says, one after another."
         )
-    if is_numeric(space) and all(_is_array(entry) for entry in entries):
+    if is_numeric(space) and all(is_array(entry) for entry in entries):
         tasks = _points(samples if hasattr(samples, "__array__") else entries, n, space)
     else:
         tasks = carried(entries)
     if tasks.dtype == object or not np.isfinite(tasks).all():
         for i, task in enumerate(tasks):
-            if not _is_finite(task):
+            if not is_finite(task):
                 raise ConfigError(
                     f"sample_tasks returned a task that is not finite: {text(task)}, number {i} of "
                     f"{n}."
@@ -137,21 +131,13 @@ def _entries(samples: Any) -> Sequence[Any]:
     """The tasks one by one."""
     if isinstance(samples, Mapping | Set | str | bytes) or not isinstance(samples, Iterable):
         raise ConfigError(
-            f"sample_tasks returned {_shortened(repr(samples))}, a {type(samples).__name__}: it "
+            f"sample_tasks returned {shortened(repr(samples))}, a {type(samples).__name__}: it "
             "must return an array [n, ...] or a list of n tasks."
         )
     try:
         return samples if isinstance(samples, list | tuple) else list(samples)
     except TypeError as problem:  # an array of no dimension
         raise ConfigError(f"sample_tasks returned no list of tasks: {problem}.") from problem
-
-
-def _is_array(task: Any) -> bool:
-    """True if a task is a number, or numbers in some arrangement."""
-    try:
-        return np.asarray(task).dtype.kind in "biuf"
-    except ValueError:  # ragged
-        return False
 
 
 def _points(samples: Any, n: int, space: Any) -> np.ndarray:
@@ -168,112 +154,6 @@ def _points(samples: Any, n: int, space: Any) -> np.ndarray:
         f"sample_tasks returned tasks of shape {shown}, but task_space {space} has points of shape "
         f"{space.shape}: return an array {list(wanted)}, or mend task_space."
     )
-
-
-def carried(tasks: Iterable[Any]) -> np.ndarray:
-    """Tasks of any kind as an array of objects [n]."""
-    tasks = list(tasks)
-    carrier = np.empty(len(tasks), object)
-    for i, task in enumerate(tasks):  # an assignment at once would look into them
-        carrier[i] = task
-    return carrier
-
-
-def numbers_or_objects(values: Any) -> np.ndarray:
-    """Plain values, one for each task, as an array of numbers if they are, or else of objects."""
-    entries = list(values)
-    if all(map(_is_array, entries)) and len({np.shape(entry) for entry in entries}) <= 1:
-        return np.asarray(entries)
-    return carried(entries)
-
-
-def plain(task: Any, depth: int = _DEEPEST) -> Any:
-    """A task as numbers, strings, lists and dictionaries, which JSON holds and gives back alike."""
-    if isinstance(task, bool | str):
-        return task
-    if isinstance(task, np.ndarray | np.generic) and task.dtype.kind in "biuf":
-        return task.tolist()
-    if isinstance(task, int | float) and np.isfinite(task):
-        return task
-    parts = _parts(task) if depth else None
-    if isinstance(parts, dict):
-        return {str(name): plain(part, depth - 1) for name, part in parts.items()}
-    if parts is not None:
-        return [plain(part, depth - 1) for part in parts]
-    # Where an object is in memory says nothing of the task.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(task))
-
-
-def _parts(task: Any) -> dict[Any, Any] | list[Any] | None:
-    """Parts of a task, by name where they have names; None of what is told by its `repr`."""
-    if isinstance(task, Mapping):
-        return dict(task)
-    if isinstance(task, tuple) and hasattr(task, "_asdict"):
-        return task._asdict()  # pyright: ignore[reportAttributeAccessIssue]
-    if dataclasses.is_dataclass(task) and not isinstance(task, type):
-        return {each.name: getattr(task, each.name) for each in dataclasses.fields(task)}
-    if isinstance(task, list | tuple):
-        return list(task)
-    if isinstance(task, np.ndarray) and task.ndim:
-        return list(task)
-    if hasattr(task, "numpy") and hasattr(task, "tolist"):  # a tensor
-        values = task.tolist()
-        return values if isinstance(values, list) else None
-    return None
-
-
-def text(task: Any) -> str:
-    """A task of any kind in a few words on one line."""
-    value = plain(task)
-    if isinstance(value, str):
-        return _shortened(value)
-    return _shortened(json.dumps(_rounded(value)).replace('"', ""))
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.3g}") if isinstance(value, float) else value
-
-
-def _shortened(words: str) -> str:
-    line = " ".join(words.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 4]} ..."
-
-
-def _is_finite(task: Any, depth: int = _DEEPEST) -> bool:
-    if isinstance(task, float | np.ndarray | np.generic) and np.asarray(task).dtype.kind in "fc":
-        return bool(np.isfinite(task).all())
-    parts = _parts(task) if depth and not _is_string(task) else None
-    if parts is None or (isinstance(task, np.ndarray) and task.dtype != object):
-        return True
-    values = parts.values() if isinstance(parts, dict) else parts
-    return all(_is_finite(part, depth - 1) for part in values)
-
-
-def _is_string(task: Any) -> bool:
-    return isinstance(task, str | bytes)
-
-
-def same(one: Any, other: Any, depth: int = _DEEPEST) -> bool:
-    """True if two tasks, observations and so on are equal in all their parts."""
-    try:
-        if one is other:
-            return True
-        if isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.dtype != object:
-            return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
-        parts, others = (None if _is_string(each) else _parts(each) for each in (one, other))
-        if depth and isinstance(parts, dict) and isinstance(others, dict):
-            pairs = [(part, others.get(name)) for name, part in parts.items()]
-            return parts.keys() == others.keys() and all(same(*pair, depth - 1) for pair in pairs)
-        if depth and isinstance(parts, list) and isinstance(others, list):
-            pairs = list(zip(parts, others, strict=False))
-            return len(parts) == len(others) and all(same(*pair, depth - 1) for pair in pairs)
-        return bool(one == other)
-    except Exception:  # of somebody's own ==
-        return False
 
 
 def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
@@ -298,20 +178,73 @@ def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
     return np.stack(rows).reshape(len(points), size)
 
 
-def leaves(space: object) -> Iterator[gymnasium.Space]:
-    """The numeric spaces that a space is made of, in their order.
+def points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
+    """The points of a space that numbers stand for, one after another.
+
+    Args:
+        space: Box, Discrete, MultiDiscrete or MultiBinary; or a Tuple or Dict, which takes the
+            numbers of its parts in their order.
+        numbers: of n points, in row-major order.
+
+    Returns:
+        [n, *space.shape], or objects [n].
 
     Raises:
-        ConfigError: one that is not numeric.
+        ConfigError: numbers that are no points of the space, or a space without numbers.
     """
+    parts = list(_leaves(space))
+    sizes = [int(np.prod(part.shape or ())) for part in parts]
+    given = np.asarray(numbers, np.float64).ravel()
+    fits, columns = len(given) % sum(sizes) == 0, []
+    if fits:
+        rows = given.reshape(-1, sum(sizes))
+        split = zip(parts, np.split(rows, np.cumsum(sizes)[:-1], axis=1), strict=True)
+        for part, column in split:
+            column = column.reshape(-1, *(part.shape or ()))
+            columns.append(column.astype(part.dtype))
+            fits &= not _is_whole(part) or bool((columns[-1] == column).all())
+    if not fits:
+        kind = "integers" if all(map(_is_whole, parts)) else "numbers"
+        raise ConfigError(
+            f"--task takes points of {space}, {sum(sizes)} {kind} for each; got {given.tolist()}."
+        )
+    if is_numeric(space):
+        tasks = columns[0]
+    else:
+        each = zip(*columns, strict=True)
+        tasks = carried(_composed(space, iter(values)) for values in each)
+    for task in tasks:
+        if not space.contains(task):
+            raise ConfigError(f"--task {plain(task)} is no point of the task space {space}.")
+    return tasks
+
+
+def _is_whole(space: gymnasium.Space) -> bool:
+    return np.dtype(space.dtype).kind in "iu"
+
+
+def _leaves(space: object) -> Iterator[gymnasium.Space]:
+    """The numeric spaces that a space is made of, in their order."""
     if isinstance(space, spaces.Tuple):
         for part in space.spaces:
-            yield from leaves(part)
+            yield from _leaves(part)
     elif isinstance(space, spaces.Dict):
         for part in space.spaces.values():
-            yield from leaves(part)
+            yield from _leaves(part)
     elif is_numeric(space):
         assert isinstance(space, gymnasium.Space)
         yield space
     else:
-        raise ConfigError(f"A task of {space} is no list of numbers.")
+        raise ConfigError(
+            f"--task takes numbers, and a task of {space} is not made of them: leave it out, or "
+            "adapt from Python, rlmaml.load(run).adapt(env)."
+        )
+
+
+def _composed(space: gymnasium.Space, values: Iterator[Any]) -> Any:
+    """A point of the values of its leaves."""
+    if isinstance(space, spaces.Tuple):
+        return tuple(_composed(part, values) for part in space.spaces)
+    if isinstance(space, spaces.Dict):
+        return {name: _composed(part, values) for name, part in space.spaces.items()}
+    return next(values)

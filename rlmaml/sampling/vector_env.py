@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.task_sampler import TaskSampler
-from rlmaml.sampling.tasks import attribute, carried, current_task, flat, is_numeric, task_setter
+from rlmaml.sampling.task_values import carried
+from rlmaml.sampling.tasks import attribute, current_task, flat, is_numeric, task_setter
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -211,7 +212,8 @@ def _registered() -> list[bytes]:
         if str(spec.entry_point).startswith("gymnasium."):
             continue
         with contextlib.suppress(Exception):  # whatever a user's function refers to
-            pickled.append(pickle.dumps(CloudpickleWrapper(spec)))
+            wrapped = CloudpickleWrapper(spec)  # pyright: ignore[reportArgumentType]
+            pickled.append(pickle.dumps(wrapped))
     return pickled
 
 
