@@ -46,12 +46,16 @@ def numbers_or_objects(values: Any) -> np.ndarray:
 
 def plain(task: Any, depth: int = DEEPEST) -> Any:
     """A task as numbers, strings, lists and dictionaries, which JSON holds and gives back alike."""
-    if isinstance(task, bool | str):
-        return task
+    if isinstance(task, str):
+        return str.__str__(task)  # of NumPy's own kind, too
     if isinstance(task, np.ndarray | np.generic) and task.dtype.kind in "biuf":
         return task.tolist()
-    if isinstance(task, int) or (isinstance(task, float) and math.isfinite(task)):
+    if isinstance(task, bool):
         return task
+    if isinstance(task, int):
+        return int(task)
+    if isinstance(task, float) and math.isfinite(task):
+        return float(task)
     if isinstance(task, bytes) and len(task) > LONGEST:
         return f"<{len(task)} bytes, SHA-256 {hashlib.sha256(task).hexdigest()}>"
     parts = _parts(task) if depth else None

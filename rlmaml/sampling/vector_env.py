@@ -146,13 +146,18 @@ class TaskObservation(VectorWrapper):
         self.diagnostics = tuple(attribute(env, "diagnostics", ()))
         self.describe = attribute(env, "describe")
         self._observed = env.single_observation_space
+        if self.task_space is None:
+            raise ConfigError(
+                "An oracle (--env.observe-task) is shown its task as a point of task_space, and "
+                "the environment has none: give it a task_space, or leave the oracle out."
+            )
         try:
             size = sum(gymnasium.spaces.flatdim(s) for s in (self._observed, self.task_space))
         except Exception as problem:  # NotImplementedError, ValueError: none of a fixed size
             raise ConfigError(
                 f"A policy cannot be shown tasks of task_space {self.task_space} beside "
-                f"observations of {self._observed} as one vector: leave out --env.observe-task (an "
-                "oracle), or give the environment spaces that flatten."
+                f"observations of {self._observed} as one vector: leave the oracle out "
+                "(--env.observe-task), or give the environment spaces that flatten."
             ) from problem
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,))
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
