@@ -92,7 +92,7 @@ def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorE
         TypeError: one without `set_tasks`, or that does not take our arguments.
     """
     chosen, spec = config.env, _spec(config.env.id)
-    hint = "pass --env.vectorization sync" if spec.entry_point else "give it those"
+    hint = "pass --env.vectorization sync" if spec.entry_point else "it must have what is missing"
     arguments: dict[str, Any] = {
         "max_episode_steps": config.horizon,
         "autoreset_mode": "Disabled",
@@ -112,7 +112,9 @@ def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorE
         raise TypeError(
             f"its own vector environment is made with {', '.join(arguments)}: {problem}; {hint}"
         ) from problem
-    if attribute(env, "set_tasks") is None:
+    if not hasattr(env, "set_tasks") and (inner := attribute(env, "set_tasks")) is not None:
+        env.set_tasks = inner  # of what a wrapper is around
+    if not hasattr(env, "set_tasks"):
         env.close()
         raise TypeError(f"{chosen.id}'s own vector environment has no set_tasks: {hint}")
     return env
@@ -171,13 +173,13 @@ def make_family(config: TrainConfig) -> Family:
     chosen = config.env
     with _errors_explained(config):
         _spec(chosen.id)
-        env: Any = gymnasium.make(chosen.id, disable_env_checker=True, **chosen.kwargs).unwrapped
-        if not hasattr(env, "examples"):
+        env = gymnasium.make(chosen.id, disable_env_checker=True, **chosen.kwargs)
+        family: Any = attribute(env, "examples")
+        if family is None:
             raise TypeError(
                 "it has no labeled examples (an attribute `examples` with `sample` and "
                 "`episode`): pass --data episodes to learn from its rewards"
             )
-        family = env.examples
         lacking = [
             name for name in ("sample", "episode", "inputs", "outputs") if not hasattr(family, name)
         ]

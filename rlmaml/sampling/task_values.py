@@ -103,7 +103,7 @@ def _rounded(value: Any) -> Any:
 def shortened(words: str) -> str:
     """The beginning of words, on one line."""
     line = " ".join(words.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ..."
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 4].rstrip()} ..."
 
 
 def is_finite(task: Any, depth: int = DEEPEST) -> bool:

@@ -83,7 +83,9 @@ def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.integer):
         return rng.integers(space.low, space.high, (n, *space.shape), space.dtype, endpoint=True)
     if isinstance(space, spaces.Box):
-        if not space.is_bounded() or not np.isfinite(space.high - space.low).all():
+        with np.errstate(over="ignore"):
+            widths = space.high - space.low
+        if not np.isfinite(widths).all():
             raise ConfigError(
                 f"Cannot draw tasks uniformly from the unbounded {space}: give the "
                 "environment `sample_tasks(n, rng)`."

@@ -60,7 +60,13 @@ class TaskVectorEnv(Protocol):
 
 
 class TaskProperty(gymnasium.Wrapper):
-    """Makes the task an attribute, because vector environments can set those one by one."""
+    """Makes the task an attribute, because vector environments can set those one by one.
+
+    Attributes:
+        failure: None; of what stands in its place, why it could not be made.
+    """
+
+    failure: str | None = None
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -198,16 +204,29 @@ class _Maker:
     def __init__(self, make: Callable[[], gymnasium.Env], spawned: bool) -> None:
         self._make, self._process = make, os.getpid()
         self._specs = _registered() if spawned else []
+        self.spaces: tuple[gymnasium.Space, gymnasium.Space] | None = None
 
-    def __call__(self) -> TaskProperty:
-        if os.getpid() != self._process:
-            for spec in self._specs:
-                with contextlib.suppress(Exception):  # a module that is missing here, say
-                    _register(spec)
-            if threading.current_thread() is threading.main_thread():
-                # A terminal sends Ctrl-C to every process; the main one decides when workers end.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return TaskProperty(self._make())
+    def __call__(self) -> gymnasium.Env:
+        if os.getpid() == self._process:
+            return TaskProperty(self._make())
+        if threading.current_thread() is threading.main_thread():
+            # A terminal sends Ctrl-C to every process; the main one decides when workers end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for spec in self._specs:
+            with contextlib.suppress(Exception):  # a module that is missing here, say
+                _register(spec)
+        try:
+            return TaskProperty(self._make())
+        except Exception as problem:
+            return _NotMade(self.spaces, f"{type(problem).__name__}: {problem}")
+
+
+class _NotMade(gymnasium.Env):
+    """In the place of an environment that a worker process could not make: the reason."""
+
+    def __init__(self, spaces: Any, failure: str) -> None:
+        self.observation_space, self.action_space = spaces
+        self.failure = failure
 
 
 def _registered() -> list[bytes]:
@@ -240,21 +259,23 @@ def vectorize(
 
     Raises:
         TypeError: an environment without these.
-        OSError: a worker process that ended before its environment was made.
+        OSError: a worker process that could not make its environment.
     """
     spawned = asynchronous and multiprocessing.get_start_method() != "fork"
     maker = _Maker(make, spawned)
     example = maker()
-    made = [example]
+    assert isinstance(example, TaskProperty)  # here it is made, or raises
+    maker.spaces = example.observation_space, example.action_space
+    made: list[gymnasium.Env] = [example]
     try:
         if asynchronous:
             return Vectorized(_processes(maker, num_envs), example)
 
-        def copy() -> TaskProperty:
+        def copy() -> gymnasium.Env:
             made.append(maker())
             return made[-1]
 
-        makers: list[Callable[[], TaskProperty]] = [lambda: example, *[copy] * (num_envs - 1)]
+        makers: list[Callable[[], gymnasium.Env]] = [lambda: example, *[copy] * (num_envs - 1)]
         vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
         return Vectorized(vector, example)
     except BaseException:
@@ -268,6 +289,9 @@ def _processes(maker: _Maker, num_envs: int) -> AsyncVectorEnv:
     vector = AsyncVectorEnv.__new__(AsyncVectorEnv)
     try:
         vector.__init__([maker] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        for i, failure in enumerate(vector.call("failure")):
+            if failure is not None:
+                raise OSError(f"worker process {i} could not make its environment: {failure}")
     except BaseException as problem:
         for process in getattr(vector, "processes", ()):
             process.terminate()

@@ -24,7 +24,7 @@ from rlmaml.sampling.collect import Sampler, collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.task_values import carried
-from rlmaml.sampling.tasks import is_numeric
+from rlmaml.sampling.tasks import attribute, is_numeric
 from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
 from runners import torch_setup
 from runners.environments import build_experiment, task_label
@@ -159,9 +159,9 @@ def _drawn(experiment: Experiment, tasks: Given | None, count: int, seed: int) -
         ConfigError: a family without any.
     """
     if tasks is not None:
-        source = experiment.tasks_source
-        numeric = isinstance(experiment.sampler, ExampleSampler) or is_numeric(source.task_space)
-        return np.asarray(tasks) if numeric or isinstance(tasks, np.ndarray) else carried(tasks)
+        space = attribute(experiment.tasks_source, "task_space")
+        points = isinstance(experiment.sampler, ExampleSampler) or is_numeric(space)
+        return np.asarray(tasks) if points or isinstance(tasks, np.ndarray) else carried(tasks)
     try:
         return experiment.sample_tasks(
             count, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
