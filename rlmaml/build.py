@@ -26,9 +26,11 @@ from rlmaml.rng import Phase, generator
 from rlmaml.sampling.examples import ClassFamily, ClassLabels, ExampleSampler, Family
 from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.fill_to_horizon import FillToHorizon
+from rlmaml.sampling.fixed_task import FixedTask
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, check_reach, encoder
+from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Examples, Params
 
@@ -208,10 +210,31 @@ def _from_episodes(
     )
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
-    sample_tasks = getattr(env, "sample_tasks", _no_tasks)
-    if training:  # or else it would be found out after the run's folder was made
-        sample_tasks(1, generator(0))
+    fixed = isinstance(env, FixedTask)
+    sample_tasks = _no_tasks if fixed else TaskSampler(env)
+    if training or (config.env.observe_task and not fixed):  # or a folder would be made before
+        copies = algorithm.data_spec.task_copies if training else 1
+        _try_tasks(config.env.id, env, sample_tasks, tasks // copies)
     return Experiment(sample_tasks, sampler, model, algorithm, device, Returns())
+
+
+def _try_tasks(name: str, env: Any, sample: Callable[..., np.ndarray], count: int) -> None:
+    """Check that tasks can be drawn, so many at a time, and set.
+
+    Raises:
+        ConfigError: what the environment makes of it.
+    """
+    doing = "sample_tasks"
+    try:
+        tasks = sample(count, generator(0))
+        doing = "set_task"
+        env.set_tasks(tasks[np.arange(env.num_envs) % count])
+    except ConfigError:
+        raise
+    except Exception as problem:  # of the environment's own code
+        raise ConfigError(
+            f"`{doing}` of the environment {name} raised {type(problem).__name__}: {problem}"
+        ) from problem
 
 
 def _no_tasks(*_: Any, **__: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ with. What is built of it is built as in training (`rlmaml.build`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -30,7 +31,7 @@ from rlmaml.migration import predictor_spec
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.rng import Phase
 from rlmaml.sampling.collect import collect
-from rlmaml.sampling.vector_env import FixedTask, with_fixed_task
+from rlmaml.sampling.fixed_task import FixedTask, with_fixed_task
 from rlmaml.trust import reading, trusting
 from rlmaml.types import Episodes, Examples, Meta, Params
 
@@ -83,7 +84,7 @@ class Learner:
     @overload
     def adapt(
         self,
-        to: gymnasium.Env | VectorEnv,
+        to: gymnasium.Env | VectorEnv | Callable[[], gymnasium.Env],
         targets: None = None,
         *,
         steps: int | None = None,
@@ -104,7 +105,7 @@ class Learner:
 
     def adapt(
         self,
-        to: gymnasium.Env | VectorEnv | ArrayLike,
+        to: gymnasium.Env | VectorEnv | Callable[[], gymnasium.Env] | ArrayLike,
         targets: ArrayLike | None = None,
         *,
         steps: int | None = None,
@@ -115,9 +116,11 @@ class Learner:
         """Adapt to one task.
 
         Args:
-            to: an environment in which the task is set: a `gymnasium.Env`, which is copied so that
-                its episodes can be played at once, or a vector environment whose copies all have
-                the task. After a run on examples instead the inputs, `[B, *x]`.
+            to: an environment in which the task is set: a `gymnasium.Env`, or a function that makes
+                one, or a vector environment whose copies all have the task. Episodes are played at
+                once in copies where those are sure to be worlds of their own with the same task;
+                otherwise one after another in the environment itself, which is to be reset then.
+                After a run on examples instead the inputs, `[B, *x]`.
             targets: `[B, *y]`, or `[B]` class numbers; after a run on examples.
             steps: inner steps, 0 for none; as in training if None.
             step_size: of every step; as in training if None.
@@ -128,8 +131,8 @@ class Learner:
         Raises:
             ValueError: data of another kind than the run's, of shapes that its network does not
                 take, or examples that are not finite.
+            TypeError: a function that makes no environment.
             EnvironmentFault: rewards or observations that are not finite.
-            TypeError: an environment that cannot be copied.
             FloatingPointError: parameters that have blown up.
         """
         config = self._with_step_size(step_size)
@@ -137,20 +140,16 @@ class Learner:
         count = config.episodes if episodes is None else episodes
         if count < 1:
             raise ValueError(f"episodes must be at least 1, got {count}.")
-        is_env = isinstance(to, gymnasium.Env | VectorEnv)
+        is_env = isinstance(to, gymnasium.Env | VectorEnv) or callable(to)
         if is_env == self.supervised or (targets is None) != is_env:
             needed = "inputs and targets" if self.supervised else "an environment"
             raise ValueError(
                 f"{self.path} learned from {config.data}, so it adapts to {needed}; got "
                 f"{type(to).__name__} and {type(targets).__name__}."
             )
-        if isinstance(to, gymnasium.Env | VectorEnv):
-            copies = with_fixed_task(to, count)
-            try:
+        if isinstance(to, gymnasium.Env | VectorEnv) or callable(to):
+            with with_fixed_task(to, count) as copies:
                 return self._adapt_policy(config, copies, inner, seed)
-            finally:
-                if copies.own:
-                    copies.close()
         return self._adapt_predictor(config, np.asarray(to), np.asarray(targets), inner)
 
     def _with_step_size(self, step_size: float | None) -> TrainConfig:

@@ -6,7 +6,8 @@ import contextlib
 import importlib
 import inspect
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,9 @@ from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.sampling.env_check import PlainNumbers, check_vector_env
 from rlmaml.sampling.examples import Family, TaskInputs
+from rlmaml.sampling.task_sampler import TaskSampler
+from rlmaml.sampling.task_values import plain, text
+from rlmaml.sampling.tasks import attribute, points, task_setter
 from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
 from runners.memory import check_memory
 
@@ -65,33 +69,18 @@ def make_env(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
     _check_mujoco()
     with _errors_explained(config):
         env = _make_vector(config, copies, threads)
-        return TaskObservation(env) if config.env.observe_task else env
+        try:
+            return TaskObservation(env) if config.env.observe_task else env
+        except ConfigError:
+            env.close()
+            raise
 
 
 def _make_vector(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
     chosen = config.env
     batched = _spec(chosen.id).vector_entry_point is not None
     if chosen.vectorization == "batched" or (chosen.vectorization == "auto" and batched):
-        env: Any = gymnasium.make_vec(
-            chosen.id,
-            num_envs=copies,
-            vectorization_mode="vector_entry_point",
-            max_episode_steps=_time_limit(config),
-            autoreset_mode="Disabled",
-            num_threads=threads,
-            **chosen.kwargs,
-        )
-        if not hasattr(env, "set_tasks"):
-            raise TypeError(
-                f"{chosen.id}'s own vector environment has no set_tasks: pass --env.vectorization "
-                "sync"
-            )
-        try:
-            _check_batched(env)
-        except BaseException:
-            env.close()
-            raise
-        return env
+        return _make_batched(config, copies, threads)
 
     limit = _time_limit(config)
 
@@ -114,10 +103,50 @@ def _time_limit(config: TrainConfig) -> int:
     return min(config.horizon, spec.max_episode_steps)
 
 
+def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
+    """The environment's own vector environment.
+
+    Raises:
+        TypeError: one without `set_tasks`, or that does not take our arguments.
+        ConfigError: one whose methods return something else than they should.
+    """
+    chosen, spec = config.env, _spec(config.env.id)
+    hint = "pass --env.vectorization sync" if spec.entry_point else "it must have what is missing"
+    arguments: dict[str, Any] = {
+        "max_episode_steps": _time_limit(config),
+        "autoreset_mode": "Disabled",
+        "num_threads": threads,
+    }
+    try:
+        env: Any = gymnasium.make_vec(
+            chosen.id,
+            num_envs=copies,
+            vectorization_mode="vector_entry_point",
+            **arguments,
+            **chosen.kwargs,
+        )
+    except TypeError as problem:
+        if spec.namespace == "rlmaml":
+            raise
+        raise TypeError(
+            f"its own vector environment is made with {', '.join(arguments)}: {problem}; {hint}"
+        ) from problem
+    try:
+        if not hasattr(env, "set_tasks") and (inner := attribute(env, "set_tasks")) is not None:
+            env.set_tasks = inner  # of what a wrapper is around
+        if not hasattr(env, "set_tasks"):
+            raise TypeError(f"{chosen.id}'s own vector environment has no set_tasks: {hint}")
+        _check_batched(env)
+    except BaseException:
+        env.close()
+        raise
+    return env
+
+
 def _check_batched(env: Any) -> None:
     """Look at a vector environment with tasks of its own before a run begins."""
     try:
-        tasks = env.sample_tasks(env.num_envs, generator(0))
+        tasks = TaskSampler(env)(env.num_envs, generator(0))
     except Exception:  # whoever draws tasks says why there are none
         return
     check_vector_env(env, tasks)
@@ -177,13 +206,13 @@ def make_family(config: TrainConfig) -> Family:
     chosen = config.env
     with _errors_explained(config):
         _spec(chosen.id)
-        env: Any = gymnasium.make(chosen.id, disable_env_checker=True, **chosen.kwargs).unwrapped
-        if not hasattr(env, "examples"):
+        env = gymnasium.make(chosen.id, disable_env_checker=True, **chosen.kwargs)
+        family: Any = attribute(env, "examples")
+        if family is None:
             raise TypeError(
                 "it has no labeled examples (an attribute `examples` with `sample` and "
                 "`episode`): pass --data episodes to learn from its rewards"
             )
-        family = env.examples
         lacking = [
             name for name in ("sample", "episode", "inputs", "outputs") if not hasattr(family, name)
         ]
@@ -197,53 +226,82 @@ def make_family(config: TrainConfig) -> Family:
         return TaskInputs(family) if chosen.observe_task else family
 
 
+def make_with_task(config: TrainConfig, task: Any) -> gymnasium.Env:
+    """One environment with the run's time limit and a task.
+
+    Raises:
+        ConfigError: an environment that cannot be made, or no task of it.
+    """
+    env = make_single(config)
+    try:
+        set_task(env, task)
+    except BaseException:
+        env.close()
+        raise
+    return env
+
+
 def set_task(env: gymnasium.Env, task: Any) -> None:
     """Set the task of a single environment.
 
     Raises:
         ConfigError: no task of the environment.
     """
+    setter = task_setter(env)
+    if setter is None:
+        raise ConfigError(f"{env} has no `set_task`.")
     try:
-        env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
+        setter(task)
     except ValueError as problem:
         raise ConfigError(str(problem)) from problem
+    except Exception as problem:  # of somebody's own set_task
+        raise ConfigError(
+            f"{env} does not take the task {text(task)}: its set_task raised "
+            f"{type(problem).__name__}: {problem}"
+        ) from problem
 
 
-def task_points(space: gymnasium.Space, numbers: ArrayLike) -> np.ndarray:
+def task_points(space: gymnasium.Space | None, numbers: ArrayLike) -> np.ndarray:
     """The points of a task space that numbers stand for, one after another.
 
     Args:
-        space: Discrete or Box.
+        space: Discrete, MultiDiscrete, MultiBinary or Box; or a Tuple or Dict of those, which takes
+            the numbers of its parts in their order.
         numbers: of n points, in row-major order.
 
     Returns:
-        [n, *space.shape].
+        [n, *space.shape], or objects [n].
 
     Raises:
-        ConfigError: numbers that are no points of the space.
+        ConfigError: numbers that are no points of the space, or a space without numbers.
     """
-    given = np.asarray(numbers, np.float64).ravel()
-    size = int(np.prod(space.shape or ()))
-    points = given.astype(space.dtype)
-    integers = np.dtype(space.dtype).kind == "i"
-    if len(given) % size or (integers and (points != given).any()):
-        kind = "integers" if integers else "numbers"
+    if space is None:
         raise ConfigError(
-            f"--task takes points of {space}, {size} {kind} for each; got {given.tolist()}."
+            "--task takes the numbers of a point of task_space, and the environment has none: its "
+            "tasks come from sample_tasks alone. Leave out --task, or adapt from Python, "
+            "rlmaml.load(run).adapt(env)."
         )
-    tasks = points.reshape(-1, *(space.shape or ()))
-    for task in tasks:
-        if not space.contains(task):
-            raise ConfigError(f"--task {task.tolist()} is no point of the task space {space}.")
-    return tasks
+    return points(space, numbers)
 
 
 def task_label(source: Any, task: Any) -> str:
     """A task of an environment, single or batched, or of a family of examples, in a few words."""
-    describe = getattr(getattr(source, "unwrapped", source), "describe", None)
+    describe = attribute(source, "describe") or attribute(
+        getattr(source, "unwrapped", source), "describe"
+    )
     if describe is not None:
-        return describe(task)
-    return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
+        return str(describe(task))
+    if isinstance(task, np.ndarray | np.generic | int | float) and np.asarray(task).dtype != object:
+        return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
+    return f"task {text(task)}"
+
+
+def task_name(tasks: Iterable[Any]) -> str:
+    """Tasks as part of a file's name: their numbers and words."""
+    words = re.findall(r"[\w.+-]+", str([plain(task) for task in tasks]), re.ASCII)
+    number = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?")
+    short = (f"{float(word):.4g}" if number.fullmatch(word) else word for word in words)
+    return "_".join(short)[:100]
 
 
 def picture(env: gymnasium.Env) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -164,13 +167,30 @@ class RolloutSampler:
             counts: how many episodes of each task [N], at most B; the rest is padding.
             rngs: a generator for each task.
         """
+        active = (np.arange(self.episodes) < counts[:, None]).ravel()
+        if not getattr(self.env, "plays_one", False):
+            return self._play(params, active, rngs)
+        whole = None
+        for place in np.flatnonzero(active).tolist():  # with the draws of all at once
+            only = np.arange(len(active)) == place
+            played = self._play(params, only, copy.deepcopy(rngs))
+            mine = torch.from_numpy(only).view(self.tasks, self.episodes).to(self.device)
+            part = tree.map(partial(_where, mine), played)
+            whole = part if whole is None else tree.map(torch.add, whole, part)
+        assert whole is not None  # of some task there is an episode to play
+        return whole
+
+    def _play(
+        self, params: Params, active: NDArray[np.bool_], rngs: list[np.random.Generator]
+    ) -> Episodes:
+        """Episodes in the environments that are active [M]; those of the others are padding."""
         buffer = RolloutBuffer(
             tasks=self.tasks,
             episodes=self.episodes,
             horizon=self.horizon,
             observation_shape=self.observation_shape,
             diagnostics=tuple(self._reported),
-            active=(np.arange(self.episodes) < counts[:, None]).ravel(),
+            active=active,
         )
         observed = self._reset(buffer.alive, rngs)
         observed = self._finite("observation", observed, buffer.alive, 0)
@@ -270,6 +290,11 @@ class RolloutSampler:
                 f"{env_name(self.env)} reports something in info that is no number, under one of "
                 f"{keys}: {problem}. Mend that, or its `diagnostics`."
             ) from problem
+
+
+def _where(places: Tensor, leaf: Tensor) -> Tensor:
+    """A leaf [N, B, ...] with zeros in all places but those [N, B]."""
+    return torch.where(places.view(*places.shape, *[1] * (leaf.ndim - 2)), leaf, 0)
 
 
 def _require_finite(actions: Tensor) -> None:

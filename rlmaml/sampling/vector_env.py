@@ -1,29 +1,35 @@
 """Task families as the sampler sees them.
 
-A task-parameterized environment is a Gymnasium environment with `task_space` and `set_task(task)`;
-a point of `task_space` is a task. `sample_tasks(n, rng)` is optional: without it tasks are drawn
-from `task_space`. A batched environment has `set_tasks(tasks)` instead and is used as it is; any
-other goes through Gymnasium's own vector environments, made by `vectorize`.
+A task-parameterized environment is a Gymnasium environment with `set_task(task)` and either a
+`task_space`, whose points are tasks, or `sample_tasks(n, rng)`; it may have both. They may be those
+of a wrapper: the outermost counts. A batched environment has `set_tasks(tasks)` instead and is used
+as it is; any other goes through Gymnasium's own vector environments, made by `vectorize`.
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
+import contextlib
 import multiprocessing
+import os
+import pickle
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import CloudpickleWrapper, batch_space, iterate
 from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.env_check import PlainNumbers, check_env
 from rlmaml.sampling.faults import env_name
+from rlmaml.sampling.task_sampler import TaskSampler
+from rlmaml.sampling.task_values import carried
+from rlmaml.sampling.tasks import attribute, current_task, flat, is_numeric, task_setter
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -45,7 +51,7 @@ class TaskVectorEnv(Protocol):
     def single_action_space(self) -> gymnasium.Space: ...
 
     def set_tasks(self, tasks: NDArray[np.generic]) -> None:
-        """Give copy i task i. tasks: [num_envs, *task_space.shape]."""
+        """Give copy i task i. tasks: [num_envs, *task_space.shape], or objects [num_envs]."""
         ...
 
     def reset(
@@ -56,81 +62,112 @@ class TaskVectorEnv(Protocol):
 
 
 class TaskProperty(PlainNumbers):
-    """Makes the task an attribute, because vector environments can set those one by one."""
+    """Makes the task an attribute, because vector environments can set those one by one.
+
+    Attributes:
+        failure: None; of what stands in its place, why it could not be made.
+    """
+
+    failure: str | None = None
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        for name in ("task_space", "set_task"):
-            if not hasattr(env.unwrapped, name):
-                raise TypeError(
-                    f"{env.unwrapped} has no `{name}`. An environment to meta-train on needs "
-                    "`task_space` (a Gymnasium space whose points are tasks) and "
-                    "`set_task(task)`."
-                )
+        self.task_space: gymnasium.Space | None = attribute(env, "task_space")
+        setter = task_setter(env)
+        lacking = "set_task" if setter is None else None
+        if self.task_space is None and attribute(env, "sample_tasks") is None:
+            lacking = "task_space"
+        if lacking is not None or setter is None:
+            raise TypeError(
+                f"{env} has no `{lacking}`. An environment to meta-train on needs `set_task(task)` "
+                "and `task_space` (a Gymnasium space whose points are tasks) or "
+                "`sample_tasks(n, rng)`, on itself or on a wrapper around it."
+            )
+        self._set_task = setter
 
     @property
-    def task(self) -> object:
+    def task(self) -> Any:
         """The task that is set; None where the environment does not say."""
-        return getattr(self.env.unwrapped, "task", None)
+        return current_task(self.env)
 
     @task.setter
-    def task(self, task: object) -> None:
-        self.env.unwrapped.set_task(task)  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def task_space(self) -> gymnasium.Space:
-        return self.env.unwrapped.task_space  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def task_sampler(self) -> Callable | None:
-        return getattr(self.env.unwrapped, "sample_tasks", None)
+    def task(self, task: Any) -> None:
+        self._set_task(task)
 
 
 class Vectorized(VectorWrapper):
-    """A Sync- or AsyncVectorEnv of a task-parameterized environment, with `set_tasks`."""
+    """A Sync- or AsyncVectorEnv of a task-parameterized environment, with `set_tasks`.
+
+    Args:
+        env: the vector environment, of `TaskProperty`.
+        example: one such environment, whose law of tasks is that of all; it is closed with `env`.
+
+    Attributes:
+        task_space: None where the environment has none.
+        diagnostics: names of what it reports of a step.
+        describe: says what a task is, or None.
+    """
 
     def __init__(self, env: VectorEnv, example: TaskProperty) -> None:
         super().__init__(env)
         self.task_space = example.task_space
-        self.diagnostics = tuple(getattr(example.env.unwrapped, "diagnostics", ()))
-        self._sample = example.task_sampler
+        self.diagnostics = tuple(attribute(example.env, "diagnostics", ()))
+        self.describe: Callable[[Any], str] | None = attribute(example.env, "describe")
         self.env_name = env_name(example)
-        try:
-            check_env(example, self.sample_tasks)
-        except BaseException:
-            env.close()
-            raise
+        self._example, self._sampler = example, TaskSampler(example.env)
 
     def set_tasks(self, tasks: np.ndarray) -> None:
-        """Give environment i task i. tasks: [num_envs, *task_space.shape]."""
+        """Give environment i task i. tasks: [num_envs, *task_space.shape], or [num_envs]."""
         self.env.set_attr("task", list(tasks))  # pyright: ignore[reportAttributeAccessIssue]
 
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> np.ndarray:
         """Draw n tasks by the environment's own law if it has one, else from `task_space`.
 
         `split` ("train" or "test") goes to environments that tell the two apart.
+
+        Raises:
+            ConfigError: tasks that are none, or cannot be drawn.
         """
-        if self._sample is None:
-            return sample_space(self.task_space, n, rng)
-        splits = "split" in inspect.signature(self._sample).parameters
-        return np.asarray(self._sample(n, rng, split=split) if splits else self._sample(n, rng))
+        return self._sampler(n, rng, split)
+
+    def close(self, **kwargs: Any) -> None:
+        super().close(**kwargs)
+        if self._example not in getattr(self.env, "envs", ()):
+            self._example.close()
 
 
 class TaskObservation(VectorWrapper):
     """Shows policies their task: what an oracle sees, [*observation, *task] as one vector.
 
-    A Discrete observation or task counts as its one-hot vector.
+    A Discrete observation or task counts as its one-hot vector; others that are no Box are
+    flattened as Gymnasium flattens them.
 
     Args:
         env: a vector environment with `task_space` and `set_tasks`.
+
+    Raises:
+        ConfigError: an environment without `task_space`, or with one that does not flatten.
     """
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        self.task_space, self.sample_tasks = env.task_space, env.sample_tasks
-        self.diagnostics = tuple(getattr(env, "diagnostics", ()))
+        self.task_space, self.sample_tasks = attribute(env, "task_space"), TaskSampler(env)
+        self.diagnostics = tuple(attribute(env, "diagnostics", ()))
+        self.describe = attribute(env, "describe")
         self._observed = env.single_observation_space
-        size = sum(gymnasium.spaces.flatdim(s) for s in (self._observed, self.task_space))
+        if self.task_space is None:
+            raise ConfigError(
+                "An oracle (--env.observe-task) is shown its task as a point of task_space, and "
+                "the environment has none: give it a task_space, or leave the oracle out."
+            )
+        try:
+            size = sum(gymnasium.spaces.flatdim(s) for s in (self._observed, self.task_space))
+        except Exception as problem:  # NotImplementedError, ValueError: none of a fixed size
+            raise ConfigError(
+                f"A policy cannot be shown tasks of task_space {self.task_space} beside "
+                f"observations of {self._observed} as one vector: leave the oracle out "
+                "(--env.observe-task), or give the environment spaces that flatten."
+            ) from problem
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,))
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._shown = np.zeros((env.num_envs, 0))
@@ -149,89 +186,67 @@ class TaskObservation(VectorWrapper):
         if "final_obs" in info:
             final = info["final_obs"].copy()
             for i in np.flatnonzero(info["_final_obs"]):
-                last = flat(self._observed, np.asarray(final[i])[None])[0]
-                final[i] = np.concatenate([last, self._shown[i]])
+                one = np.asarray(final[i])[None] if is_numeric(self._observed) else final[i : i + 1]
+                final[i] = np.concatenate([flat(self._observed, one)[0], self._shown[i]])
             info = {**info, "final_obs": final}
         return self._show(observations), rewards, terminations, truncations, info
 
-    def _show(self, observations: np.ndarray) -> np.ndarray:
+    def _show(self, observations: Any) -> np.ndarray:
+        if not is_numeric(self._observed):
+            observations = carried(iterate(self.env.observation_space, observations))
         return np.concatenate([flat(self._observed, observations), self._shown], 1)
 
 
-def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
-    """Points [n, ...] of a Box or Discrete as vectors [n, D]; of a Discrete one-hot."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return np.eye(int(space.n))[points - space.start]
-    return points.reshape(len(points), -1)
+class _Maker:
+    """Makes one environment with its task as an attribute, here or in a worker process.
 
-
-class FixedTask(VectorWrapper):
-    """Copies of one environment that keep the task they have.
-
-    Attributes:
-        own: whether they were made for this, and are to be closed with it.
+    A worker that is no fork of this process knows neither its main module nor what that registered
+    with Gymnasium, so it is told what is registered.
     """
 
-    def __init__(self, env: VectorEnv, diagnostics: tuple[str, ...], own: bool) -> None:
-        super().__init__(env)
-        self.diagnostics, self.own = diagnostics, own
+    def __init__(self, make: Callable[[], gymnasium.Env], spawned: bool) -> None:
+        self._make, self._process = make, os.getpid()
+        self._specs = _registered() if spawned else []
+        self.spaces: tuple[gymnasium.Space, gymnasium.Space] | None = None
 
-    def set_tasks(self, tasks: np.ndarray) -> None:
-        """Do nothing: the task is the environment's own."""
-
-
-def with_fixed_task(env: gymnasium.Env | VectorEnv, count: int) -> FixedTask:
-    """An environment's task in `count` copies, or in those of a vector environment.
-
-    Raises:
-        TypeError: an environment that cannot be copied.
-        ConfigError: copies of a vector environment with several tasks.
-    """
-    if isinstance(env, VectorEnv):
-        tasks = getattr(env, "tasks", None)
-        if tasks is None and isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
-            try:
-                tasks = env.unwrapped.get_attr("task")
-            except AttributeError:  # whatever the task is, it cannot be asked for
-                tasks = None
-        if tasks is not None and any(not np.array_equal(each, tasks[0]) for each in tasks):
-            raise ConfigError(
-                f"The copies of {env} have several tasks: give all of them the one to adapt to."
-            )
-        return FixedTask(env, tuple(getattr(env, "diagnostics", ())), own=False)
-    try:
-        copies = [copy.deepcopy(env) for _ in range(count)]
-    except Exception as problem:  # whatever a simulator raises
-        raise TypeError(
-            f"{env} cannot be copied ({type(problem).__name__}: {problem}): pass a vector "
-            "environment instead, for example gymnasium.vector.SyncVectorEnv of functions that "
-            "make it with its task, in SAME_STEP autoreset mode."
-        ) from problem
-    for each in copies:
-        if hasattr(each.unwrapped, "render_mode"):
-            each.unwrapped.render_mode = None  # one window, or none, is what was asked for
-    makers = [lambda each=each: PlainNumbers(each) for each in copies]
-    vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-    return FixedTask(vector, tuple(getattr(env.unwrapped, "diagnostics", ())), own=True)
+    def __call__(self) -> gymnasium.Env:
+        if os.getpid() == self._process:
+            return TaskProperty(self._make())
+        if threading.current_thread() is threading.main_thread():
+            # A terminal sends Ctrl-C to every process; the main one decides when workers end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for spec in self._specs:
+            with contextlib.suppress(Exception):  # a module that is missing here, say
+                _register(spec)
+        try:
+            return TaskProperty(self._make())
+        except Exception as problem:
+            return _NotMade(self.spaces, f"{type(problem).__name__}: {problem}")
 
 
-def sample_space(space: gymnasium.Space, n: int, rng: np.random.Generator) -> np.ndarray:
-    """n points of a Box or Discrete, uniformly, from our generator and not the space's own."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return space.start + rng.integers(space.n, size=n)
-    if isinstance(space, gymnasium.spaces.Box) and np.issubdtype(space.dtype, np.integer):
-        return rng.integers(space.low, space.high, (n, *space.shape), space.dtype, endpoint=True)
-    if isinstance(space, gymnasium.spaces.Box):
-        if not space.is_bounded():
-            raise ConfigError(
-                f"Cannot draw tasks uniformly from the unbounded {space}: give the "
-                "environment `sample_tasks(n, rng)`."
-            )
-        return rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
-    raise ConfigError(
-        f"task_space must be a Box or Discrete, got {space}: give the environment "
-        "`sample_tasks(n, rng)`."
-    )
+class _NotMade(gymnasium.Env):
+    """In the place of an environment that a worker process could not make: the reason."""
+
+    def __init__(self, spaces: Any, failure: str) -> None:
+        self.observation_space, self.action_space = spaces
+        self.failure = failure
+
+
+def _registered() -> list[bytes]:
+    """What Gymnasium knows and does not bring along, as far as it pickles."""
+    pickled = []
+    for spec in gymnasium.registry.values():
+        if str(spec.entry_point).startswith("gymnasium."):
+            continue
+        with contextlib.suppress(Exception):  # whatever a user's function refers to
+            wrapped = CloudpickleWrapper(spec)  # pyright: ignore[reportArgumentType]
+            pickled.append(pickle.dumps(wrapped))
+    return pickled
+
+
+def _register(pickled: bytes) -> None:
+    spec: EnvSpec = pickle.loads(pickled).fn
+    gymnasium.registry.setdefault(spec.id, spec)
 
 
 def vectorize(
@@ -240,21 +255,54 @@ def vectorize(
     """Many copies of a task-parameterized environment, in this process or one process each.
 
     Args:
-        make: makes one environment, with `task_space` and `set_task`.
+        make: makes one environment, with `set_task` and with `task_space` or `sample_tasks`.
         num_envs: how many: tasks x episodes of the sampler.
         asynchronous: gymnasium's AsyncVectorEnv instead of SyncVectorEnv; pays for
             environments that take milliseconds a step.
 
     Raises:
-        TypeError: an environment without `task_space` or `set_task`.
+        TypeError: an environment without these.
+        OSError: a worker process that could not make its environment.
     """
+    spawned = asynchronous and multiprocessing.get_start_method() != "fork"
+    maker = _Maker(make, spawned)
+    example = maker()
+    assert isinstance(example, TaskProperty)  # here it is made, or raises
+    maker.spaces = example.observation_space, example.action_space
+    made: list[gymnasium.Env] = [example]
+    try:
+        check_env(example, TaskSampler(example.env))
+        if asynchronous:
+            return Vectorized(_processes(maker, num_envs), example)
 
-    def wrapped() -> TaskProperty:
-        if multiprocessing.parent_process() is not None:
-            # A terminal sends Ctrl-C to every process; the main one decides when workers end.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return TaskProperty(make())
+        def copy() -> gymnasium.Env:
+            made.append(maker())
+            return made[-1]
 
-    example = wrapped()
-    kind = AsyncVectorEnv if asynchronous else SyncVectorEnv
-    return Vectorized(kind([wrapped] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP), example)
+        makers: list[Callable[[], gymnasium.Env]] = [lambda: example, *[copy] * (num_envs - 1)]
+        vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        return Vectorized(vector, example)
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+
+
+def _processes(maker: _Maker, num_envs: int) -> AsyncVectorEnv:
+    """An environment in each of so many processes; none is left where one fails."""
+    vector = AsyncVectorEnv.__new__(AsyncVectorEnv)
+    try:
+        vector.__init__([maker] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        for i, failure in enumerate(vector.call("failure")):
+            if failure is not None:
+                raise OSError(f"worker process {i} could not make its environment: {failure}")
+    except BaseException as problem:
+        for process in getattr(vector, "processes", ()):
+            process.terminate()
+            process.join()
+        if isinstance(problem, EOFError | ConnectionError):
+            raise OSError(
+                "a worker process ended before its environment was made; what it said is above"
+            ) from problem
+        raise
+    return vector

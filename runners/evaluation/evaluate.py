@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from rlmaml.errors import ConfigError
@@ -14,7 +13,7 @@ from runners.evaluation import plots
 from runners.evaluation.baselines import Baseline
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
-from runners.evaluation.measure import measure
+from runners.evaluation.measure import Given, measure
 from runners.evaluation.results import Comparison, Evaluation
 from runners.run_dir import RunDir
 from runners.training.plots import learning_curve
@@ -59,7 +58,7 @@ def evaluate_run(
     folder: RunDir,
     config: EvalConfig | None = None,
     *,
-    tasks: np.ndarray | None = None,
+    tasks: Given | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Evaluate a run, and write `evaluation.json`, `evaluation.csv` and plots into its folder.
@@ -69,7 +68,7 @@ def evaluate_run(
     Args:
         folder: the run.
         config: what to draw and how to adapt; its defaults if None.
-        tasks: the tasks themselves, `[N, *task_space.shape]`; drawn if None.
+        tasks: the tasks themselves, `[N, *task_space.shape]` or a list of N; drawn if None.
         quiet: show no progress.
 
     Raises:

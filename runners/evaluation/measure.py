@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -23,6 +23,8 @@ from rlmaml.rng import Key, Phase, generator
 from rlmaml.sampling.collect import Sampler, collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
+from rlmaml.sampling.task_values import carried
+from rlmaml.sampling.tasks import attribute, is_numeric
 from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
 from runners import torch_setup
 from runners.environments import build_experiment, task_label
@@ -39,6 +41,8 @@ from runners.training.checkpoints import (
 )
 from runners.workers import closed
 
+Given = np.ndarray | Sequence[object]
+"""Tasks [N, *task_space.shape], or a list of N of any kind."""
 FITS = 4
 """Number of tasks whose curves an evaluation keeps."""
 
@@ -47,7 +51,7 @@ def measure(
     folder: RunDir,
     config: EvalConfig | None = None,
     *,
-    tasks: np.ndarray | None = None,
+    tasks: Given | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Evaluate a run on held-out tasks by the training code, and write nothing.
@@ -60,8 +64,8 @@ def measure(
     Args:
         folder: the run.
         config: what to draw and how to adapt; its defaults if None.
-        tasks: the tasks themselves, `[N, *task_space.shape]`; drawn from the family's test split
-            if None.
+        tasks: the tasks themselves, `[N, *task_space.shape]` or a list of N; drawn from the
+            family's test split if None.
         quiet: show no progress.
 
     Raises:
@@ -71,7 +75,6 @@ def measure(
     """
     config = config or EvalConfig()
     if tasks is not None:
-        tasks = np.asarray(tasks)
         config = dataclasses.replace(config, tasks=len(tasks))
     trained = folder.read_config()
     sizes = config.sizes(trained)
@@ -84,7 +87,7 @@ def measure(
         restore_normalizer(experiment, source, folder.path)
         check_data(experiment, source, folder.path)
         began = time.perf_counter()
-        drawn = _draw(experiment, sizes.tasks, config.seed) if tasks is None else tasks
+        drawn = _drawn(experiment, tasks, sizes.tasks, config.seed)
         batch, scores = _adapted(experiment, meta, drawn, config, sizes.steps, folder, quiet)
         fits = _fits(experiment, meta, batch, drawn)
         groups = _groups(experiment, drawn, scores)
@@ -147,12 +150,16 @@ def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) ->
     return changed
 
 
-def _draw(experiment: Experiment, count: int, seed: int) -> np.ndarray:
-    """Tasks [N, ...] of the test split.
+def _drawn(experiment: Experiment, tasks: Given | None, count: int, seed: int) -> np.ndarray:
+    """The tasks as they are given, or else N [N, ...] of the test split.
 
     Raises:
         ConfigError: a family without any.
     """
+    if tasks is not None:
+        space = attribute(experiment.tasks_source, "task_space")
+        points = isinstance(experiment.sampler, ExampleSampler) or is_numeric(space)
+        return np.asarray(tasks) if points or isinstance(tasks, np.ndarray) else carried(tasks)
     try:
         return experiment.sample_tasks(
             count, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
@@ -270,7 +277,7 @@ def _array(values: torch.Tensor) -> np.ndarray:
 
 def _groups(experiment: Experiment, tasks: np.ndarray, scores: Scores) -> dict[str, Group]:
     """The kinds of task by name, where there are few (a Discrete task space); else none."""
-    if tasks.ndim > 1:
+    if tasks.ndim > 1 or tasks.dtype == object:
         return {}
     metric = experiment.metric.name
     groups = {}

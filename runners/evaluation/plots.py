@@ -67,11 +67,13 @@ def comparison(result: Comparison, path: Target, title: str) -> None:
 def per_task(result: Evaluation, path: Target, title: str) -> None:
     """Plot the return of every task against its goal, before and after adaptation.
 
-    Tasks of two numbers stand at the goal's distance from the origin, larger ones in the order of
-    their returns before adaptation.
+    Tasks of two numbers stand at the goal's distance from the origin, larger ones and such as are
+    no numbers in the order of their returns before adaptation.
     """
     figure, axes = blank()
-    goals = result.tasks.reshape(len(result.tasks), -1).astype(np.float64)
+    goals = np.zeros((len(result.tasks), 0))
+    if result.tasks.dtype != object:
+        goals = result.tasks.reshape(len(result.tasks), -1).astype(np.float64)
     returns = result.scores["return"]
     if goals.shape[1:] == (1,):
         x, what = goals[:, 0], "task"

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from rlmaml.errors import ConfigError
+from rlmaml.sampling.task_values import numbers_or_objects, plain
 
 T = TypeVar("T")
 Record = dict[str, object]
@@ -28,7 +29,7 @@ def to_record(value: object) -> object:
             if field.metadata.get("stored", True)
         }
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        return plain(value)
     if isinstance(value, dict):
         return {name: to_record(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -70,7 +71,9 @@ def _decoded(kind: object, value: object, source: Path) -> object:
     if origin in (types.UnionType, typing.Union):  # of something and None
         return None if value is None else _decoded(arguments[0], value, source)
     if origin is np.ndarray:
-        return np.asarray(value, np.float64 if arguments else None)
+        if arguments:
+            return np.asarray(value, np.float64)
+        return numbers_or_objects(value) if isinstance(value, list) else np.asarray(value)
     if origin is dict and isinstance(value, dict):
         return {name: _decoded(arguments[1], part, source) for name, part in value.items()}
     if origin is tuple and isinstance(value, list):

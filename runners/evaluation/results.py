@@ -6,13 +6,16 @@ Results hold arrays, of which one does not say that they are equal: `eq=False`.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlmaml.config import DEFAULT_ALGORITHM
+from rlmaml.sampling.task_values import is_array, plain
 from runners import formatting
 from runners.evaluation import statistics, tables
 from runners.evaluation.records import Record, from_record, to_record
@@ -80,7 +83,7 @@ class Conditions:
     steps: tuple[int, ...]
     """0 .. K, after which there are scores."""
     tasks: np.ndarray
-    """[N, *task_space.shape], held out."""
+    """[N, *task_space.shape], or objects [N], held out."""
     episodes: int | None = None
     """Per task and step; None where runs learn from examples."""
     shots: int | None = None
@@ -107,8 +110,8 @@ class Conditions:
 
     @property
     def task_list(self) -> list[object]:
-        """The tasks as numbers or lists of numbers."""
-        return self.tasks.tolist()
+        """The tasks as numbers, or lists of them, or other plain values."""
+        return [plain(task) for task in self.tasks]
 
     @property
     def data(self) -> str:
@@ -339,8 +342,11 @@ class Comparison(Conditions):
         return f"{self.table()}{_written(self.path, 'csv', 'plots/comparison.png')}"
 
 
-def shown(task: np.ndarray) -> str:
-    """Format a task's numbers for a table."""
+def shown(task: Any) -> str:
+    """Format a task for a table: its numbers, or what else it is as JSON."""
+    value = plain(task)
+    if not is_array(value):
+        return value if isinstance(value, str) else json.dumps(value)
     return " ".join(f"{number:g}" for number in np.ravel(task))
 
 

@@ -12,9 +12,11 @@ From Python:
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import torch
@@ -25,8 +27,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlmaml.errors import ConfigError
 from rlmaml.learner import AdaptedPolicy, Learner
+from rlmaml.sampling.tasks import attribute
 from runners import formatting
-from runners.environments import make_single, set_task, task_points
+from runners.environments import make_single, make_with_task, set_task, task_points
 from runners.errors import require_at_least
 from runners.export.ppo import PPOSettings, ppo_settings, to_sb3
 from runners.export.torch_program import program
@@ -114,8 +117,12 @@ def export(
     path = _free_path(out or _default_path(folder, task, steps, to), to)  # before time is spent
     env = make_single(config)
     try:
-        _set_task(env, task)
-        policy = _adapt(learner, env, steps, episodes, seed)
+        make = partial(make_single, config)
+        if task:
+            point = _point(env, task)
+            set_task(env, point)
+            make = partial(make_with_task, config, point)
+        policy = _adapt(learner, make, steps, episodes, seed)
         name = _name(learner, task, steps, episodes)
         if to == "torch":
             export_torch(policy, path)
@@ -176,22 +183,21 @@ def export_torch(policy: AdaptedPolicy, path: str | Path) -> torch.export.Export
     return exported
 
 
-def _set_task(env: gymnasium.Env, task: tuple[float, ...]) -> None:
-    if not task:
-        return
-    space = env.get_wrapper_attr("task_space")
+def _point(env: gymnasium.Env, task: tuple[float, ...]) -> Any:
+    """The task of these numbers."""
+    space = attribute(env, "task_space")
     points = task_points(space, task)
     if len(points) > 1:
         raise ConfigError(f"--task takes one point of {space}; got {len(points)}.")
-    set_task(env, points[0])
+    return points[0]
 
 
 def _adapt(
-    learner: Learner, env: gymnasium.Env, steps: int, episodes: int, seed: int
+    learner: Learner, make: Callable[[], gymnasium.Env], steps: int, episodes: int, seed: int
 ) -> AdaptedPolicy:
     try:
-        return learner.adapt(env, steps=steps, episodes=episodes, seed=seed)
-    except (ValueError, TypeError) as problem:  # the environment cannot be copied, say
+        return learner.adapt(make, steps=steps, episodes=episodes, seed=seed)
+    except (ValueError, TypeError) as problem:
         raise ConfigError(f"Cannot adapt to the task: {problem}") from problem
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,6 +14,9 @@ from rlmaml import AdaptedPolicy
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
+from rlmaml.sampling.task_sampler import TaskSampler
+from rlmaml.sampling.task_values import text
+from rlmaml.sampling.tasks import attribute
 from runners import environments
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load_learner
@@ -39,23 +43,20 @@ class Adaptation:
         self._learner = load_learner(folder, checkpoint)
         self._episodes, self._seed = episodes, seed
 
-    def policy(self, task: ArrayLike, steps: int) -> AdaptedPolicy:
+    def policy(self, task: Any, steps: int) -> AdaptedPolicy:
         """The policy for a task after `steps` inner steps, 0 for none.
 
         Raises:
-            ConfigError: an environment with other spaces than the run's, or one that cannot be
-                copied.
+            ConfigError: an environment with other spaces than the run's, or no task of it.
         """
-        episodes = self._episodes if steps else 1  # a copy of the environment is made for each
-        with contextlib.closing(environments.make_single(self.config)) as env:
-            environments.set_task(env, task)
-            try:
-                return self._learner.adapt(env, steps=steps, episodes=episodes, seed=self._seed)
-            except (ValueError, TypeError) as problem:
-                label = np.asarray(task).tolist()
-                raise ConfigError(f"Cannot adapt to task {label}: {problem}") from problem
+        episodes = self._episodes if steps else 1  # an environment is made for each
+        make = partial(environments.make_with_task, self.config, task)
+        try:
+            return self._learner.adapt(make, steps=steps, episodes=episodes, seed=self._seed)
+        except (ValueError, TypeError) as problem:
+            raise ConfigError(f"Cannot adapt to task {text(task)}: {problem}") from problem
 
-    def paths(self, task: ArrayLike, steps: int) -> list[NDArray[np.float64]]:
+    def paths(self, task: Any, steps: int) -> list[NDArray[np.float64]]:
         """Observations of the episodes that the next inner step would learn from.
 
         They are sampled with the policy after `steps` inner steps.
@@ -87,7 +88,7 @@ def choose_tasks(config: TrainConfig, task: ArrayLike, seed: int) -> np.ndarray:
         seed: draws the test task, the one of `rlmaml evaluate --tasks 1`.
 
     Returns:
-        [n, *task_space.shape].
+        [n, *task_space.shape], or objects [n].
 
     Raises:
         ConfigError: numbers that are no points of the task space, or a run on labeled examples.
@@ -95,7 +96,7 @@ def choose_tasks(config: TrainConfig, task: ArrayLike, seed: int) -> np.ndarray:
     if config.data == "examples":
         raise ConfigError("The run learned from labeled examples: there is nothing to draw.")
     env = environments.make_env(config, 1, 1)
-    space = env.task_space
+    space = attribute(env, "task_space")
     try:
         if np.size(task):
             return environments.task_points(space, task)
@@ -103,7 +104,7 @@ def choose_tasks(config: TrainConfig, task: ArrayLike, seed: int) -> np.ndarray:
             return np.arange(space.start, space.start + space.n)
         rng = generator(seed, 0, Phase.EVALUATION_TASKS)
         try:
-            return np.asarray(env.sample_tasks(1, rng, split="test"))
+            return TaskSampler(env)(1, rng, split="test")
         except ValueError as problem:
             raise ConfigError(f"There are no test tasks: {problem}") from problem
     finally:

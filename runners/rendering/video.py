@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 import tyro
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
 from rlmaml.errors import ConfigError
@@ -134,7 +134,7 @@ class _Episodes:
     seed: int
     deterministic: bool
 
-    def panels(self, task: ArrayLike) -> tuple[str, list[Panel]]:
+    def panels(self, task: Any) -> tuple[str, list[Panel]]:
         """The task's label, and its episodes before and after adaptation in their first state."""
         label, panels = "", []
         titles = ("before adaptation", f"after {formatting.steps(self.steps)}")
@@ -194,6 +194,6 @@ def _pictures(panels: list[Panel], stride: int) -> Iterator[Image.Image]:
 
 
 def _default_path(folder: RunDir, tasks: np.ndarray, steps: int) -> Path:
-    numbers = "_".join(f"{value:.4g}" for value in tasks.ravel().tolist())[:100]
+    name = environments.task_name(tasks)
     suffix = ".mp4" if video_file.can_mp4() else ".gif"
-    return folder.path / "videos" / f"task-{numbers}-steps-{steps}{suffix}"
+    return folder.path / "videos" / f"task-{name}-steps-{steps}{suffix}"

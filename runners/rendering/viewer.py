@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
-from numpy.typing import ArrayLike
 
 from rlmaml import AdaptedPolicy
 from rlmaml.errors import ConfigError
@@ -117,7 +116,7 @@ def _play(
     window: Handle,
     env: gymnasium.Env,
     robot: Robot,
-    task: ArrayLike,
+    task: Any,
     policy: AdaptedPolicy,
     seed: int,
     deterministic: bool,

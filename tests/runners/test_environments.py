@@ -66,7 +66,7 @@ def test_a_method_with_fresh_minibatches_is_evaluated_on_one_set_of_shots():
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (gymnasium.spaces.MultiDiscrete([2, 3]), "task_space must be a Box or Discrete"),
+        (gymnasium.spaces.Text(3), "task_space is Text"),
         (gymnasium.spaces.Box(-np.inf, np.inf, (1,)), "Cannot draw tasks uniformly"),
     ],
 )

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from rlmaml import models
-from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
-from rlmaml.sampling.vector_env import sample_space, vectorize
+from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import TargetEnv
 
 SMALL = models.PolicyConfig(hidden=(8,))
@@ -40,17 +39,3 @@ def test_tasks_reach_the_processes_of_an_async_environment():
         np.testing.assert_allclose(rewards, [-0.25, -0.0625])
     finally:
         env.close()
-
-
-def test_sample_space_covers_boxes_and_discretes_and_refuses_the_rest():
-    box = gymnasium.spaces.Box(np.array([0.0, 10.0]), np.array([1.0, 11.0]), dtype=np.float64)
-    drawn = sample_space(box, 500, generator(1))
-    assert all(box.contains(point) for point in drawn)
-    assert np.ptp(drawn, axis=0).min() > 0.9
-    whole = gymnasium.spaces.Box(0, 2, (1,), np.int64)
-    assert set(sample_space(whole, 99, generator(1)).ravel()) == {0, 1, 2}
-    assert set(sample_space(gymnasium.spaces.Discrete(3, start=5), 99, generator(1))) == {5, 6, 7}
-    with pytest.raises(ValueError, match="unbounded"):
-        sample_space(gymnasium.spaces.Box(-np.inf, np.inf, (1,)), 1, generator(0))
-    with pytest.raises(ConfigError, match="sample_tasks"):
-        sample_space(gymnasium.spaces.MultiBinary(3), 1, generator(0))
