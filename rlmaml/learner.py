@@ -117,9 +117,10 @@ class Learner:
 
         Args:
             to: an environment in which the task is set: a `gymnasium.Env`, or a function that makes
-                one, or a vector environment whose copies all have the task. Episodes are played at
-                once in copies where those are sure to be worlds of their own with the same task;
-                otherwise one after another in the environment itself, which is to be reset then.
+                one at each call (they are closed afterwards), or a vector environment whose copies
+                all have the task. Episodes are played at once in copies where those are sure to be
+                worlds of their own with the same task; otherwise one after another in the
+                environment itself, which is to be reset then.
                 After a run on examples instead the inputs, `[B, *x]`.
             targets: `[B, *y]`, or `[B]` class numbers; after a run on examples.
             steps: inner steps, 0 for none; as in training if None.

@@ -147,14 +147,14 @@ def _check_one_task(tasks: Sequence[Any], source: object) -> None:
 def _made(
     make: Callable[[], gymnasium.Env], count: int
 ) -> tuple[gymnasium.Env, list[gymnasium.Env]]:
-    """Environments that a function makes: `count`, and two to be tried out.
+    """Environments that a function makes: `count`, and where that is several two to be tried out.
 
     Returns:
         The first, and all; or none more where the function has but one to give.
     """
     made: list[gymnasium.Env] = []
     try:
-        for _ in range(count + 2):
+        for _ in range(count + 2 * (count > 1)):
             each = make()
             if not isinstance(each, gymnasium.Env):
                 raise TypeError(
@@ -175,6 +175,8 @@ def _made(
 
 def _if_independent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env]:
     """The first `count` of them if those after them are worlds of their own; else none."""
+    if len(envs) == count == 1:
+        return envs
     return envs[:count] if len(envs) > count and _independent(*envs[count:]) else []
 
 

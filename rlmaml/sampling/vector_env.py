@@ -132,8 +132,7 @@ class Vectorized(VectorWrapper):
 
     def close(self, **kwargs: Any) -> None:
         super().close(**kwargs)
-        if self._example not in getattr(self.env, "envs", ()):
-            self._example.close()
+        self._example.close()
 
 
 class TaskObservation(VectorWrapper):
@@ -279,8 +278,7 @@ def vectorize(
             made.append(maker())
             return made[-1]
 
-        makers: list[Callable[[], gymnasium.Env]] = [lambda: example, *[copy] * (num_envs - 1)]
-        vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        vector = SyncVectorEnv([copy] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
         return Vectorized(vector, example)
     except BaseException:
         for each in made:
