@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from rlmaml import tree
-from rlmaml.distributions import Gaussian, advice, described, is_distribution
+from rlmaml.distributions import Categorical, Gaussian, advice, described, is_distribution
 from rlmaml.errors import ConfigError
 from rlmaml.types import Inputs, Params
 
@@ -220,7 +220,8 @@ class _Trial:
                 )
         shapes = [tuple(field.shape) if isinstance(field, Tensor) else () for field in output]
         first = shapes[0]
-        exact = self.leading is None or len(first) == len(before) + 1
+        one = isinstance(output, Gaussian | Categorical)  # others may have more dimensions
+        exact = self.leading is None or not one or len(first) == len(before) + 1
         if self.like.ndim > 1 and (first[: len(before)] != before or len(first) < 2 or not exact):
             raise self._refuse(
                 f"returns a {kind} of shape {first} on inputs of shape {tuple(self.like.shape)}: "

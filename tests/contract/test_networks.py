@@ -121,6 +121,17 @@ def test_a_trust_region_goes_through_layers_with_fused_kernels():
         assert metrics["outcome"] == "accepted"
 
 
+def test_an_operation_with_first_derivatives_alone_is_for_first_order_algorithms():
+    def distances(x):
+        return 1e-3 * torch.cdist(x, x + 1)[..., :1] + x
+
+    for chunk_size in (None, 1):
+        with pytest.raises(ConfigError, match=r"without a second derivative.*\(fo-maml, reptile"):
+            OfExamples(Hidden(distances), chunk_size=chunk_size).update()
+    for name in ("fo-maml", "reptile"):
+        OfExamples(Hidden(distances), kind=algorithms.get_algorithm(name)).update()
+
+
 def test_float64_data_go_with_a_float64_network():
     params, _ = OfExamples(n.two_layers().double(), dtype=torch.float64).update()
     assert {value.dtype for value in params.values()} == {torch.float64}
