@@ -42,8 +42,12 @@ ADVICE = {
     ),
     r"\.item\(\)|data-dependent control flow|Cannot access data pointer": (
         "reads numbers out of tensors in its forward (.item(), .tolist(), .numpy(), float(), or an "
-        "`if` or `while` on a tensor). No derivative goes through these and tasks cannot be "
-        "stacked: write it with tensors (torch.where, clamp, a mask)."
+        "`if`, `while` or `assert` on a tensor). No derivative goes through these and tasks cannot "
+        "be stacked: write it with tensors (torch.where, clamp, a mask)."
+    ),
+    r"Sparse|sparse tensors": (
+        "has layers with sparse gradients, which cannot be differentiated again: make them with "
+        "sparse=False."
     ),
     r"dynamic shape": (
         "makes tensors whose shape depends on the data (x[x > 0], nonzero, unique), so that tasks "
@@ -181,7 +185,7 @@ class _Trial:
     def _uncallable(self, problem: Exception) -> ConfigError | None:
         """The refusal of a network that cannot be called at all; None if nothing is known."""
         said = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
-        if isinstance(problem, TypeError) and "forward() " in said:
+        if isinstance(problem, TypeError) and f"{self.name}.forward() " in said:
             return self._refuse(
                 "must be callable with the inputs alone, forward(inputs), and is not: "
                 f"{problem}. Give the others a default, or bind them in __init__."
@@ -316,7 +320,8 @@ def _made_up(leaf: Tensor, rows: int | None = None) -> Tensor:
     if not leaf.is_floating_point():
         return torch.zeros(shape, **where)
     count = torch.Size(shape).numel()
-    return torch.linspace(0.1, 0.9, count, dtype=torch.float64).to(**where).view(shape)
+    values = torch.linspace(0.1, 0.9, count, dtype=torch.float64, device="cpu")
+    return values.to(**where).view(shape)
 
 
 def _total(output: Any) -> Tensor:

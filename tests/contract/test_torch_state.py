@@ -10,6 +10,7 @@ import torch
 import rlmaml
 from rlmaml import algorithms, models, tree
 from rlmaml.adapted import AdaptedPolicy
+from rlmaml.errors import ConfigError
 from runners.export.ppo import to_sb3
 from runners.export.torch_program import program
 from tests.helpers import networks
@@ -119,6 +120,18 @@ def test_every_algorithm_is_the_same(name):
         with state():
             found = once()
         assert all(map(torch.equal, expected, found))
+
+
+@pytest.mark.parametrize("state", [*STATES.values(), all_of_them], ids=[*STATES, "all"])
+def test_a_network_is_tried_the_same(state):
+    dropout, recurrent = (
+        networks.two_layers(torch.nn.Dropout(0.5)),
+        networks.recurrent(torch.nn.GRU),
+    )
+    with state():
+        with pytest.raises(ConfigError, match="dropout at work"):
+            networks.OfExamples(dropout).update()
+        networks.OfExamples(recurrent).update()
 
 
 MODELS = {

@@ -25,6 +25,15 @@ def test_parameters_that_are_frozen_are_left_out():
         models.parameters(model.requires_grad_(False))
 
 
+def test_what_is_no_module_with_parameters_is_refused():
+    with pytest.raises(ValueError, match="got the class RegressionMLP: call the class"):
+        models.functional(models.RegressionMLP)
+    with pytest.raises(ValueError, match="A model must be an nn"):
+        models.parameters(lambda params, inputs: inputs)
+    with pytest.raises(ValueError, match=r"0.weight, 0.bias have no shape yet"):
+        models.parameters(torch.nn.Sequential(torch.nn.LazyLinear(2)))
+
+
 def test_leading_dimensions_that_a_module_does_not_take_are_made_one():
     class OfRows(models.RegressionMLP):
         def forward(self, inputs):
