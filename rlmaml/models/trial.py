@@ -172,7 +172,7 @@ class _Trial:
             raise self._refuse(f"{_active_dropout(self.module)}{ADVICE[_RANDOM]}")
         output = self.call(traits)(self.params, self.inputs)
         if not all(
-            torch.allclose(one, other, 1e-3, 1e-3, equal_nan=True)
+            torch.allclose(one, other, 1e-4, 1e-6, equal_nan=True)
             for one, other in zip(tree.leaves(output), tree.leaves(again), strict=True)
         ):
             raise self._refuse(
