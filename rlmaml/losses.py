@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rlmaml.distributions import Categorical, Gaussian, required
+from rlmaml.errors import ConfigError
 from rlmaml.returns import Reduction, reduce
 from rlmaml.types import Data, Episodes, Examples, Params, Policy
 
@@ -137,6 +138,11 @@ def mse(policy: Policy) -> Loss:
 
     def loss(params: Params, examples: Examples) -> Tensor:
         predicted = cast(Gaussian, required(policy(params, examples.inputs)))
+        if not hasattr(predicted, "mean"):
+            raise ConfigError(
+                f"The network returns a {type(predicted).__name__}, and squared errors are of a "
+                "Gaussian's mean: return a Gaussian, or take losses.cross_entropy."
+            )
         if predicted.mean.shape != examples.targets.shape:
             raise ValueError(
                 f"Predictions have shape {tuple(predicted.mean.shape)}, targets "

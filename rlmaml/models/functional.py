@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from rlmaml import tree
 from rlmaml.distributions import Distribution, Gaussian, like
@@ -28,6 +29,7 @@ class Functional:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        _require_module(module)
         self.module = module
         self._tried: dict[tuple[bool, int], Traits] = {}  # by mode and dimensions of inputs
         self._input_dims: int | None = None  # of one input, if that is known
@@ -100,7 +102,9 @@ class Functional:
         return torch.func.vjp(lambda p: self._plain(p, inputs), params)[0]
 
     def _plain(self, params: Params, inputs: Inputs) -> Distribution:
-        return functional_call(self.module, {**self._constants(params), **params}, (inputs,))
+        if self._frozen:
+            params = {**self._constants(params), **params}
+        return functional_call(self.module, params, (inputs,))
 
     def _constants(self, params: Params) -> Params:
         """Frozen parameters that are not where the others are, as they are needed there."""
@@ -136,11 +140,18 @@ def parameters(model: nn.Module) -> Params:
         ConfigError: a module with buffers, such as running statistics, or without a parameter that
             requires a gradient.
     """
+    _require_module(model)
     if any(True for _ in model.buffers()):
         names = [name for name, _ in model.named_buffers()]
         raise ConfigError(
             f"The model has buffers ({', '.join(names)}), which meta-learning would share "
             "silently between tasks. Make them parameters or constants."
+        )
+    empty = [name for name, value in model.named_parameters() if is_lazy(value)]
+    if empty:
+        raise ConfigError(
+            f"The model's {', '.join(empty)} have no shape yet: call the model once, on inputs of "
+            "the right shape, before its parameters are taken."
         )
     with torch.inference_mode(False):
         found = {name: value.detach().clone() for name, value in _learned(model).items()}
@@ -150,6 +161,15 @@ def parameters(model: nn.Module) -> Params:
             "(requires_grad=False), or there are none. Give some requires_grad_(True)."
         )
     return found
+
+
+def _require_module(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"{model!r}"
+        raise ConfigError(
+            f"A model must be an nn.Module that was made, got {what}: call the class. (A function "
+            "of parameters and inputs is a policy as it is.)"
+        )
 
 
 def _learned(model: nn.Module) -> Params:

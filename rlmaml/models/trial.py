@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from rlmaml import tree
-from rlmaml.distributions import Gaussian, advice, described, is_distribution
+from rlmaml.distributions import Categorical, Gaussian, advice, described, is_distribution
 from rlmaml.errors import ConfigError
 from rlmaml.types import Inputs, Params
 
@@ -42,8 +42,12 @@ ADVICE = {
     ),
     r"\.item\(\)|data-dependent control flow|Cannot access data pointer": (
         "reads numbers out of tensors in its forward (.item(), .tolist(), .numpy(), float(), or an "
-        "`if` or `while` on a tensor). No derivative goes through these and tasks cannot be "
-        "stacked: write it with tensors (torch.where, clamp, a mask)."
+        "`if`, `while` or `assert` on a tensor). No derivative goes through these and tasks cannot "
+        "be stacked: write it with tensors (torch.where, clamp, a mask)."
+    ),
+    r"Sparse|sparse tensors": (
+        "has layers with sparse gradients, which cannot be differentiated again: make them with "
+        "sparse=False."
     ),
     r"dynamic shape": (
         "makes tensors whose shape depends on the data (x[x > 0], nonzero, unique), so that tasks "
@@ -168,7 +172,7 @@ class _Trial:
             raise self._refuse(f"{_active_dropout(self.module)}{ADVICE[_RANDOM]}")
         output = self.call(traits)(self.params, self.inputs)
         if not all(
-            torch.allclose(one, other, 1e-3, 1e-3, equal_nan=True)
+            torch.allclose(one, other, 1e-4, 1e-6, equal_nan=True)
             for one, other in zip(tree.leaves(output), tree.leaves(again), strict=True)
         ):
             raise self._refuse(
@@ -181,7 +185,7 @@ class _Trial:
     def _uncallable(self, problem: Exception) -> ConfigError | None:
         """The refusal of a network that cannot be called at all; None if nothing is known."""
         said = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
-        if isinstance(problem, TypeError) and "forward() " in said:
+        if isinstance(problem, TypeError) and f"{self.name}.forward() " in said:
             return self._refuse(
                 "must be callable with the inputs alone, forward(inputs), and is not: "
                 f"{problem}. Give the others a default, or bind them in __init__."
@@ -220,7 +224,8 @@ class _Trial:
                 )
         shapes = [tuple(field.shape) if isinstance(field, Tensor) else () for field in output]
         first = shapes[0]
-        exact = self.leading is None or len(first) == len(before) + 1
+        one = isinstance(output, Gaussian | Categorical)  # others may have more dimensions
+        exact = self.leading is None or not one or len(first) == len(before) + 1
         if self.like.ndim > 1 and (first[: len(before)] != before or len(first) < 2 or not exact):
             raise self._refuse(
                 f"returns a {kind} of shape {first} on inputs of shape {tuple(self.like.shape)}: "
@@ -315,7 +320,8 @@ def _made_up(leaf: Tensor, rows: int | None = None) -> Tensor:
     if not leaf.is_floating_point():
         return torch.zeros(shape, **where)
     count = torch.Size(shape).numel()
-    return torch.linspace(0.1, 0.9, count, dtype=torch.float64).to(**where).view(shape)
+    values = torch.linspace(0.1, 0.9, count, dtype=torch.float64, device="cpu")
+    return values.to(**where).view(shape)
 
 
 def _total(output: Any) -> Tensor:

@@ -11,7 +11,7 @@ from rlmaml import algorithms, losses, models, tree
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.settings import InnerConfig
-from rlmaml.distributions import Gaussian
+from rlmaml.distributions import Categorical, Gaussian
 from rlmaml.errors import ConfigError
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.sampling.collect import collect
@@ -38,6 +38,7 @@ TRAINED = {
     "layer norm": lambda: n.two_layers(nn.LayerNorm(8)),
     "weight norm": lambda: Of(nn.utils.parametrizations.weight_norm(nn.Linear(1, 1))),
     "in place on its own": lambda: Hidden(lambda x: x.clone().mul_(0.5)),
+    "a table": lambda: n.OfRows(False),
     "tied weights": n.tied,
     "a vector of log std": lambda: Returning(lambda y: Gaussian(y, torch.zeros(1))),
     "a number of log std": lambda: Returning(lambda y: Gaussian(y, 0.0)),
@@ -76,7 +77,7 @@ REFUSED = {
     "float": (lambda: Hidden(lambda x: x * float(x.sum())), "reads numbers out of tensors"),
     "tolist": (lambda: Hidden(lambda x: x * sum(x.sum(0).tolist())), "reads numbers out"),
     "numpy": (lambda: Hidden(lambda x: x * torch.tensor(x.detach().numpy())), "reads numbers out"),
-    "if": (lambda: Hidden(lambda x: x if x.sum() > 0 else -x), "an `if` or `while` on a tensor"),
+    "if": (lambda: Hidden(lambda x: x if x.sum() > 0 else -x), "an `if`, `while` or"),
     "selection": (lambda: Hidden(lambda x: x * x[x > 0].sum()), "torch.where or a mask"),
     "in place": (lambda: Hidden(n.into_zeros), "writes in place"),
     "checkpointing": (lambda: Hidden(n.saving_hooks), "activation checkpointing"),
@@ -88,6 +89,11 @@ REFUSED = {
     "no derivative": (lambda: Returning(lambda y: n.around(y.detach())), "nothing to learn"),
     "no use of it": (lambda: Returning(lambda y: n.around(0.5 + torch.zeros(4, 1))), "nothing to"),
     "wrong size": (lambda: Of(nn.Linear(2, 1)), r"inputs of shape \(4, 1\).*multiplied"),
+    "sparse rows": (lambda: n.OfRows(True), "sparse=False"),
+    "classes for numbers": (
+        lambda: Returning(Categorical),
+        r"returns a Categorical, .* losses.cross_entropy",
+    ),
     "batch norm": (lambda: n.two_layers(nn.BatchNorm1d(8)), "buffers"),
     "all frozen": (lambda: n.two_layers().requires_grad_(False), r"requires_grad_\(True\)"),
     "no parameters": (lambda: Of(nn.Tanh()), "no parameter to learn"),
@@ -119,6 +125,17 @@ def test_a_trust_region_goes_through_layers_with_fused_kernels():
         torch.manual_seed(0)
         _, metrics = OfExamples(TRAINED[make](), outer=TrustRegion()).update()
         assert metrics["outcome"] == "accepted"
+
+
+def test_an_operation_with_first_derivatives_alone_is_for_first_order_algorithms():
+    def distances(x):
+        return 1e-3 * torch.cdist(x, x + 1)[..., :1] + x
+
+    for chunk_size in (None, 1):
+        with pytest.raises(ConfigError, match=r"without a second derivative.*\(fo-maml, reptile"):
+            OfExamples(Hidden(distances), chunk_size=chunk_size).update()
+    for name in ("fo-maml", "reptile"):
+        OfExamples(Hidden(distances), kind=algorithms.get_algorithm(name)).update()
 
 
 def test_float64_data_go_with_a_float64_network():

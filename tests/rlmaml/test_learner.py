@@ -9,7 +9,10 @@ import pytest
 import torch
 
 import rlmaml
+from rlmaml import losses, models
+from rlmaml.algorithms.maml import MAML
 from rlmaml.checkpoint import CheckpointError
+from rlmaml.learner import _network
 
 RUNS = Path(__file__).parents[1] / "data" / "runs"
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(-1, 1)
@@ -89,3 +92,14 @@ def test_what_does_not_fit_is_refused():
         rlmaml.load(RUNS / "examples").adapt(np.zeros((3, 2), np.float32), X[:3])
     with pytest.raises(CheckpointError, match="no checkpoint"):
         rlmaml.load(RUNS / "nothing")
+
+
+def test_a_network_with_adapted_parameters_keeps_its_frozen_ones():
+    module = models.RegressionMLP(1, 1, models.PolicyConfig(hidden=(3,)))
+    module.mean[0].requires_grad_(False)
+    before = module.mean[0].weight.clone()
+    method = MAML(models.functional(module), inner_loss=losses.mse, outer_loss=losses.mse)
+    adapted = {name: value + 1 for name, value in models.parameters(module).items()}
+    network = _network(method, adapted, module)
+    assert torch.equal(network.mean[2].bias, adapted["mean.2.bias"])
+    assert torch.equal(network.mean[0].weight, before)

@@ -159,6 +159,16 @@ def test_v_is_drawn_by_the_initial_parameters_alone():
     )
 
 
+def test_the_first_bias_that_is_learned_is_shifted():
+    module = models.RegressionMLP(3, 2, models.PolicyConfig(hidden=(5, 4)))
+    module.mean[0].bias.requires_grad_(False)
+    assert list(CAVIA(None).init_meta(models.parameters(module))["context"]) == ["mean.2.bias"]
+    for layer in module.mean[::2]:
+        layer.bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="no bias to learn"):
+        CAVIA(None).init_meta(models.parameters(module))
+
+
 def test_parameters_of_any_name_can_be_shifted():
     class Own(nn.Module):
         def __init__(self):

@@ -41,6 +41,15 @@ def test_perceptrons_act_as_they_are_called(kind, activation, hidden):
             torch.testing.assert_close(field, value, atol=1e-12, rtol=1e-12)
 
 
+def test_frozen_layers_act_with_those_that_are_stacked():
+    module = models.GaussianMLP(X, A, models.PolicyConfig(hidden=(6,))).double()
+    module.mean[0].requires_grad_(False)
+    policy, params = models.functional(module), parameters(module)
+    observations = torch.randn(N, B, X, dtype=torch.float64)
+    found, expected = actor(policy, params)(observations), over_tasks(policy)(params, observations)
+    assert torch.equal(found.mean, expected.mean)
+
+
 def test_one_set_of_parameters_for_all_tasks():
     module = models.GaussianMLP(X, A)
     params = tree.repeat(models.parameters(module), N)
