@@ -19,8 +19,10 @@ from rlmaml.build import data_per_task
 from rlmaml.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from rlmaml.errors import ConfigError
 from runners.environments import build_experiment
+from runners.errors import TrainingStopped
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
+from runners.terminal import say
 from runners.training import train
 
 Baseline = Literal["random", "pretrained", "oracle"]
@@ -96,13 +98,20 @@ def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = Fals
         init: what a new one starts from, as of `train.train`.
 
     Raises:
+        TrainingStopped: it could not go on to its end.
         SystemExit: stopped by a signal, after saving.
     """
     if planned.finished:
         return planned.folder
-    if planned.exists:
-        return train.resume(planned.folder, planned.config, quiet=quiet)
-    return train.train(planned.config, planned.folder.path, init=init, quiet=quiet)
+    try:
+        if planned.exists:
+            return train.resume(planned.folder, planned.config, quiet=quiet)
+        return train.train(planned.config, planned.folder.path, init=init, quiet=quiet)
+    except TrainingStopped as problem:
+        if not planned._replace(exists=True).finished:
+            raise
+        say(str(problem))  # it learned nothing, which its scores are to show
+        return planned.folder
 
 
 def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:

@@ -272,7 +272,7 @@ class Trainer:
 
     def _give_up(self, problem: BaseException) -> NoReturn:
         """Save the last whole state, draw what there is, and pass on what has happened."""
-        saved = self._rescued()
+        saved = self._rescued(problem)
         if isinstance(problem, SystemExit):  # an environment's; exit code 0 is not for it to give
             problem = TrainingStopped(
                 f"The environment or the algorithm asked for an end with code {problem.code!r}."
@@ -284,7 +284,7 @@ class Trainer:
         say(saved)
         raise problem
 
-    def _rescued(self) -> str:
+    def _rescued(self, reason: BaseException) -> str:
         """Save the last whole state, and say where it is or why it is not."""
         path = self.folder.path
         go_on = f"rlmaml train --resume {path}"
@@ -292,11 +292,12 @@ class Trainer:
             try:
                 self._save()
             except Exception as problem:
+                why = "" if str(problem) == str(reason) else f" ({problem})"
                 if self._saved is None:
-                    return f"Nothing is saved ({problem})"
+                    return f"Nothing is saved{why}."
                 return (
-                    f"Saved are {self._saved} of {self.config.iterations} iterations, no more "
-                    f"({problem}) Go on with: {go_on}"
+                    f"Saved are {self._saved} of {self.config.iterations} iterations, no more{why}."
+                    f" Go on with: {go_on}"
                 )
         return f"Saved are {self._saved} of {self.config.iterations} iterations: {go_on}"
 

@@ -113,3 +113,36 @@ def test_manifest_holds_the_configuration(tmp_path):
     assert json.loads((save(tmp_path, 1) / checkpoint.MANIFEST).read_text())["config"] == {
         "seed": 1
     }
+
+
+def test_what_is_somebodys_among_the_checkpoints_stays(tmp_path):
+    folder, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
+    save(folder, 10)
+    (folder / "000010").rename(elsewhere)
+    (folder / "000010").symlink_to(elsewhere)  # moved to another disk, and linked
+    strays = [".000010.swp", ".000010", "000003", "12", "0000012", "notes", ".000007.1x"]
+    for name in strays:
+        (folder / name).touch()
+    (folder / "000004").symlink_to(tmp_path / "nowhere")
+    (folder / ".000009.77").mkdir()  # what a killed process left
+    assert checkpoint.available(folder) == [10]
+    assert checkpoint.load(checkpoint.latest(folder)).iteration == 10
+    for iteration in (20, 30, 1_000_000):
+        save(folder, iteration)
+    assert checkpoint.available(folder) == [30, 1_000_000]
+    assert checkpoint.load(elsewhere).iteration == 10  # the link is gone, and no more
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*strays, "000004", "000030", "1000000"}
+    for taken in (3, 4):
+        with pytest.raises(CheckpointError, match="move it away"):
+            save(folder, taken)
+
+
+def test_checkpoints_that_a_run_has_not_come_to_do_not_count(tmp_path):
+    """It may have gone on from an older one, because the newest was altered."""
+    for iteration in (1, 2, 3, 4):
+        save(tmp_path, iteration, keep=4)
+    checkpoint.prune(tmp_path, 2, keep=1)
+    assert checkpoint.available(tmp_path) == [2, 3, 4]
+    save(tmp_path, 3, keep=2)
+    assert checkpoint.available(tmp_path) == [2, 3, 4]

@@ -25,3 +25,15 @@ def test_they_add_up_and_survive_a_checkpoint():
     totals = Totals().after(10, 1.5).after(20, 4.0)
     assert (totals.env_steps, totals.seconds) == (30, 4.0)
     assert Totals.from_dict(asdict(totals) | {"of another version": 1}) == totals
+
+
+def test_refusals_are_counted_in_all_in_a_row_and_by_reason():
+    totals = Totals()
+    for reason in ("a", "b", None, "a"):
+        totals = totals.judged(reason)
+    assert (totals.refused, totals.refused_in_a_row) == (3, 1)
+    assert totals.refusals == {"a": 2, "b": 1}
+    for number in range(1000):  # an outer step of one's own may word each anew
+        totals = totals.judged(f"norm {number}")
+    assert len(totals.refusals) < 20
+    assert sum(totals.refusals.values()) == totals.refused == 1003
