@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from rlmaml import checkpoint, json_files, trust
+from rlmaml import checkpoint, json_files, places, trust
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
@@ -92,7 +92,7 @@ class RunDir:
             ConfigError: a folder that holds no run, or whose config.json cannot be read.
         """
         if not self._config.is_file():
-            about = checkpoint.describe(self.path)
+            about = places.describe(self.path)
             raise ConfigError(f"{self.path} is not a run folder, it has no config.json: {about}")
         return read_config(self._config, strict=strict)
 
