@@ -117,7 +117,7 @@ def _check_union(name: str, value: Any, arms: tuple[Any, ...], most: float | Non
 def _check_size(name: str, value: Any, limit: float | None) -> None:
     most = limit or (MOST if isinstance(value, Integral) else MOST_FLOAT)
     shown = f"{most:,}" if isinstance(most, int) else f"{most:g}"
-    number = value if isinstance(value, Integral) else float(value)
+    number: Any = value if isinstance(value, Integral) else float(value)
     if isinstance(number, float) and not math.isfinite(number):
         raise ConfigError(f"{name} must be finite, got {number}.")
     if number > most:
