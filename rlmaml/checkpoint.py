@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import json_files, tree
+from rlmaml import json_files, places, tree
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
@@ -249,7 +249,7 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         CheckpointError: no checkpoint, or one that is not whole.
     """
     if not any((path / name).exists() for name in (META, STATE, MANIFEST)):
-        raise CheckpointError(describe(path))
+        raise CheckpointError(places.describe(path))
     try:
         manifest, hashes = _read_manifest(path)
         for name in (META, STATE):
@@ -284,32 +284,6 @@ def stored_config(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             if isinstance(config, dict):
                 return path / MANIFEST, config
     return None
-
-
-def describe(path: Path) -> str:
-    """Say what a path is that is taken for a run or a checkpoint, and what to name instead."""
-    if not path.exists():
-        return f"There is no checkpoint {path}, and no run: check the name."
-    if not path.is_dir():
-        return f"{path} is a file: name a run folder, or a checkpoint's own folder."
-    if (path / MANIFEST).exists():
-        run = path.parent.parent
-        return f"{path} is a checkpoint: name its run, {run}, and give it as --checkpoint {path}."
-    if available(path) and path.name == "checkpoints":
-        return f"{path} holds the checkpoints of a run: name the run, {path.parent}."
-    if (path / "config.json").exists():
-        return f"{path} holds no checkpoint yet: begin the run with --resume {path}."
-    try:
-        runs = sorted(each.parent for name in _OF_RUNS for each in path.glob(f"*/{name}"))
-    except OSError as problem:
-        return f"{path} cannot be read: {problem.strerror}."
-    if runs := list(dict.fromkeys(runs)):
-        names = ", ".join(each.name for each in runs[:8]) + ", ..." * (len(runs) > 8)
-        return f"{path} is no run, but holds {len(runs)} ({names}): name one, such as {runs[0]}."
-    return f"{path} is no run and no checkpoint: a run folder holds config.json and checkpoints."
-
-
-_OF_RUNS = ("config.json", "checkpoints")
 
 
 def fitted(loaded: Meta, built: Meta) -> Meta:
@@ -353,13 +327,30 @@ def locate(path: Path, which: Path | None = None) -> Path:
         path = which
     if (path / MANIFEST).exists() or not (path / "checkpoints").is_dir():
         return path
-    newest = latest(path / "checkpoints")
     if which != Path("best"):
-        return newest
-    best = load(newest).best
+        return latest(path / "checkpoints")
+    best = _best(path / "checkpoints")
     if not best:
         raise CheckpointError(f"{path} has no best checkpoint yet: use its newest, or train on.")
-    return path / "checkpoints" / f"{best:06d}"
+    chosen = path / "checkpoints" / f"{best:06d}"
+    try:
+        _verified(chosen)
+    except CheckpointError as problem:
+        newest = latest(path / "checkpoints")
+        what = str(problem).removesuffix(_ADVICE)
+        warnings.warn(f"{what} It was the best. Taken is {newest}.", DamageWarning, stacklevel=2)
+        return newest
+    return chosen
+
+
+def _best(folder: Path) -> int | None:
+    """The iteration of the best checkpoint, as the newest manifest that is whole has it."""
+    for iteration in reversed(available(folder)):
+        with contextlib.suppress(*_UNREADABLE):
+            manifest, _ = _read_manifest(folder / f"{iteration:06d}")
+            if "best" in manifest:
+                return manifest["best"]
+    return load(latest(folder)).best  # of an earlier version, which kept it elsewhere
 
 
 def available(folder: Path) -> list[int]:

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TextIO
 
 from rlmaml.errors import DamageWarning
@@ -32,12 +33,14 @@ def prepare() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=_SPELLING)
+    _said.clear()
     if warnings.showwarning is not _show:
         _others.append(warnings.showwarning)
         warnings.showwarning = _show
 
 
-_others: list = []
+_others: list[Callable[..., object]] = []
+_said: set[str] = set()
 
 
 def _spelt(problem: UnicodeError) -> tuple[str, int]:
@@ -65,5 +68,8 @@ def _show(
     if not issubclass(category, DamageWarning):
         _others[-1](message, category, filename, lineno, file, line)
         return
+    if str(message) in _said:
+        return
+    _said.add(str(message))
     with contextlib.suppress(OSError):  # nobody may be there to hear it
         print(f"rlmaml: {one_line(str(message))}", file=file or sys.stderr)

@@ -11,6 +11,9 @@ import docstring_parser
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from rlmaml import json_files
+from runners.formatting import printable
+
 # An option is `--name value` for every field, and `--name` alone for what is true or false of a
 # command.
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
@@ -65,7 +68,7 @@ def field_sentences(cls: type) -> dict[str, str]:
 
 
 def _parse_object(texts: list[str]) -> dict[str, Any]:
-    value = json.loads(texts[0])
+    value = json_files.parse(texts[0].encode())
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object like '{{\"frame_skip\": 1}}', got {texts[0]}")
     return value
@@ -86,4 +89,4 @@ def _shown(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, list | tuple):
         return " ".join(map(_shown, value)) or "none"
-    return str(value)
+    return printable(str(value))

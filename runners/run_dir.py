@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from rlmaml import checkpoint, json_files, trust
+from rlmaml import checkpoint, json_files, places, trust
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
@@ -125,7 +125,7 @@ class RunDir:
                     f"Nothing was started in {self.path}: the run was killed before it was. Start "
                     f"it anew, rlmaml train PRESET --out {self.path}."
                 )
-            about = checkpoint.describe(self.path)
+            about = places.describe(self.path)
             raise ConfigError(f"{self.path} is not a run folder, it has no config.json: {about}")
         return read_config(self._config, strict=strict)
 

@@ -65,7 +65,7 @@ def compare_runs(
         name: [plan(folder, name, device=config.device) for folder in runs[main]]
         for name in against
     }
-    unwritten: list[ConfigError] = []
+    unwritten: list[Exception] = []
     results = {
         name: [_evaluated(folder, config, unwritten, quiet) for folder in places]
         for name, places in runs.items()
@@ -79,7 +79,7 @@ def compare_runs(
     try:
         compared = compared.save(out / "comparison.json")
         plots.comparison(compared, out / "plots" / "comparison.png", compared.preset)
-    except ConfigError as problem:
+    except (ConfigError, OSError) as problem:
         unwritten.append(problem)
     if unwritten:
         raise UnwrittenError(unwritten[0], compared) from unwritten[0]
@@ -103,7 +103,7 @@ def _for_all(config: EvalConfig, configs: list[TrainConfig]) -> EvalConfig:
 
 
 def _evaluated(
-    folder: RunDir, config: EvalConfig, unwritten: list[ConfigError], quiet: bool
+    folder: RunDir, config: EvalConfig, unwritten: list[Exception], quiet: bool
 ) -> Evaluation:
     """Measure a run; that its folder could not be written to is added to `unwritten`."""
     try:

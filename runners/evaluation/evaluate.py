@@ -81,7 +81,7 @@ def evaluate_run(
     try:
         result = result.save(folder.evaluation)
         _draw(folder, result)
-    except ConfigError as problem:
+    except (ConfigError, OSError) as problem:
         raise UnwrittenError(problem, result) from problem
     return result
 

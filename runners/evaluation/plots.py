@@ -87,7 +87,7 @@ def per_task(result: Evaluation, path: Target, title: str) -> None:
         marker = "o^s"[i]
         y = returns[:, k]
         axes.scatter(x + aside, y, s=18, alpha=0.8, color=color, label=label, marker=marker)
-    if result.groups:
+    if result.groups and len(np.unique(x)) == len(result.groups):
         axes.set_xticks(np.unique(x), [formatting.kind(name) for name in result.groups])
         what = ""
     axes.set(xlabel=what, ylabel="return per episode", title=title)

@@ -304,9 +304,9 @@ def _kept(folder: RunDir, protocol: EvalConfig, tasks: np.ndarray) -> Evaluation
         kept = Evaluation.load(folder.evaluation)
     except FileNotFoundError:
         return None
-    newest = checkpoint.available(folder.checkpoints)[-1]
+    newest = checkpoint.latest(folder.checkpoints)
     same = (
-        kept.measured(newest, checkpoint.meta_digest(checkpoint.latest(folder.checkpoints)))
+        kept.measured(int(newest.name), checkpoint.meta_digest(newest))
         and (kept.steps[-1], kept.episodes, kept.seed) == (protocol.steps, protocol.episodes, 0)
         and not kept.deterministic
         and protocol.step_size in (None, kept.step_size)

@@ -74,3 +74,10 @@ def assert_same_run(one, other):
         pairs = zip(*(pytree.tree_leaves(each.state[key]) for each in (first, second)), strict=True)
         for a, b in pairs:
             assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def flip(path):
+    """Flip a bit of a file's last byte."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)

@@ -4,15 +4,9 @@ import pytest
 
 from rlmaml import checkpoint
 from runners import cli, presets
-from tests.helpers.runs import TINY, refused, run, tiny
+from tests.helpers.runs import TINY, flip, refused, run, tiny
 
 pytestmark = pytest.mark.slow
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 def cut(path):
