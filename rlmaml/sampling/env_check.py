@@ -64,11 +64,11 @@ def check_env(
     """
     with _generators_kept(env.unwrapped):
         try:
-            task = None if draw is None else draw(1, generator(0))[0]
+            tasks = [None] if draw is None else draw(1, generator(0))
+            task = tasks[0]
         except Exception:
             return
-        if task is not None:
-            require_finite_tasks(np.asarray(task)[None], env)
+        require_finite_tasks(tasks, env)
         problem = _found(env, task)
         if problem is None:
             return
