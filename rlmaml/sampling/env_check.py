@@ -63,7 +63,8 @@ def check_env(
     """
     with _generators_kept(env.unwrapped):
         try:
-            task = None if draw is None else draw(1, generator(0))[0]
+            tasks = [None] if draw is None else draw(1, generator(0))
+            task = tasks[0]
         except Exception:
             return
         problem = _found(env, task)

@@ -14,17 +14,17 @@ from rlmaml.errors import EnvironmentFault
 
 def env_name(env: Any) -> str:
     """The id of an environment, single or batched; or the name of its class."""
-    layer = env
-    while layer is not None:
-        known = vars(layer).get("env_name")
+    while True:
+        known = vars(env).get("env_name")
         if known is not None:  # of copies in other processes
             return known
-        layer = vars(layer).get("env")
-    inside = getattr(env, "unwrapped", env)
-    copies = getattr(inside, "envs", None)
-    one = copies[0].unwrapped if copies else inside
-    spec = getattr(one, "spec", None)
-    return type(one).__name__ if spec is None else spec.id
+        inside = vars(env).get("env")
+        copies = vars(env).get("envs")
+        if inside is None and not copies:
+            break
+        env = inside if inside is not None else copies[0]
+    spec = getattr(env, "spec", None)
+    return type(env).__name__ if spec is None else spec.id
 
 
 def require_finite(
@@ -73,12 +73,11 @@ def require_finite_tasks(tasks: Any, env: Any) -> None:
     Raises:
         EnvironmentFault: a task that is not finite.
     """
-    values = np.asarray(tasks)
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+    if not isinstance(tasks, np.ndarray) or tasks.dtype.kind != "f" or np.isfinite(tasks).all():
         return
-    i = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0])
+    i = int(np.flatnonzero(~np.isfinite(tasks.reshape(len(tasks), -1)).all(1))[0])
     raise EnvironmentFault(
-        f"Task {i} of {env_name(env)} is not finite: {np.asarray(tasks[i]).tolist()}. Look at its "
+        f"Task {i} of {env_name(env)} is not finite: {tasks[i].tolist()}. Look at its "
         "`sample_tasks`."
     )
 

@@ -82,11 +82,10 @@ class Panel:
         self.total += float(reward)
         self.ended = bool(terminated or truncated)
         for key, readout in READOUTS.items():
-            if isinstance(
-                info.get(key), int | float | np.number
-            ):  # not something else of that name
+            value = info.get(key)
+            if isinstance(value, int | float | np.number):  # or it means something else
                 count = max(1, round(readout.seconds / step_seconds(self._env)))
-                self._recent = deque([*self._recent, float(info[key])], maxlen=count)
+                self._recent = deque([*self._recent, float(value)], maxlen=count)
                 self._readout = f"{readout.name} {np.mean(self._recent):.2f}{readout.unit}"
 
     def picture(self) -> Image.Image:

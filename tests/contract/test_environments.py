@@ -4,10 +4,10 @@ A row is a variant of `Goal` and what happens: it trains, or is refused with the
 anything is written. The next case is a row more.
 """
 
-import json
 import math
 import random
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import gymnasium
@@ -21,6 +21,8 @@ from gymnasium.vector.utils import batch_space
 import rlmaml
 from envs.few_shot.base import ExampleEnv, ExampleTasks
 from rlmaml import tree
+from rlmaml.config import EnvConfig
+from rlmaml.errors import EnvironmentFault
 from rlmaml.rng import generator
 from rlmaml.sampling.rollouts import DIVERGED
 from runners.environments import make_single
@@ -168,16 +170,22 @@ MISTAKES = {
     ),
     "a task that is not a number": (
         lambda: variant("A", sample_tasks=lambda self, n, rng: np.full((n, 2), np.nan)),
-        r"Task 0 of A-v0 is not finite: \[nan, nan\]",
+        r"(Task 0 of A-v0|task that) is not finite",
     ),
 }
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_named_before_anything_is_written(case, tmp_path, capsys):
+def test_a_mistake_is_named_before_a_run_begins(case):
     make, expected = MISTAKES[case]
-    said = refused(capsys, make(), tmp_path / "run")
+    said = goal.not_made(goal.small(make()))
     assert re.search(expected, said), said
+
+
+@pytest.mark.parametrize("case", ["old step", "a task that is not a number"])
+def test_a_mistake_leaves_one_line_and_no_folder(case, tmp_path, capsys):
+    make, expected = MISTAKES[case]
+    assert re.search(expected, refused(capsys, make(), tmp_path / "run"))
 
 
 def assert_same_episodes(*ids):
@@ -228,13 +236,20 @@ def late(what):
 
 
 @pytest.mark.parametrize("what", ["reward", "observation"])
-@pytest.mark.parametrize("more", [(), ("--batch-by", "steps"), ("--env.observe-task", "True")])
-def test_what_is_not_finite_is_named_where_it_enters(what, more, tmp_path, capsys):
-    words = goal.words(changed("A", late(what)), tmp_path / "run", *more)
-    said = runs.refused(capsys, *words)
+@pytest.mark.parametrize("more", [{}, {"batch_by": "steps"}, {"env.observe_task": True}])
+def test_what_is_not_finite_is_named_where_it_enters(what, more):
+    config = goal.small(changed("A", late(what))).changed(more)
+    with pytest.raises(EnvironmentFault) as fault:
+        goal.sampled(config)
+    said = str(fault.value)
     assert f"A-v0 returned a{'n' * (what[0] == 'o')} {what} that is not finite (nan)" in said
     assert "in step 5 of copy 0 (task 0, episode 0)" in said
     assert "parameters" not in said
+
+
+def test_what_is_not_finite_later_ends_a_run_in_one_line(tmp_path, capsys):
+    words = goal.words(changed("A", late("reward")), tmp_path / "run")
+    assert "A-v0 returned a reward that is not finite" in runs.refused(capsys, *words)
 
 
 def test_what_follows_an_end_may_be_anything():
@@ -315,9 +330,9 @@ def batched():
 
 
 @pytest.mark.parametrize("mistake", BATCHES)
-def test_a_batched_version_is_looked_at_too(mistake, tmp_path, capsys):
-    more = ("--env.kwargs", json.dumps({"mistake": mistake}))
-    said = refused(capsys, batched(), tmp_path / "run", *more)
+def test_a_batched_version_is_looked_at_too(mistake):
+    env = EnvConfig(batched(), {"mistake": mistake})
+    said = goal.not_made(replace(goal.small(env.id), env=env))
     assert BATCHES[mistake] in said
     assert "Batch-v0 (the batched version)" in said
 

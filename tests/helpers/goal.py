@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import gymnasium
 import numpy as np
+import pytest
 from gymnasium import spaces
 
 from rlmaml import tree
 from rlmaml.config import EnvConfig
+from rlmaml.errors import ConfigError, EnvironmentFault
 from rlmaml.rng import generator
 from runners.environments import build_experiment
 from runners.presets import PRESETS
+from runners.training.train import meta_batch
 from tests.helpers import runs
 
 SMALLEST = [
@@ -92,8 +95,25 @@ def sampled(config):
         return made.sampler(tree.repeat(made.params, 2), tasks, (0, 0, 0))
 
 
+def updated(config):
+    """A run's meta-parameters before and after its first update."""
+    with contextlib.closing(build_experiment(config)) as made:
+        state = made.algorithm.initial_state(made.algorithm.init_meta(made.params))
+        new, _ = made.algorithm.update(state, meta_batch(made, config, state.meta, 0))
+    return tree.leaves(state.meta), tree.leaves(new.meta)
+
+
+def not_made(config):
+    """What is said where nothing can be made of a run, which is before there is a folder."""
+    with pytest.raises((ConfigError, EnvironmentFault)) as refusal:
+        build_experiment(config)
+    said = str(refusal.value)
+    assert "\n" not in said
+    return said
+
+
 def refused(capsys, env_id, out, *more):
-    """What is said of a run that is refused before anything is written."""
+    """What the command line says of a run that is refused before anything is written."""
     said = runs.refused(capsys, *words(env_id, out, *more))
     assert not out.exists()
     return said
