@@ -6,6 +6,8 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from runners.formatting import printable
+
 
 def progress(
     total: int, what: str, unit: str, *, quiet: bool = False, done: int = 0
@@ -21,7 +23,7 @@ def progress(
     return tqdm(
         total=total,
         initial=done,
-        desc=what,
+        desc=printable(what),
         unit=unit,
         dynamic_ncols=True,
         disable=True if quiet else None,

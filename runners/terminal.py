@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from runners.formatting import printable
+
 UNHEARD = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 """Errors of a stream that nobody reads: what else is written there is not wanted."""
 
@@ -23,12 +25,14 @@ UNHEARD = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 def say(text: str, file: Any = None) -> None:
     """Print a line, above a progress bar if there is one; to nobody, if nobody listens.
 
+    What would command the terminal is spelt out.
+
     Args:
         text: the line.
         file: where to; standard error if not given.
     """
     with contextlib.suppress(OSError, ValueError):  # ValueError: a stream that was closed
-        tqdm.write(text, file=sys.stderr if file is None else file)
+        tqdm.write(printable(text), file=sys.stderr if file is None else file)
 
 
 def tell_from_handler(text: str) -> None:

@@ -127,6 +127,8 @@ def _found(env: gymnasium.Env, task: Any) -> str | None:
         if task is not None:
             _call("set_task", setattr, env, "task", task)
         _reset(env)
+        if not _can_act(env.action_space):  # which whoever makes a policy says better
+            return None
         actions = _actions(env.action_space)
         for t in range(1, STEPS + 1):
             observation, reward, *flags, info = _five(_call("step", env.step, actions()))
@@ -303,6 +305,11 @@ def _range(space: Any) -> tuple[Any, Any]:
     return (0, 1) if isinstance(space, MultiBinary) else (None, None)
 
 
+def _can_act(space: gymnasium.Space) -> bool:
+    """True if a policy has actions of the space."""
+    return isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary)
+
+
 def _actions(space: gymnasium.Space) -> Callable[[], Any]:
     """A function that draws actions like those of a new policy, by a generator of its own."""
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
@@ -317,7 +324,7 @@ def _actions(space: gymnasium.Space) -> Callable[[], Any]:
 def _batch_of_actions(env: Any) -> np.ndarray | None:
     """Random actions [M, ...]; None of a space that no policy acts in."""
     space = env.single_action_space
-    if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+    if not _can_act(space):
         return None
     draw = _actions(space)
     return np.stack([np.asarray(draw()) for _ in range(env.num_envs)])

@@ -39,7 +39,7 @@ def require_finite(
     """Check what M environments gave.
 
     Args:
-        values: floats [M, ...].
+        values: floats [M, ...], to be held as float32.
         counted: which of the M have an episode that goes on; the others may give anything.
         env: the vector environment, to be named.
         what: reward or observation.
@@ -52,19 +52,22 @@ def require_finite(
     Returns:
         The values; 0 where those that are not counted have others that are not finite.
     """
-    if np.isfinite(values).all():
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(values.astype(np.float32, copy=False))
+    if finite.all():
         return values
-    rows = values.reshape(len(values), -1)
-    bad = np.flatnonzero(counted & ~np.isfinite(rows).all(1))
+    rows, well = values.reshape(len(values), -1), finite.reshape(len(values), -1)
+    bad = np.flatnonzero(counted & ~well.all(1))
     if len(bad):
         i = int(bad[0])
-        value = rows[i][~np.isfinite(rows[i])][0]
+        value = rows[i][~well[i]][0]
+        size = ", more than float32 holds" * bool(np.isfinite(value))
         when = f"in step {step}" if step else "in reset"
         raise EnvironmentFault(
             f"{env_name(env)} returned a{'n' * (what[0] in 'aeiou')} {what} that is not finite "
-            f"({value:g}) {when} of copy {i} (task {i // episodes}, episode {i % episodes})."
+            f"({value:g}{size}) {when} of copy {i} (task {i // episodes}, episode {i % episodes})."
         )
-    return np.where(np.isfinite(values), values, 0).astype(values.dtype)
+    return np.where(finite, values, 0).astype(values.dtype)
 
 
 def require_finite_tasks(tasks: Any, env: Any) -> None:
