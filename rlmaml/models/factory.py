@@ -35,9 +35,9 @@ def policy_for(
         return BernoulliMLP(size, int(np.prod(actions.shape)), config)
     if actions.shape is None or len(actions.shape) != 1:
         raise ConfigError(
-            f"The built-in networks act in vectors, but the environment's actions are {actions}. "
-            "Wrap it (gymnasium.wrappers.TransformAction), or use the Python API with your own "
-            "module."
+            f"The built-in networks act in vectors, but the environment's actions {actions} are of "
+            f"shape {actions.shape}. Wrap it (gymnasium.wrappers.TransformAction, as "
+            "FlattenObservation for observations) or use the Python API with your own module."
         )
     return GaussianMLP(size, actions.shape[0], config)
 
