@@ -322,8 +322,12 @@ class TrainConfig:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+    def from_dict(cls, data: dict[str, Any], *, to_be_made: bool = True) -> TrainConfig:
         """The inverse of `to_dict`, for runs of earlier versions too.
+
+        Args:
+            data: what `to_dict` made.
+            to_be_made: whether the environment may be made, whose module is imported then.
 
         Raises:
             ConfigError: fields that this version does not know, values of other types, an algorithm
@@ -331,7 +335,7 @@ class TrainConfig:
         """
         data = migrate_config(data)
         env_module, colon, _ = str(data.get("env", {}).get("id", "")).rpartition(":")
-        if colon:  # imported when it is made, when the file is long closed
+        if colon and to_be_made:  # imported when it is made, when the file is long closed
             trust.check_module(env_module, f"environment {data['env']['id']}")
         algorithm = algorithms.get_algorithm(data.get("algorithm", DEFAULT_ALGORITHM))
         data["algorithm_settings"] = from_dict(

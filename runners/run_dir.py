@@ -237,7 +237,9 @@ def read_config(path: Path, *, strict: bool = True) -> TrainConfig:
 
     Args:
         path: the file.
-        strict: refuse a file that is damaged or was edited; else a `DamageWarning` says so.
+        strict: refuse a file that is damaged or was edited, or whose environment's module the
+            reader has not named; else a `DamageWarning` says so of the first, and the configuration
+            is one to look at.
 
     Raises:
         ConfigError: a file that cannot be read, that is damaged or was edited, or a configuration
@@ -250,14 +252,14 @@ def read_config(path: Path, *, strict: bool = True) -> TrainConfig:
     whole = _DIGEST not in stored or stored[_DIGEST] == _digest(stored)
     try:
         with trust.reading(path):
-            made = TrainConfig.from_dict(config)
+            made = TrainConfig.from_dict(config, to_be_made=strict)
     except trust.UntrustedError:
         raise
     except ConfigError as problem:
         if not whole:
             raise ConfigError(_edited(path, f"look at {problem}", kept)) from problem
         raise ConfigError(f"{path} cannot be read: {problem}") from problem
-    known = None if kept is None else _known(*kept)
+    known = None if kept is None else _known(*kept, to_be_made=strict)
     different = [] if known is None else _differences(known, made, all_fields=not whole)
     if different or not whole:
         named = f"it has {'; '.join(different)}" if different else "no setting that decides results"
@@ -267,11 +269,11 @@ def read_config(path: Path, *, strict: bool = True) -> TrainConfig:
     return made
 
 
-def _known(manifest: Path, config: dict[str, Any]) -> TrainConfig | None:
+def _known(manifest: Path, config: dict[str, Any], *, to_be_made: bool) -> TrainConfig | None:
     """The configuration in a checkpoint's manifest; None if it is of a version of other words."""
     try:
         with trust.reading(manifest):
-            return TrainConfig.from_dict(config)
+            return TrainConfig.from_dict(config, to_be_made=to_be_made)
     except trust.UntrustedError:
         raise
     except ConfigError:

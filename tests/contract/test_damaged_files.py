@@ -64,7 +64,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(folder, old):
     path = folder.path / "config.json"
     good, wanted, rng = path.read_bytes(), folder.read_config(), random.Random(int(old))
     outcomes = set()
-    for _ in range(300):
+    for _ in range(150):
         flipped = bytearray(good)
         flipped[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
@@ -171,6 +171,7 @@ def test_what_a_resumed_run_may_change_and_places_of_data_are_no_damage(folder):
     assert folder.read_config().iterations == 8
 
 
+@pytest.mark.slow
 def test_a_page_is_made_and_says_what_was_edited(folder, capsys):
     run("evaluate", folder.path, "--tasks", 2, "--steps", 1, "--quiet")
     rewrite(folder, put("preset", "another"))

@@ -163,6 +163,7 @@ def test_tricks_with_names_get_nowhere(folder, capsys, name):
     assert "runners.__main__" not in sys.modules
 
 
+@pytest.mark.slow
 def test_a_folder_of_our_name_is_not_ours(tmp_path):
     """In a process of its own, where `envs` is not imported yet."""
     (tmp_path / "envs").mkdir()
