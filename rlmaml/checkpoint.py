@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import json_files, places, tree
+from rlmaml import json_files, places, tree, whole_folders
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
@@ -92,15 +92,15 @@ def save(
     if path.is_file() or (path.is_symlink() and not path.exists()):
         raise CheckpointError(f"{path} is no checkpoint of ours, but has its name: move it away.")
     staging = folder / f".{iteration:06d}.{os.getpid()}"
-    _clear(folder)
+    whole_folders.clear(folder, _STAGING)
     staging.mkdir(parents=True)
     try:
         _fill(staging, iteration, flat, state, config, best)
-        _put(staging, path)
+        whole_folders.put(staging, path)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)  # the disk may be full
         raise
-    _sync_folder(folder)
+    whole_folders.sync(folder)
     prune(folder, iteration, keep=keep, best=best)
     return path
 
@@ -117,26 +117,11 @@ def prune(folder: Path, iteration: int, *, keep: int = 2, best: int | None = Non
         keep: as of `save`.
         best: as of `save`.
     """
-    _clear(folder)
+    whole_folders.clear(folder, _STAGING)
     for old in [each for each in available(folder) if each <= iteration][:-keep]:
         if old != best:
             with contextlib.suppress(OSError):
-                _remove(folder / f"{old:06d}")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a process left that was killed while it wrote or removed a checkpoint."""
-    for path in folder.glob(".*"):
-        if _STAGING.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a checkpoint: at once by name, so that none is left in part; of a link, the link."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path.rename(path.with_name(f".{path.name}.{os.getpid()}")))
+                whole_folders.remove(folder / f"{old:06d}")
 
 
 def _fill(
@@ -149,34 +134,15 @@ def _fill(
 ) -> None:
     """Write a checkpoint's files into a folder, and wait for the disk."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
-    _write(staging / META, safetensors.torch.save(tensors))
+    whole_folders.write(staging / META, safetensors.torch.save(tensors))
     content = io.BytesIO()  # torch's own writer ends the process where a disk is full
     torch.save(state, content)
-    _write(staging / STATE, content.getvalue())
+    whole_folders.write(staging / STATE, content.getvalue())
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
     manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
-    _write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
-    _sync_folder(staging)
-
-
-def _put(staging: Path, path: Path) -> None:
-    """Rename a checkpoint into its place, and remove one that is there.
-
-    Rename cannot replace a folder. What was there has the same content, or was altered.
-    """
-    aside = staging.with_name(f"{staging.name}0")
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        path.rename(aside)
-    try:
-        staging.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.rename(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    whole_folders.write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
+    whole_folders.sync(staging)
 
 
 def load(path: Path) -> Checkpoint:
@@ -416,22 +382,3 @@ def _digest_json(value: Any) -> str:
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        _sync(file)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

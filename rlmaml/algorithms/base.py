@@ -102,6 +102,7 @@ class Algorithm:
         outer_reduction: Reduction = "steps",
         chunk_size: int | None = None,
     ) -> None:
+        models.check_learns(policy)
         given = policy, inner, outer, settings, inner_loss, outer_loss, outer_reduction, chunk_size
         self._given = given
         self.settings: Any = self.Settings() if settings is None else settings

@@ -10,7 +10,7 @@ Parameters with `requires_grad=False` are constants.
 
 from rlmaml.models.conv import ConvClassifier, ConvConfig
 from rlmaml.models.factory import policy_for, predictor_for
-from rlmaml.models.functional import Functional, functional, parameters
+from rlmaml.models.functional import Functional, check_learns, functional, parameters
 from rlmaml.models.mlp import (
     ACTIVATIONS,
     BernoulliMLP,
@@ -39,6 +39,7 @@ __all__ = [
     "RegressionMLP",
     "TextConfig",
     "TextTransformer",
+    "check_learns",
     "explained",
     "functional",
     "head",

@@ -134,11 +134,11 @@ def functional(model: nn.Module) -> Policy:
 def parameters(model: nn.Module) -> Params:
     """A copy of a module's parameters, by name, cut off from the module.
 
-    Those with `requires_grad=False` are left out: they are constants of the module.
+    Those with `requires_grad=False` are left out: they are constants of the module. Where all are
+    frozen, as of a network that was adapted, it is all of them.
 
     Raises:
-        ConfigError: a module with buffers, such as running statistics, or without a parameter that
-            requires a gradient.
+        ConfigError: a module with buffers, such as running statistics, or without parameters.
     """
     _require_module(model)
     if any(True for _ in model.buffers()):
@@ -154,13 +154,24 @@ def parameters(model: nn.Module) -> Params:
             "the right shape, before its parameters are taken."
         )
     with torch.inference_mode(False):
-        found = {name: value.detach().clone() for name, value in _learned(model).items()}
+        learned = _learned(model) or dict(model.named_parameters())
+        found = {name: value.detach().clone() for name, value in learned.items()}
     if not found:
-        raise ConfigError(
-            f"The model {type(model).__name__} has no parameter to learn: all of them are frozen "
-            "(requires_grad=False), or there are none. Give some requires_grad_(True)."
-        )
+        raise ConfigError(f"The model {type(model).__name__} has no parameter to learn.")
     return found
+
+
+def check_learns(policy: object) -> None:
+    """Check that a policy has something to learn, where that is known.
+
+    Raises:
+        ConfigError: a module of which all parameters are frozen.
+    """
+    if isinstance(policy, Functional) and not _learned(policy.module):
+        raise ConfigError(
+            f"The model {type(policy.module).__name__} has no parameter to learn: all of them are "
+            "frozen (requires_grad=False), or there are none. Give some requires_grad_(True)."
+        )
 
 
 def _require_module(model: object) -> None:

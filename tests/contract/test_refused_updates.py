@@ -18,7 +18,6 @@ SMALL = [
 NO_REWARD = ("--env.kwargs", '{"scale": 0}')
 ADAM = ("--outer", "optimizer")
 SGD = (*ADAM, "--optimizer.name", "SGD")
-BIG = ("sinusoid", "--policy.hidden", 5)
 OWN = ("--outer", "tests.helpers.faulty:Step")
 
 
@@ -86,7 +85,6 @@ def test_accepted_steps_are_not_spoken_of(tmp_path, capsys):
 
 
 GOES_WRONG = {
-    "learning rate": ((*BIG, *SGD, "--optimizer.learning-rate", 3e38), 0, "(params/"),
     "parameters": ((*OWN, "--outer-settings.wrong", "meta"), 2, "(params/"),
     "outer step's state": ((*OWN, "--outer-settings.wrong", "outer"), 2, "count"),
 }

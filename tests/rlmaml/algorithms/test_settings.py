@@ -16,9 +16,11 @@ def test_a_size_of_later_steps_is_of_all_but_the_first():
 
 
 @pytest.mark.parametrize("name", ["step_size", "later_step_size"])
-@pytest.mark.parametrize("size", [0.0, -0.1, math.nan])
-def test_sizes_that_are_not_positive_are_refused(name, size):
-    with pytest.raises(ConfigError, match=rf"inner\.{name} must be positive, got {size}"):
+@pytest.mark.parametrize(
+    ("size", "must"), [(0.0, "positive"), (-0.1, "positive"), (math.nan, "finite")]
+)
+def test_sizes_that_are_not_positive_are_refused(name, size, must):
+    with pytest.raises(ConfigError, match=rf"inner\.{name} must be {must}, got {size}"):
         InnerConfig(**{name: size})
 
 

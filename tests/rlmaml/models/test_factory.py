@@ -66,8 +66,6 @@ def test_texts_are_of_the_kind_asked_for_and_a_bag_otherwise():
     "make",
     [
         lambda: models.policy_for((2, 3), Discrete(2), SMALL),
-        lambda: models.policy_for((2,), Box(-1, 1, (2, 3)), SMALL),
-        lambda: models.policy_for((2,), Box(-1, 1, ()), SMALL),
         lambda: predictor(None, Discrete(2)),
         lambda: predictor((1, 8, 8), Box(-1, 1, (2,))),  # images are for classes alone
         lambda: predictor((8, 8), Discrete(2)),
@@ -77,6 +75,12 @@ def test_texts_are_of_the_kind_asked_for_and_a_bag_otherwise():
 def test_what_is_no_vector_is_refused_with_what_to_do(make):
     with pytest.raises(ConfigError, match=r"shape .*FlattenObservation"):
         make()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), ()])
+def test_actions_that_are_no_vectors_are_refused_with_what_to_do(shape):
+    with pytest.raises(ConfigError, match=r"act in vectors.*TransformAction"):
+        models.policy_for((2,), Box(-1, 1, shape), SMALL)
 
 
 def test_token_ids_are_for_classes():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from rlmaml import models
+from rlmaml import MAML, models
 
 
 def test_a_module_with_buffers_is_refused():
@@ -21,8 +21,10 @@ def test_parameters_that_are_frozen_are_left_out():
     policy, params = models.functional(model), models.parameters(model)
     assert torch.equal(policy(params, x).mean, model(x).mean)
     assert (policy({name: 0 * value for name, value in params.items()}, x).mean == 0).all()
+    model.requires_grad_(False)  # as an adapted one
+    assert list(models.parameters(model)) == [name for name, _ in model.named_parameters()]
     with pytest.raises(ValueError, match="RegressionMLP has no parameter to learn"):
-        models.parameters(model.requires_grad_(False))
+        MAML(models.functional(model))
 
 
 def test_what_is_no_module_with_parameters_is_refused():
