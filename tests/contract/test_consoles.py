@@ -61,7 +61,7 @@ def test_an_evaluation_outlives_a_console_without_its_letters(folder, monkeypatc
 
 # Paths.
 
-ODD = [os.fsdecode(b"r\xff\xfe"), "r → ±", "r\x1b[31m", "r $\\bad{$", "-r", "r\nr", "r'\"&<b>"]
+ODD = [os.fsdecode(b"r\xff\xfe"), "-r → ±\nr", "r\x1b[31m $\\bad{$ '\"&<b>"]
 
 
 @pytest.mark.slow

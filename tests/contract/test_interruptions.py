@@ -1,5 +1,6 @@
 """Signals, dead workers, lost terminals, two trainings: what is saved, and the exit code."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -35,15 +36,24 @@ class Shell:
 
     def __init__(self, folder, tail, *options):
         words = ["-m", "runners", "train", *options, *FOR_EVER, "--out", folder.path]
+        self._folder = folder
         train = " ".join(f"'{word}'" for word in [sys.executable, *words])
         script = f"trap : INT HUP\n{train} {tail}\nexit ${{PIPESTATUS[0]}}"
         self.process = subprocess.Popen(
             ["bash", "-c", script], stderr=subprocess.PIPE, text=True, start_new_session=True
         )
+
+    def __enter__(self):
         deadline = time.monotonic() + 120
-        while len(folder.read_metrics()) < 2:
+        while len(self._folder.read_metrics()) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        return self
+
+    def __exit__(self, *error):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
 
     def ended(self):
         _, errors = self.process.communicate(timeout=120)
@@ -65,27 +75,27 @@ HEARD_BY_NOBODY = {
 @pytest.mark.parametrize(("tail", "number", "code"), HEARD_BY_NOBODY.values(), ids=HEARD_BY_NOBODY)
 def test_what_is_said_does_not_decide_what_is_saved(tmp_path, tail, number, code):
     folder = RunDir(tmp_path / "run")
-    shell = Shell(folder, tail.format(log=tmp_path / "log"), *EXAMPLES)
-    os.killpg(shell.process.pid, number)
-    assert shell.ended()[0] == code
+    with Shell(folder, tail.format(log=tmp_path / "log"), *EXAMPLES) as shell:
+        os.killpg(shell.process.pid, number)
+        assert shell.ended()[0] == code
     assert learned(folder).iteration == len(folder.read_metrics()) > 0
 
 
 def test_a_worker_that_is_killed_is_an_error_and_nothing_is_lost(tmp_path, capsys):
     """And while it trains, no other training comes in."""
     folder = RunDir(tmp_path / "run")
-    shell = Shell(folder, "", "navigation", *SMALL, *ASYNC)
-    said = refused(capsys, "train", "--resume", folder.path)
-    assert "Another training is at work" in said
-    (trainer,) = children(shell.process.pid)
-    os.kill(children(trainer)[0], signal.SIGKILL)
-    code, errors = shell.ended()
+    with Shell(folder, "", "navigation", *SMALL, *ASYNC) as shell:
+        said = refused(capsys, "train", "--resume", folder.path, "--trust")
+        assert "Another training is at work" in said
+        (trainer,) = children(shell.process.pid)
+        os.kill(children(trainer)[0], signal.SIGKILL)
+        code, errors = shell.ended()
     assert code == 1
     assert "worker process of the environments has ended by SIGKILL" in errors
     assert len(errors.strip().splitlines()) == 1
     done = learned(folder).iteration
     assert done >= len(folder.read_metrics()) - 1
-    run("train", "--resume", folder.path, "--iterations", done + 1, "--quiet")
+    run("train", "--resume", folder.path, "--iterations", done + 1, "--quiet", "--trust")
     assert learned(folder).iteration == done + 1
 
 

@@ -206,7 +206,7 @@ def test_refusals(run, tmp_path):
         learner.adapt(cheetah(), steps=3, step_size=1e30)
     with pytest.raises(ValueError, match="step_size must be at most"):
         learner.adapt(cheetah(), steps=1, step_size=1e39)
-    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
+    with pytest.raises(CheckpointError, match="is no run and no checkpoint"):
         rlmaml.load(tmp_path)
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         rlmaml.load(run.path, checkpoint=tmp_path / "000009")

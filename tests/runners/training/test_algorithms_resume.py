@@ -18,6 +18,12 @@ E_MAML = ("--algorithm", "e-maml")
 PROMP = ("--algorithm", "promp")
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A run by MAML with the preset's settings."""
+    return tiny(tmp_path_factory.mktemp("plain") / "run", preset="navigation")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -30,11 +36,10 @@ PROMP = ("--algorithm", "promp")
     ],
     ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
 )
-def test_resuming_equals_never_having_stopped(tmp_path, options):
+def test_resuming_equals_never_having_stopped(tmp_path, plain, options):
     whole = tiny(tmp_path / "whole", *options, preset="navigation")
     tiny(tmp_path / "parts", *options, "--iterations", 2, preset="navigation")
     run("train", "--resume", tmp_path / "parts", "--iterations", 4)
     assert_same_run(whole, RunDir(tmp_path / "parts"))
-    plain = tiny(tmp_path / "plain", preset="navigation")
     assert not torch.equal(*(tree.ravel(learned(folder).meta)[0] for folder in (whole, plain)))
     run("evaluate", whole.path, "--tasks", 3, "--episodes", 2, "--steps", 1)

@@ -106,14 +106,13 @@ def wait_for_lines(folder, count):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_after_saving(tmp_path, number, code):
+def test_sigterm_ends_the_run_after_saving(tmp_path):
     folder = RunDir(tmp_path / "run")
     process = start(folder.path, "--iterations", 100_000, "--checkpoint-every", 1000)
     wait_for_lines(folder, 3)
-    process.send_signal(number)
+    process.terminate()
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 143
     assert "--resume" in errors
     assert "Traceback" not in errors
     assert learned(folder).iteration == len(folder.read_metrics())
