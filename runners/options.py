@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing
 from typing import Annotated, Any, TypedDict
@@ -55,6 +56,7 @@ def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
     return TypedDict(type(config).__name__, members, total=False)  # pyright: ignore[reportArgumentType]  made when run
 
 
+@functools.cache  # reading the source takes longer than all else of a command line
 def field_sentences(cls: type) -> dict[str, str]:
     """The sentence under each field of a dataclass, those of its bases included."""
     sentences: dict[str, str] = {}
