@@ -36,14 +36,18 @@ class Cost:
     measured_iterations: int = 0
 
 
-def in_own_process(config: TrainConfig) -> Cost:
+def in_own_process(config: TrainConfig, seconds: float = SECONDS) -> Cost:
     """`measure` in a fresh process, so that what ran before leaves no trace in its memory.
+
+    Args:
+        config: what to run.
+        seconds: as of `measure`.
 
     Raises:
         RuntimeError: a process that failed; with the last line of its errors.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "runners.evaluation.profile"],
+        [sys.executable, "-m", "runners.evaluation.profile", str(seconds)],
         input=json.dumps(config.to_dict()),
         capture_output=True,
         text=True,
@@ -55,8 +59,13 @@ def in_own_process(config: TrainConfig) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(config: TrainConfig) -> Cost:
-    """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations."""
+def measure(config: TrainConfig, seconds: float = SECONDS) -> Cost:
+    """Run meta-iterations, sampling and update, without logs, checkpoints and evaluations.
+
+    Args:
+        config: what to run.
+        seconds: that are measured at least.
+    """
     torch_setup.configure(config)
     experiment = build_experiment(config)
     algorithm = experiment.algorithm
@@ -65,7 +74,7 @@ def measure(config: TrainConfig) -> Cost:
     state = state._replace(iteration=config.iterations // 2)
     iterations, updates = [], []
     before = start_watching(experiment.device)
-    while len(iterations) < WARM_UP + LEAST or sum(iterations[WARM_UP:]) < SECONDS:
+    while len(iterations) < WARM_UP + LEAST or sum(iterations[WARM_UP:]) < seconds:
         began = time.perf_counter()
         batch = meta_batch(experiment, config, state.meta, len(iterations))
         sampled = time.perf_counter()
@@ -118,4 +127,5 @@ def _peak_of_process() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(measure(TrainConfig.from_dict(json.load(sys.stdin))))))
+    read = TrainConfig.from_dict(json.load(sys.stdin))
+    print(json.dumps(asdict(measure(read, float(sys.argv[1])))))

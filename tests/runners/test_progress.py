@@ -14,8 +14,8 @@ from tests.helpers.runs import TINY, tiny
 pytestmark = pytest.mark.slow
 
 
-def on_a_terminal(*words):
-    """What a command writes to stderr where that is a terminal."""
+def on_a_terminal(*commands):
+    """What commands write to stderr where that is a terminal."""
     controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 120))  # a bar is as wide as its terminal
     output = bytearray()
@@ -29,7 +29,8 @@ def on_a_terminal(*words):
 
     listener = threading.Thread(target=listen)
     listener.start()
-    command = [sys.executable, "-m", "runners", *map(str, words)]
+    calls = [f"cli.main({list(map(str, words))})" for words in commands]
+    command = [sys.executable, "-c", "\n".join(["from runners import cli", *calls])]
     subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, check=True, timeout=120)
     os.close(terminal)
     listener.join(timeout=10)
@@ -37,21 +38,21 @@ def on_a_terminal(*words):
     return output.decode()
 
 
+def commands(out, *more):
+    yield "train", "half-cheetah-vel", "--out", out, *TINY, *more
+    yield "evaluate", out, "--tasks", 2, "--episodes", 2, *more
+
+
 def test_training_and_evaluating_show_the_time_left_on_a_terminal(tmp_path):
-    out = tmp_path / "run"
-    trained = on_a_terminal("train", "half-cheetah-vel", "--out", out, *TINY)
+    shown = on_a_terminal(*commands(tmp_path / "run"))
+    trained, _, evaluated = shown.partition("evaluate run")
     assert "4/4" in trained
     assert "<" in trained  # tqdm: elapsed<left
-    evaluated = on_a_terminal("evaluate", out, "--tasks", 2, "--episodes", 2)
-    assert "evaluate run" in evaluated
     assert "5/5" in evaluated  # four sets of episodes, and one chunk of tasks to be scored
 
 
 def test_quiet_is_quiet(tmp_path):
-    out = tmp_path / "run"
-    words = ["train", "half-cheetah-vel", "--out", out, *TINY]
-    assert on_a_terminal(*words, "--quiet") == ""
-    assert on_a_terminal("evaluate", out, "--tasks", 2, "--episodes", 2, "--quiet") == ""
+    assert on_a_terminal(*commands(tmp_path / "run", "--quiet")) == ""
 
 
 def test_a_log_file_gets_results_and_no_bars(tmp_path, capsys):
