@@ -36,7 +36,7 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[Points], np.ndarray], tup
         ConfigError: a space that has no vectors, such as a Graph, a Sequence or a Text.
     """
     if isinstance(space, Box):
-        return lambda observations: observations.astype(np.float32), space.shape
+        return lambda observations: np.asarray(observations).astype(np.float32), space.shape
     odd = _not_flat(space)
     if odd is not None:
         raise ConfigError(
@@ -45,9 +45,6 @@ def encoder(space: gymnasium.Space) -> tuple[Callable[[Points], np.ndarray], tup
             "environment in gymnasium.wrappers.TransformObservation."
         )
     shape = (gymnasium.spaces.flatdim(space),)
-    if isinstance(space, Discrete):
-        rows = np.eye(int(space.n), dtype=np.float32)
-        return lambda observations: rows[_numbers(space, observations)], shape
     return lambda observations: flatten(space, observations).astype(np.float32), shape
 
 
@@ -66,7 +63,7 @@ def flatten(space: gymnasium.Space, points: Points) -> np.ndarray:
         return _beside([flatten(*pair) for pair in zip(space.spaces, points, strict=True)])
     points = np.asarray(points)
     if isinstance(space, Discrete):
-        return np.eye(int(space.n))[_numbers(space, points)]
+        return one_hot(_numbers(space, points), int(space.n))
     if isinstance(space, MultiDiscrete):
         columns = (points - space.start).reshape(len(points), -1).T
         sizes = space.nvec.ravel().tolist()
@@ -238,6 +235,11 @@ def _not_flat(space: gymnasium.Space) -> gymnasium.Space | None:
 
 def _beside(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, 1)
+
+
+def one_hot(numbers: np.ndarray, size: int) -> np.ndarray:
+    """Numbers [M] as vectors [M, size] with a 1 at the place of each."""
+    return (numbers[:, None] == np.arange(size)).astype(np.float64)
 
 
 def _numbers(space: Discrete, points: np.ndarray) -> np.ndarray:

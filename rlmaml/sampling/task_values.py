@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -34,6 +35,24 @@ def carried(tasks: Iterable[Any]) -> np.ndarray:
     for i, task in enumerate(tasks):  # an assignment at once would look into them
         carrier[i] = task
     return carrier
+
+
+def detached(task: Any, depth: int = DEEPEST) -> Any:
+    """A task whose arrays, lists and dictionaries are its own; other objects stay who they are."""
+    if isinstance(task, np.ndarray):
+        return task.copy()
+    if not depth:
+        return task
+    if isinstance(task, dict):
+        made = copy.copy(task)
+        for name, part in task.items():
+            made[name] = detached(part, depth - 1)
+        return made
+    if type(task) is list or type(task) is tuple:
+        return type(task)(detached(part, depth - 1) for part in task)
+    if isinstance(task, tuple) and hasattr(task, "_make"):
+        return task._make(detached(part, depth - 1) for part in task)  # pyright: ignore
+    return task
 
 
 def numbers_or_objects(values: Any) -> np.ndarray:

@@ -17,7 +17,16 @@ from gymnasium.vector import VectorWrapper
 from numpy.typing import ArrayLike
 
 from rlmaml.errors import ConfigError
-from rlmaml.sampling.task_values import carried, is_array, is_finite, plain, shortened, text
+from rlmaml.sampling.spaces import one_hot
+from rlmaml.sampling.task_values import (
+    carried,
+    detached,
+    is_array,
+    is_finite,
+    plain,
+    shortened,
+    text,
+)
 
 
 def attribute(env: Any, name: str, default: Any = None) -> Any:
@@ -30,10 +39,13 @@ def attribute(env: Any, name: str, default: Any = None) -> Any:
 
 
 def task_setter(env: Any) -> Callable[[Any], object] | None:
-    """The method that sets the task: `set_task`, or `reset_task` as older packages call it."""
+    """The method that sets the task: `set_task`, or `reset_task` as older packages call it.
+
+    It is handed arrays and dictionaries of its own, since what it keeps may be written to.
+    """
     for name in ("set_task", "reset_task"):
         if callable(found := attribute(env, name)):
-            return found
+            return lambda task, found=found: found(detached(task))
     return None
 
 
@@ -165,7 +177,7 @@ def flat(space: gymnasium.Space, points: np.ndarray) -> np.ndarray:
         ConfigError: what is no point of the space, or a space whose points are no vectors.
     """
     if isinstance(space, spaces.Discrete) and points.dtype != object:
-        return np.eye(int(space.n))[points - space.start]
+        return one_hot(points - space.start, int(space.n))
     if isinstance(space, spaces.Box) and points.dtype != object:
         return points.reshape(len(points), -1)
     try:

@@ -64,6 +64,34 @@ SAMPLED = [  # task_space, sample_tasks, what reaches set_task
 ]
 
 
+def doubled(task):
+    """A task that is written to, as a careless `set_task` does."""
+    if isinstance(task, dict):
+        return doubled(task.pop("goal"))
+    if isinstance(task, tuple):
+        return doubled(task[-1])
+    task *= 2
+    return task
+
+
+@pytest.mark.parametrize("space", [BOX, GOALS, PAIRS, spaces.Tuple((BOX, BOX))])
+def test_a_task_that_is_written_to_is_set_whole_every_time(space):
+    class Careless(Point):
+        task_space = space
+
+        def set_task(self, task):
+            self.goal = doubled(task)
+
+    env = rlmaml.vectorize(Careless, 4)
+    drawn = np.repeat(env.sample_tasks(2, generator(0)), 2, axis=0)
+    goals = []
+    for _ in range(2):
+        env.set_tasks(drawn)
+        goals += [each.unwrapped.goal.tolist() for each in env.unwrapped.envs]
+    assert goals[0] == goals[1] == goals[4]
+    assert goals[:4] == goals[4:]
+
+
 @pytest.mark.parametrize(("space", "sample", "kind"), SAMPLED)
 def test_tasks_reach_the_environment_as_they_were_drawn(space, sample, kind):
     class Brought(Point):
