@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import batch_space
 
@@ -30,11 +31,18 @@ class _Mistake(Exception):
 
 
 class PlainNumbers(gymnasium.Wrapper):
-    """Takes rewards and flags of shape (1,) for numbers, as people return them."""
+    """Takes rewards and flags of shape (1,) for numbers, as people return them.
+
+    The last observation of an episode is a copy: many write their state in place, and vector
+    environments reset them before it is looked at.
+    """
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, plain(reward), plain(terminated), plain(truncated), info
+        terminated, truncated = plain(terminated), plain(truncated)
+        if terminated or truncated:
+            observation = copy.deepcopy(observation)
+        return observation, plain(reward), terminated, truncated, info
 
 
 def plain(value: Any) -> Any:
@@ -61,7 +69,7 @@ def check_env(
     Raises:
         ConfigError: a method that raises, or returns something else than it should.
     """
-    with _generators_kept(env.unwrapped):
+    with generators_kept(env.unwrapped):
         try:
             tasks = [None] if draw is None else draw(1, generator(0))
             task = tasks[0]
@@ -95,7 +103,7 @@ def check_vector_env(env: Any, tasks: Any = None) -> None:
     """
     space, count = env.single_observation_space, env.num_envs
     try:
-        with _generators_kept(env):
+        with generators_kept(env):
             if tasks is not None:
                 require_finite_tasks(tasks, env)
                 _call("set_tasks", env.set_tasks, tasks)
@@ -343,15 +351,17 @@ def _described(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _generators_kept(env: Any) -> Iterator[None]:
-    """Put generators back as they were: Python's, NumPy's and that of an environment."""
+def generators_kept(env: Any) -> Iterator[None]:
+    """Put generators back as they were: Python's, NumPy's, torch's and an environment's."""
     own = {name: getattr(env, name, None) for name in ("_np_random", "_np_random_seed")}
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
+    tensors = torch.get_rng_state()
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002
+        torch.set_rng_state(tensors)
         for name, value in own.items():
             if hasattr(env, name):
                 setattr(env, name, value)

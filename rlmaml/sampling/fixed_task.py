@@ -21,13 +21,12 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.sampling.env_check import PlainNumbers, plain
+from rlmaml.sampling.reports import SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import same
 from rlmaml.sampling.tasks import attribute, current_task, task_setter
 from rlmaml.sampling.vector_env import Info, StepResult
-
-_TRIED = 8
-"""Steps of one copy in which another is looked at for traces of them."""
+from rlmaml.sampling.worlds import independent
 
 
 class FixedTask(VectorWrapper):
@@ -107,13 +106,13 @@ def with_fixed_task(
     try:
         if not isinstance(env, gymnasium.Env):
             env, made = _made(env, count)
-            copies = _if_independent(made, count)
+            copies = _ifindependent(made, count)
         else:
             copies = made = _copies(env, count)
         diagnostics = attribute(env, "diagnostics", ())
         if copies:
             makers = [lambda each=each: PlainNumbers(each) for each in copies]
-            vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+            vector = SyncCopies(makers, autoreset_mode=AutoresetMode.SAME_STEP)
             yield FixedTask(vector, diagnostics)
         else:
             with _without_window(env):
@@ -173,11 +172,11 @@ def _made(
     return made[0], made
 
 
-def _if_independent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env]:
+def _ifindependent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env]:
     """The first `count` of them if those after them are worlds of their own; else none."""
     if len(envs) == count == 1:
         return envs
-    return envs[:count] if len(envs) > count and _independent(*envs[count:]) else []
+    return envs[:count] if len(envs) > count and independent(*envs[count:]) else []
 
 
 def _copies(env: gymnasium.Env, count: int) -> list[gymnasium.Env]:
@@ -187,7 +186,7 @@ def _copies(env: gymnasium.Env, count: int) -> list[gymnasium.Env]:
         return []
     try:
         tried = [_copy(env, task) for _ in range(2)]
-        if _tells_its_task(tried[0], task) and _independent(*tried):
+        if _tells_its_task(tried[0], task) and independent(*tried):
             copies = [_copy(env, task) for _ in range(count)]
     except Exception:  # whatever a simulator raises
         return []  # not closed: what they hold may be the environment's
@@ -224,34 +223,6 @@ def _tells_its_task(env: gymnasium.Env, task: Any) -> bool:
             _set_task(env, task)
             return True
     return False
-
-
-def _independent(one: gymnasium.Env, other: gymnasium.Env) -> bool:
-    """True if steps of one leave no trace in the other, and the other repeats itself."""
-    try:
-        return same(_trace(other), _trace(other, beside=one))
-    except Exception:  # of the environment: training says it better
-        return False
-
-
-def _trace(env: gymnasium.Env, beside: gymnasium.Env | None = None) -> list[Any]:
-    """What a few steps from a seed lead to, while another environment takes steps too."""
-    actions, others = (copy.deepcopy(env.action_space) for _ in range(2))
-    actions.seed(0)
-    others.seed(1)
-    trace = [copy.deepcopy(env.reset(seed=0)[0])]
-    if beside is not None:
-        beside.reset(seed=1)
-    ended = False
-    for _ in range(_TRIED):
-        if beside is not None and not ended:
-            _, _, terminated, truncated, _ = beside.step(others.sample())
-            ended = terminated or truncated
-        observation, reward, terminated, truncated, _ = env.step(actions.sample())
-        trace += [copy.deepcopy(observation), reward, terminated, truncated]
-        if terminated or truncated:
-            break
-    return trace
 
 
 def _layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:

@@ -206,9 +206,11 @@ class RolloutSampler:
                     actions = policy.sample(noise[t])
                 _require_finite(actions)
                 buffer.act(policy, actions)
-                following, rewards, terminations, truncations, info = self.env.step(
+                following, *numbers, info = self.env.step(
                     self._to_env(actions.flatten(0, 1).cpu().numpy())
                 )
+                rewards, terminations, truncations = map(np.asarray, numbers)
+                terminations, truncations = terminations.astype(bool), truncations.astype(bool)
                 observed = self.encode(following)
                 reports = self._reports(info)
                 counted = buffer.alive & ~(reports["diverged"] > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -114,6 +115,23 @@ def _seeded(env: Any, rng: np.random.Generator) -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         torch.set_rng_state(before[2])
+
+
+@contextlib.contextmanager
+def instance_generators_kept(env: Any) -> Iterator[None]:
+    """Put the generators of an environment, its wrappers and their spaces back as they were."""
+    own = [
+        (owner, name, value if value is _UNMADE else copy.deepcopy(value))
+        for owner, name, value in _generators(env)
+    ]
+    try:
+        yield
+    finally:
+        for owner, name, value in own:
+            if value is _UNMADE:
+                owner.pop(name, None)
+            else:
+                owner[name] = value
 
 
 def _generators(env: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:

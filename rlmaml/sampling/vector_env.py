@@ -20,16 +20,18 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import CloudpickleWrapper, batch_space, iterate
 from numpy.typing import NDArray
 
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.env_check import PlainNumbers, check_env
 from rlmaml.sampling.faults import env_name
+from rlmaml.sampling.reports import AsyncCopies, SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import carried
 from rlmaml.sampling.tasks import attribute, current_task, flat, is_numeric, task_setter
+from rlmaml.sampling.worlds import check_worlds
 
 Info = dict[str, Any]
 """Reports of an environment beside observations and rewards."""
@@ -261,6 +263,8 @@ def vectorize(
 
     Raises:
         TypeError: an environment without these.
+        ConfigError: one whose methods return something else than they should, or whose copies
+            share one world.
         OSError: a worker process that could not make its environment.
     """
     spawned = asynchronous and multiprocessing.get_start_method() != "fork"
@@ -278,7 +282,9 @@ def vectorize(
             made.append(maker())
             return made[-1]
 
-        vector = SyncVectorEnv([copy] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        vector = SyncCopies([copy] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        if num_envs > 1:
+            check_worlds(made[1], example, TaskSampler(example.env))
         return Vectorized(vector, example)
     except BaseException:
         for each in made:
@@ -286,9 +292,9 @@ def vectorize(
         raise
 
 
-def _processes(maker: _Maker, num_envs: int) -> AsyncVectorEnv:
+def _processes(maker: _Maker, num_envs: int) -> AsyncCopies:
     """An environment in each of so many processes; none is left where one fails."""
-    vector = AsyncVectorEnv.__new__(AsyncVectorEnv)
+    vector = AsyncCopies.__new__(AsyncCopies)
     try:
         vector.__init__([maker] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
         for i, failure in enumerate(vector.call("failure")):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -40,6 +41,49 @@ def test_whoever_is_made_is_closed():
     with pytest.raises(RuntimeError, match="no license left"):
         rlmaml.vectorize(Counted, 20)
     assert [env.closed for env in MADE] == [1] * 6
+
+
+class ByPosition(Point):
+    """Keeps where it is, or what its task is, in its class: one world for all copies."""
+
+    where: ClassVar = {}
+
+    @property
+    def x(self):
+        return self.where["x"]
+
+    @x.setter
+    def x(self, value):
+        self.where["x"] = value
+
+
+class ByTask(Point):
+    def set_task(self, task):
+        type(self).goal = np.asarray(task, float)
+
+
+class ByNoise(Point):
+    """Seeds and draws from NumPy's own generator, as many do; a world of its own for all that."""
+
+    def reset(self, *, seed=None, options=None):
+        np.random.seed(seed)  # noqa: NPY002
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, reward + np.random.normal(), *rest  # noqa: NPY002
+
+
+@pytest.mark.parametrize("kind", [ByPosition, ByTask])
+def test_copies_that_share_a_world_are_refused(kind, monkeypatch, tmp_path, capsys):
+    said = refused(capsys, *training(registered(monkeypatch, kind), tmp_path / "run"))
+    assert "share one world" in said
+    assert "--env.vectorization async" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_generator_in_common_is_no_world():
+    rlmaml.vectorize(ByNoise, 2).close()
 
 
 def test_environments_are_made_in_a_thread_and_leave_ctrl_c_alone():
