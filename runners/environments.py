@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from rlmaml.build import Experiment, build, resolve_device
 from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
-from rlmaml.errors import ConfigError
+from rlmaml.errors import ConfigError, EnvironmentFault
 from rlmaml.rng import generator
 from rlmaml.sampling.env_check import PlainNumbers, check_vector_env
 from rlmaml.sampling.examples import Family, TaskInputs
@@ -289,8 +289,10 @@ def task_label(source: Any, task: Any) -> str:
     describe = attribute(source, "describe") or attribute(
         getattr(source, "unwrapped", source), "describe"
     )
-    if describe is not None:
-        return str(describe(task))
+    with contextlib.suppress(Exception):  # of a `describe` that is of another meaning
+        described = describe(task)  # pyright: ignore[reportOptionalCall]
+        if described is not None:
+            return str(described)
     if isinstance(task, np.ndarray | np.generic | int | float) and np.asarray(task).dtype != object:
         return f"task {np.array2string(np.asarray(task), precision=2, threshold=4)}"
     return f"task {text(task)}"
@@ -326,11 +328,14 @@ def _errors_explained(config: TrainConfig) -> Iterator[None]:
     """Tell which environment could not be made, whatever its constructor raised."""
     try:
         yield
-    except ConfigError:
+    except (ConfigError, EnvironmentFault):
         raise
-    except (gymnasium.error.Error, TypeError, ValueError, ImportError, OSError) as problem:
+    except (Exception, SystemExit) as problem:  # whatever somebody's own constructor raises
+        known = gymnasium.error.Error | TypeError | ValueError | ImportError | OSError
+        kind = "" if isinstance(problem, known) else f"{type(problem).__name__}: "
         raise ConfigError(
-            f"Cannot make the environment {config.env.id} with {config.env.kwargs}: {problem}"
+            f"Cannot make the environment {config.env.id} with {config.env.kwargs}: {kind}"
+            f"{' '.join(str(problem).split())}"
         ) from problem
 
 

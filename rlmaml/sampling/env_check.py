@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
 from rlmaml.sampling.faults import env_name, require_finite_tasks
+from rlmaml.sampling.tasks import diagnostics
 
 STEPS = 3
 """Steps that are looked at."""
@@ -34,15 +35,29 @@ class PlainNumbers(gymnasium.Wrapper):
     """Takes rewards and flags of shape (1,) for numbers, as people return them.
 
     The last observation of an episode is a copy: many write their state in place, and vector
-    environments reset them before it is looked at.
+    environments reset them before it is looked at. An environment that ends the program, as some do
+    when their window is closed, is in error.
     """
 
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            return self.env.reset(**options)
+        except SystemExit as problem:
+            raise _ended("reset", problem) from problem
+
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except SystemExit as problem:
+            raise _ended("step", problem) from problem
         terminated, truncated = plain(terminated), plain(truncated)
         if terminated or truncated:
             observation = copy.deepcopy(observation)
         return observation, plain(reward), terminated, truncated, info
+
+
+def _ended(method: str, problem: SystemExit) -> RuntimeError:
+    return RuntimeError(f"`{method}` of the environment ended the program, SystemExit({problem})")
 
 
 def plain(value: Any) -> Any:
@@ -132,6 +147,13 @@ def check_vector_env(env: Any, tasks: Any = None) -> None:
 def _found(env: gymnasium.Env, task: Any) -> str | None:
     """What is wrong with an environment's reset or step; None if nothing is."""
     try:
+        for name in ("observation_space", "action_space"):
+            space = _call(name, getattr, env, name)
+            if not isinstance(space, gymnasium.Space):
+                raise _Mistake(
+                    f"`{name}` is {_described(space)}: let `__init__` make it a space of "
+                    "gymnasium.spaces."
+                )
         if task is not None:
             _call("set_task", setattr, env, "task", task)
         _reset(env)
@@ -148,6 +170,8 @@ def _found(env: gymnasium.Env, task: Any) -> str | None:
             _check_diagnostics(env, info)
             if plain(flags[0]) or plain(flags[1]):
                 _reset(env)
+        if task is not None:  # as between the steps of an update
+            _call("set_task", setattr, env, "task", task)
     except _Mistake as problem:
         return str(problem)
     return None
@@ -169,7 +193,7 @@ def _call(name: str, method: Callable[..., Any], *given: Any, **named: Any) -> A
         return method(*given, **named)
     except (ConfigError, _Mistake):
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         if isinstance(problem, TypeError) and not _takes(method, named):
             raise _Mistake(
                 "`reset` does not take `seed` and `options`, which gymnasium hands over: begin it "
@@ -237,8 +261,7 @@ def _check_flag(name: str, flag: Any) -> None:
 
 
 def _check_diagnostics(env: gymnasium.Env, info: Mapping[str, Any]) -> None:
-    names = env.get_wrapper_attr("diagnostics") if env.has_wrapper_attr("diagnostics") else ()
-    for name in names:
+    for name in diagnostics(env):
         if name in info and _number(info[name]) is None:
             raise _Mistake(
                 f"`step` returned {_described(info[name])} for info[{name!r}], which its "

@@ -24,7 +24,7 @@ from rlmaml.sampling.env_check import PlainNumbers, plain
 from rlmaml.sampling.reports import SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import same
-from rlmaml.sampling.tasks import attribute, current_task, task_setter
+from rlmaml.sampling.tasks import current_task, diagnostics, task_setter
 from rlmaml.sampling.vector_env import Info, StepResult
 from rlmaml.sampling.worlds import independent
 
@@ -100,7 +100,7 @@ def with_fixed_task(
     """
     if isinstance(env, VectorEnv):
         _check_one_task(_tasks(env), env)
-        yield FixedTask(env, attribute(env, "diagnostics", ()))
+        yield FixedTask(env, diagnostics(env))
         return
     made: list[gymnasium.Env] = []  # to be closed with this
     try:
@@ -109,14 +109,14 @@ def with_fixed_task(
             copies = _ifindependent(made, count)
         else:
             copies = made = _copies(env, count)
-        diagnostics = attribute(env, "diagnostics", ())
+        names = diagnostics(env)
         if copies:
             makers = [lambda each=each: PlainNumbers(each) for each in copies]
             vector = SyncCopies(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-            yield FixedTask(vector, diagnostics)
+            yield FixedTask(vector, names)
         else:
             with _without_window(env):
-                yield FixedTask(OneAfterAnother(env, count), diagnostics)
+                yield FixedTask(OneAfterAnother(env, count), names)
     finally:
         for each in made:
             each.close()

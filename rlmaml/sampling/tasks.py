@@ -8,6 +8,7 @@ are entries of an array of objects `[n]`, and reach `set_task` as their sampler 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -41,12 +42,36 @@ def attribute(env: Any, name: str, default: Any = None) -> Any:
 def task_setter(env: Any) -> Callable[[Any], object] | None:
     """The method that sets the task: `set_task`, or `reset_task` as older packages call it.
 
-    It is handed arrays and dictionaries of its own, since what it keeps may be written to.
+    It is handed arrays and dictionaries of its own, since what it keeps may be written to. Where it
+    raises the environment is reset and asked once more: many take a task after a reset alone.
     """
     for name in ("set_task", "reset_task"):
         if callable(found := attribute(env, name)):
-            return lambda task, found=found: found(detached(task))
+            return partial(_set_task, env, found)
     return None
+
+
+def _set_task(env: Any, setter: Callable[[Any], object], task: Any) -> None:
+    try:
+        setter(detached(task))
+    except ValueError:  # no task of the environment
+        raise
+    except Exception as problem:
+        try:
+            env.reset(seed=0)
+            setter(detached(task))
+        except Exception:
+            raise problem from None
+
+
+def diagnostics(env: Any) -> tuple[str, ...]:
+    """The names in info of what an environment reports of a step, where it lists such."""
+    names = attribute(env, "diagnostics")
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, list | tuple | Set | Mapping):
+        return ()  # of another meaning
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def current_task(env: Any) -> Any:

@@ -30,7 +30,14 @@ from rlmaml.sampling.faults import env_name
 from rlmaml.sampling.reports import AsyncCopies, SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import carried
-from rlmaml.sampling.tasks import attribute, current_task, flat, is_numeric, task_setter
+from rlmaml.sampling.tasks import (
+    attribute,
+    current_task,
+    diagnostics,
+    flat,
+    is_numeric,
+    task_setter,
+)
 from rlmaml.sampling.worlds import check_worlds
 
 Info = dict[str, Any]
@@ -113,7 +120,7 @@ class Vectorized(VectorWrapper):
     def __init__(self, env: VectorEnv, example: TaskProperty) -> None:
         super().__init__(env)
         self.task_space = example.task_space
-        self.diagnostics = tuple(attribute(example.env, "diagnostics", ()))
+        self.diagnostics = diagnostics(example.env)
         self.describe: Callable[[Any], str] | None = attribute(example.env, "describe")
         self.env_name = env_name(example)
         self._example, self._sampler = example, TaskSampler(example.env)
@@ -153,7 +160,7 @@ class TaskObservation(VectorWrapper):
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         self.task_space, self.sample_tasks = attribute(env, "task_space"), TaskSampler(env)
-        self.diagnostics = tuple(attribute(env, "diagnostics", ()))
+        self.diagnostics = diagnostics(env)
         self.describe = attribute(env, "describe")
         self._observed = env.single_observation_space
         if self.task_space is None:
