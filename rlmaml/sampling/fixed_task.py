@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -20,7 +21,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
-from rlmaml.sampling.env_check import PlainNumbers, plain
+from rlmaml.sampling.env_check import PlainNumbers, check_env, check_vector_env, plain
 from rlmaml.sampling.reports import SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import same
@@ -100,7 +101,8 @@ def with_fixed_task(
     """
     if isinstance(env, VectorEnv):
         _check_one_task(_tasks(env), env)
-        yield FixedTask(env, diagnostics(env))
+        with _mistakes_named(partial(check_vector_env, env)):
+            yield FixedTask(env, diagnostics(env))
         return
     made: list[gymnasium.Env] = []  # to be closed with this
     try:
@@ -113,19 +115,32 @@ def with_fixed_task(
         if copies:
             makers = [lambda each=each: PlainNumbers(each) for each in copies]
             vector = SyncCopies(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-            yield FixedTask(vector, names)
+            with _mistakes_named(partial(check_env, copies[0])):
+                yield FixedTask(vector, names)
         else:
-            with _without_window(env):
+            with _without_window(env), _mistakes_named(partial(check_env, env)):
                 yield FixedTask(OneAfterAnother(env, count), names)
     finally:
         for each in made:
             each.close()
 
 
+@contextlib.contextmanager
+def _mistakes_named(check: Callable[[], None]) -> Iterator[None]:
+    """Name the method at fault where an environment's mistake ends in Gymnasium or in here."""
+    try:
+        yield
+    except (ConfigError, FloatingPointError):
+        raise
+    except Exception:
+        check()
+        raise
+
+
 def _tasks(env: VectorEnv) -> list[Any]:
     """The tasks of a vector environment's copies; empty where they do not say."""
     tasks = getattr(env, "tasks", None)
-    if tasks is not None:
+    if isinstance(tasks, list | tuple | np.ndarray) and len(tasks) == env.num_envs:
         return list(tasks)
     below = env.unwrapped
     if isinstance(below, SyncVectorEnv | AsyncVectorEnv):

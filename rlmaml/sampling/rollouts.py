@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +85,8 @@ class RolloutSampler:
                 "do not divide. Make it with num_envs = tasks * episodes."
             )
         mode = env.metadata.get("autoreset_mode")
+        with contextlib.suppress(ValueError):
+            mode = AutoresetMode(mode)  # by its name
         if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
             raise ConfigError(
                 f"The environment's autoreset mode is {mode}: use SAME_STEP or DISABLED, since "
@@ -209,9 +213,8 @@ class RolloutSampler:
                 following, *numbers, info = self.env.step(
                     self._to_env(actions.flatten(0, 1).cpu().numpy())
                 )
-                rewards, terminations, truncations = map(np.asarray, numbers)
-                terminations, truncations = terminations.astype(bool), truncations.astype(bool)
-                observed = self.encode(following)
+                rewards, terminations, truncations = self._numbers(numbers)
+                observed = self._encoded(following, "step")
                 reports = self._reports(info)
                 counted = buffer.alive & ~(reports["diverged"] > 0)
                 buffer.record(t, self._finite("reward", rewards, counted, t + 1), reports)
@@ -259,7 +262,30 @@ class RolloutSampler:
         seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
         everyone = active.all() or self._same_step
         options = None if everyone else {"reset_mask": active.copy()}
-        return self.encode(self.env.reset(seed=seeds, options=options)[0])
+        return self._encoded(self.env.reset(seed=seeds, options=options)[0], "reset")
+
+    def _encoded(self, observations: Any, method: str) -> NDArray[np.float32]:
+        """Observations [M, *obs], whatever a vector environment of somebody's own gave for them."""
+        encoded = self.encode(observations)
+        wanted = (self.env.num_envs, *self.observation_shape)
+        if encoded.shape != wanted:
+            raise ConfigError(
+                f"`{method}` of {env_name(self.env)} gave observations of shape {encoded.shape}, "
+                f"where {wanted} is needed. It must return (observations, "
+                f"{'info' if method == 'reset' else 'rewards, terminations, truncations, info'})."
+            )
+        return encoded
+
+    def _numbers(self, given: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rewards, terminations and truncations [M] each."""
+        arrays = [np.asarray(each) for each in given]
+        shapes = [array.shape for array in arrays]
+        if shapes != [(self.env.num_envs,)] * 3:
+            raise ConfigError(
+                f"`step` of {env_name(self.env)} gave {shapes} between observations and info: "
+                f"rewards, terminations and truncations [{self.env.num_envs}] are needed."
+            )
+        return arrays[0], arrays[1].astype(bool), arrays[2].astype(bool)
 
     def _finite(
         self, what: str, values: np.ndarray, counted: NDArray[np.bool_], step: int
@@ -271,6 +297,12 @@ class RolloutSampler:
     def _final(self, info: Info, ended: NDArray[np.bool_]) -> NDArray[np.float32]:
         """What those whose episode ended saw last [those, *obs], with SAME_STEP."""
         space = self.env.single_observation_space
+        if "final_obs" not in info:
+            raise ConfigError(
+                f"{env_name(self.env)} says that its autoreset mode is SAME_STEP, but has no "
+                "info['final_obs'] where an episode ended: report what was seen last there, or let "
+                "finished copies rest and say DISABLED."
+            )
         return self.encode(stack(space, list(info["final_obs"][ended])))
 
     def _standardized(self, observations: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import batch_space
 
 import rlmaml
 from rlmaml import tree
@@ -146,3 +147,65 @@ def test_a_vector_environment_is_asked_for_its_task_and_outlives_the_question(le
             else:
                 learner.adapt(env, steps=1)
             assert all(process.is_alive() for process in env.processes)
+
+
+class Batch(VectorEnv):
+    """Copies that are simulated together, as somebody writes them for `adapt` alone."""
+
+    def __init__(self, mode=AutoresetMode.DISABLED, tasks=None):
+        self.num_envs, self.metadata, self.tasks = 3, {"autoreset_mode": mode}, tasks
+        self.single_observation_space = Point.observation_space
+        self.single_action_space = Point.action_space
+        self.observation_space = batch_space(Point.observation_space, 3)
+        self.action_space = batch_space(Point.action_space, 3)
+
+    def reset(self, *, seed=None, options=None):
+        self.x, self.time = np.zeros((3, 2), np.float32), 0
+        return self.x, {}
+
+    def step(self, actions):
+        self.x, self.time = self.x + actions, self.time + 1
+        return self.x, -np.ones(3), np.full(3, self.time == 3), np.zeros(3, bool), {}
+
+
+class OldBatch(Batch):
+    def reset(self, *, seed=None, options=None):
+        return super().reset()[0]
+
+
+class OldSteps(Batch):
+    def step(self, actions):
+        return super().step(actions)[:4]
+
+
+class OldPoint(Point):
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class Longer(Point):
+    def step(self, action):
+        return np.zeros(3, np.float32), *super().step(action)[1:]
+
+
+MISTAKES = [
+    (OldPoint, "OldPoint: `step` returned a tuple of 4"),
+    (Longer, r"Longer: `step` returned an observation that is an array of shape \(3,\)"),
+    (lambda: with_goal(OldPoint, 0, 0), "OldPoint: `step` returned a tuple of 4"),
+    (OldBatch(), r"`reset` of OldBatch gave observations of shape \(2,\)"),
+    (OldSteps(), r"`step` of OldSteps gave \[\(3,\), \(3,\)\]"),
+    (Batch(AutoresetMode.SAME_STEP), "final_obs"),
+    (Batch(tasks=[0, 1, 0]), "have several tasks"),
+]
+
+
+@pytest.mark.parametrize(("env", "words"), MISTAKES)
+def test_a_mistake_of_an_environment_is_named_where_it_is_adapted_to(learner, env, words):
+    with pytest.raises(ConfigError, match=words):
+        learner.adapt(env() if isinstance(env, type) else env, steps=1)
+
+
+@pytest.mark.parametrize("more", [{}, {"mode": "Disabled"}, {"tasks": list(range(40))}])
+def test_a_vector_environment_of_ones_own_is_adapted_to(learner, more):
+    adapted = learner.adapt(Batch(**more), steps=1)
+    assert set(adapted.episodes[0].mask.sum(-1).tolist()) == {3.0}  # filled up by more episodes
