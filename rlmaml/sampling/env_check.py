@@ -35,29 +35,15 @@ class PlainNumbers(gymnasium.Wrapper):
     """Takes rewards and flags of shape (1,) for numbers, as people return them.
 
     The last observation of an episode is a copy: many write their state in place, and vector
-    environments reset them before it is looked at. An environment that ends the program, as some do
-    when their window is closed, is in error.
+    environments reset them before it is looked at.
     """
 
-    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        try:
-            return self.env.reset(**options)
-        except SystemExit as problem:
-            raise _ended("reset", problem) from problem
-
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
-        except SystemExit as problem:
-            raise _ended("step", problem) from problem
+        observation, reward, terminated, truncated, info = self.env.step(action)
         terminated, truncated = plain(terminated), plain(truncated)
         if terminated or truncated:
             observation = copy.deepcopy(observation)
         return observation, plain(reward), terminated, truncated, info
-
-
-def _ended(method: str, problem: SystemExit) -> RuntimeError:
-    return RuntimeError(f"`{method}` of the environment ended the program, SystemExit({problem})")
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,12 @@ from rlmaml.sampling.tasks import as_tasks, attribute, sample_space
 GENERATOR_NAMES = ("rng", "generator", "np_random")
 """Names of an argument that takes a generator, wherever it stands."""
 
+SEED_NAMES = ("seed", "random_state")
+"""Names of an argument that takes a number, and seeds a generator of the sampler's own."""
+
+LIKE_GENERATORS = ("rng", "rand", "gen", "rs", "state", "key", "r")
+"""Parts of the names of a second argument that takes a generator, or None."""
+
 _UNMADE = object()
 """In place of a generator that is made when first asked for."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -59,7 +65,9 @@ class TaskSampler:
                 if isinstance(samples, Iterator):  # draws only now
                     samples = list(samples)
         elif place:
-            samples = sample(n, **{place: rng}, **given)
+            seeds = place in SEED_NAMES
+            source = int(rng.integers(2**31)) if seeds else rng
+            samples = sample(n, **{place: source}, **given)
         else:
             samples = sample(n, rng, **given)
         return as_tasks(samples, n, self._space)
@@ -83,14 +91,23 @@ def _signature(sample: Callable[..., Any]) -> tuple[str | None, set[str]]:
     if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in order[:2]):
         return "", names
     for each in order[1:]:
-        if each.name in GENERATOR_NAMES and each.kind is not inspect.Parameter.POSITIONAL_ONLY:
+        if (
+            each.name in GENERATOR_NAMES + SEED_NAMES
+            and each.kind is not inspect.Parameter.POSITIONAL_ONLY
+        ):
             return each.name, names
     second = order[1] if len(order) > 1 else None
     if second is None or second.kind not in _POSITIONAL:
         return None, names
     # Another default is a choice of another kind: with_replacement=True, say.
-    takes = second.default is inspect.Parameter.empty or second.default is None
+    takes = second.default is inspect.Parameter.empty or (
+        second.default is None and _like_a_generator(second.name)
+    )
     return ("" if takes else None), names
+
+
+def _like_a_generator(name: str) -> bool:
+    return name in LIKE_GENERATORS or any(part in name for part in LIKE_GENERATORS[:3])
 
 
 @contextlib.contextmanager

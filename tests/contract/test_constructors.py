@@ -90,11 +90,3 @@ def test_what_is_odd_is_trained_on_and_measured(case, tmp_path):
 def test_the_name_of_one_diagnostic_is_not_its_letters():
     name = changed("A", lambda self, *rest: (*rest[:4], {"speed": 2.0}), diagnostics="speed")
     assert (goal.sampled(goal.small(name)).diagnostics["speed"] == 2).all()
-
-
-def test_an_end_of_the_program_in_a_later_step_is_no_success(tmp_path):
-    def change(self, *step):
-        return ending(self) if self.time == 5 else step
-
-    with pytest.raises(RuntimeError, match="`step` of the environment ended the program"):
-        trained(changed("A", change), tmp_path / "run")
