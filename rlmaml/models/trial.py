@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from rlmaml import tree
 from rlmaml.distributions import Categorical, Gaussian, advice, described, is_distribution
 from rlmaml.errors import ConfigError
+from rlmaml.models.norms import NORMS
 from rlmaml.types import Inputs, Params
 
 Call = Callable[[Params, Inputs], Any]
@@ -30,6 +31,7 @@ class Traits(NamedTuple):
     """The facts of a module that its calls depend on."""
 
     attention: bool = False  # without the fused kernels, which have no second derivative
+    norms: bool = False  # with scale and shift apart: `rlmaml.models.norms`
     decomposed: bool = False  # operations that `vmap` knows only in parts: recurrent layers
     broadcast: bool = False  # a distribution whose fields have to be expanded to one shape
     flatten: int = 0  # leading dimensions that the module takes only as one
@@ -150,7 +152,7 @@ class _Trial:
         """Call it twice, for what it returns and whether that is the same."""
         drawn = _generators(self.like.device)
         try:
-            with _Attention() as seen:
+            with _Seen() as seen:
                 output = self.call(traits)(self.params, self.inputs)
         except Exception as problem:
             if self.leading is not None and self.leading > 1 and not traits.flatten:
@@ -159,7 +161,7 @@ class _Trial:
                 except Exception:  # not for that reason
                     pass
             raise self._uncallable(problem) or problem from problem
-        traits = traits._replace(attention=traits.attention or seen.any)
+        traits = traits._replace(attention=traits.attention or seen.attention, norms=seen.norms)
         kinds = {str(value.dtype) for value in self.params.values()}
         if len(kinds) > 1:
             raise self._refuse(
@@ -292,13 +294,14 @@ _RANDOM = next(iter(ADVICE))
 _TYPES = re.compile(r"dtype|scalar type|to be the same|should be the same|Float|Double|BFloat")
 
 
-class _Attention(TorchFunctionMode):
-    """Notes whether attention is computed by torch's own function."""
+class _Seen(TorchFunctionMode):
+    """Notes whether attention and norms are computed by torch's own functions."""
 
-    any = False
+    attention = norms = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.any = self.any or func is nn.functional.scaled_dot_product_attention
+        self.attention |= func is nn.functional.scaled_dot_product_attention
+        self.norms |= func is torch.layer_norm or func in NORMS
         return func(*args, **(kwargs or {}))
 
 
