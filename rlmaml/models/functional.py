@@ -58,7 +58,7 @@ class Functional:
         self._input_dims = len(shape)
         if own:
             first = next(iter(own.values()))
-            inputs = torch.zeros(rows, *shape, dtype=torch.float32, device=first.device)
+            inputs = torch.zeros(max(rows, 2), *shape, dtype=torch.float32, device=first.device)
             self._attempt(own, inputs, inputs.ndim)
 
     def _attempt(self, params: Params, inputs: Inputs, dims: int) -> Traits:

@@ -142,6 +142,7 @@ class _Trial:
     def run(self) -> Traits:
         traits = Traits(attention=any(isinstance(m, ATTENTION) for m in self.module.modules()))
         traits, output = self._returned(traits)
+        self._check_rows(traits, output)
         self._check_derivative(output)
         return self._stacked(traits)
 
@@ -168,7 +169,12 @@ class _Trial:
                 f"has parameters of several types ({', '.join(sorted(kinds))}): make them one, by "
                 "module.float(), or freeze some by requires_grad_(False)."
             )
-        traits = traits._replace(broadcast=self._check_fields(output))
+        try:
+            traits = traits._replace(broadcast=self._check_fields(output))
+        except ConfigError:
+            if self.leading is None or self.leading < 2 or traits.flatten:
+                raise
+            return self._returned(traits._replace(flatten=self.leading))  # rows in one dimension
         again = self.call(traits)(self.params, self.inputs)
         if not _same(drawn, _generators(self.like.device)):
             raise self._refuse(f"{_active_dropout(self.module)}{ADVICE[_RANDOM]}")
@@ -248,6 +254,24 @@ class _Trial:
                 "they must agree; a vector of parameters is expanded by log_std.expand_as(mean)."
             )
         return True
+
+    def _check_rows(self, traits: Traits, output: Any) -> None:
+        """Check that a policy makes of each observation what it makes of it among others."""
+        if self.leading is None or len(self.like) < 2:
+            return
+        for changed, rest in ((0, slice(1, None)), (-1, slice(None, -1))):
+            inputs = self.like.clone()
+            inputs[changed] += 1
+            moved = self.call(traits)(self.params, inputs)
+            if not all(
+                torch.allclose(one[rest], other[rest], 1e-3, 1e-4, equal_nan=True)
+                for one, other in zip(tree.leaves(output), tree.leaves(moved), strict=True)
+            ):
+                raise self._refuse(
+                    "mixes its rows: what it returns for an observation depends on others, which "
+                    "are of other episodes. Give recurrent and attention layers a sequence for "
+                    "each row (x.unsqueeze(-2)), and take norms over features (nn.LayerNorm)."
+                )
 
     def _check_derivative(self, output: Any) -> None:
         total = _total(output)

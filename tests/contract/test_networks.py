@@ -197,6 +197,9 @@ def played(module, method=None, hidden=None):
         (lambda: n.two_layers(nn.Dropout(0.5)), "dropout at work"),
         (lambda: Of(nn.Linear(3, 1)), r"fails on inputs of shape \(4, 1\)"),
         (lambda: Returning(lambda y: n.around(y[..., 0])), r"one dimension, \[4, A\]"),
+        (lambda: Returning(lambda y: n.around(y - y.mean(0))), "mixes its rows"),
+        (lambda: Of(n.Cell(nn.GRU(1, 1, batch_first=True))), "mixes its rows"),
+        (lambda: Of(nn.BatchNorm1d(1, track_running_stats=False)), "mixes its rows"),
     ],
 )
 def test_a_sampler_refuses_a_policy_before_it_plays(make, words):
@@ -211,6 +214,7 @@ def test_a_sampler_refuses_a_policy_before_it_plays(make, words):
         lambda: n.attending().eval(),
         lambda: Returning(lambda y: Gaussian(y, torch.zeros(1))),
         lambda: n.partly_frozen("body.2"),
+        lambda: Returning(lambda y: n.around(y.reshape(-1, 1))),
     ],
 )
 def test_a_policy_plays_and_trains(make):
