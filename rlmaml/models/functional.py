@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from rlmaml import tree
 from rlmaml.distributions import Distribution, Gaussian, like
 from rlmaml.errors import ConfigError
+from rlmaml.models.norms import NormsApart
 from rlmaml.models.trial import Call, Traits, examine
 from rlmaml.types import Inputs, Params, Policy
 
@@ -57,7 +58,7 @@ class Functional:
         self._input_dims = len(shape)
         if own:
             first = next(iter(own.values()))
-            inputs = torch.zeros(rows, *shape, dtype=torch.float32, device=first.device)
+            inputs = torch.zeros(max(rows, 2), *shape, dtype=torch.float32, device=first.device)
             self._attempt(own, inputs, inputs.ndim)
 
     def _attempt(self, params: Params, inputs: Inputs, dims: int) -> Traits:
@@ -97,6 +98,8 @@ class Functional:
         """Call the module for `vmap`, which knows recurrent layers only as what they consist of."""
         # They write into what they make of the parameters alone, which so has the data's tasks.
         zero = torch.stack([(0 * leaf).sum().double() for leaf in tree.leaves(inputs)]).sum()
+        frozen = {name: value for name, value in self._frozen if value.is_floating_point()}
+        params = {**frozen, **self._constants(params), **params}
         params = {name: value + zero.to(value.dtype) for name, value in params.items()}
         # Where something is differentiated operations are taken apart.
         return torch.func.vjp(lambda p: self._plain(p, inputs), params)[0]
@@ -191,6 +194,8 @@ def _learned(model: nn.Module) -> Params:
 def _without_fused_kernels(traits: Traits) -> Iterator[None]:
     """Leave out kernels that cannot be differentiated twice."""
     with contextlib.ExitStack() as stack:
+        if traits.norms:
+            stack.enter_context(NormsApart())
         if traits.attention:
             fast = torch.backends.mha.get_fastpath_enabled()
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast)

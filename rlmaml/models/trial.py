@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from rlmaml import tree
 from rlmaml.distributions import Categorical, Gaussian, advice, described, is_distribution
 from rlmaml.errors import ConfigError
+from rlmaml.models.norms import NORMS
 from rlmaml.types import Inputs, Params
 
 Call = Callable[[Params, Inputs], Any]
@@ -30,6 +31,7 @@ class Traits(NamedTuple):
     """The facts of a module that its calls depend on."""
 
     attention: bool = False  # without the fused kernels, which have no second derivative
+    norms: bool = False  # with scale and shift apart: `rlmaml.models.norms`
     decomposed: bool = False  # operations that `vmap` knows only in parts: recurrent layers
     broadcast: bool = False  # a distribution whose fields have to be expanded to one shape
     flatten: int = 0  # leading dimensions that the module takes only as one
@@ -140,6 +142,7 @@ class _Trial:
     def run(self) -> Traits:
         traits = Traits(attention=any(isinstance(m, ATTENTION) for m in self.module.modules()))
         traits, output = self._returned(traits)
+        self._check_rows(traits, output)
         self._check_derivative(output)
         return self._stacked(traits)
 
@@ -150,7 +153,7 @@ class _Trial:
         """Call it twice, for what it returns and whether that is the same."""
         drawn = _generators(self.like.device)
         try:
-            with _Attention() as seen:
+            with _Seen() as seen:
                 output = self.call(traits)(self.params, self.inputs)
         except Exception as problem:
             if self.leading is not None and self.leading > 1 and not traits.flatten:
@@ -159,14 +162,19 @@ class _Trial:
                 except Exception:  # not for that reason
                     pass
             raise self._uncallable(problem) or problem from problem
-        traits = traits._replace(attention=traits.attention or seen.any)
+        traits = traits._replace(attention=traits.attention or seen.attention, norms=seen.norms)
         kinds = {str(value.dtype) for value in self.params.values()}
         if len(kinds) > 1:
             raise self._refuse(
                 f"has parameters of several types ({', '.join(sorted(kinds))}): make them one, by "
                 "module.float(), or freeze some by requires_grad_(False)."
             )
-        traits = traits._replace(broadcast=self._check_fields(output))
+        try:
+            traits = traits._replace(broadcast=self._check_fields(output))
+        except ConfigError:
+            if self.leading is None or self.leading < 2 or traits.flatten:
+                raise
+            return self._returned(traits._replace(flatten=self.leading))  # rows in one dimension
         again = self.call(traits)(self.params, self.inputs)
         if not _same(drawn, _generators(self.like.device)):
             raise self._refuse(f"{_active_dropout(self.module)}{ADVICE[_RANDOM]}")
@@ -247,6 +255,24 @@ class _Trial:
             )
         return True
 
+    def _check_rows(self, traits: Traits, output: Any) -> None:
+        """Check that a policy makes of each observation what it makes of it among others."""
+        if self.leading is None or len(self.like) < 2:
+            return
+        for changed, rest in ((0, slice(1, None)), (-1, slice(None, -1))):
+            inputs = self.like.clone()
+            inputs[changed] += 1
+            moved = self.call(traits)(self.params, inputs)
+            if not all(
+                torch.allclose(one[rest], other[rest], 1e-3, 1e-4, equal_nan=True)
+                for one, other in zip(tree.leaves(output), tree.leaves(moved), strict=True)
+            ):
+                raise self._refuse(
+                    "mixes its rows: what it returns for an observation depends on others, which "
+                    "are of other episodes. Give recurrent and attention layers a sequence for "
+                    "each row (x.unsqueeze(-2)), and take norms over features (nn.LayerNorm)."
+                )
+
     def _check_derivative(self, output: Any) -> None:
         total = _total(output)
         found: tuple = (None,)
@@ -292,13 +318,14 @@ _RANDOM = next(iter(ADVICE))
 _TYPES = re.compile(r"dtype|scalar type|to be the same|should be the same|Float|Double|BFloat")
 
 
-class _Attention(TorchFunctionMode):
-    """Notes whether attention is computed by torch's own function."""
+class _Seen(TorchFunctionMode):
+    """Notes whether attention and norms are computed by torch's own functions."""
 
-    any = False
+    attention = norms = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.any = self.any or func is nn.functional.scaled_dot_product_attention
+        self.attention |= func is nn.functional.scaled_dot_product_attention
+        self.norms |= func is torch.layer_norm or func in NORMS
         return func(*args, **(kwargs or {}))
 
 

@@ -43,6 +43,8 @@ TRAINED = {
     "a vector of log std": lambda: Returning(lambda y: Gaussian(y, torch.zeros(1))),
     "a number of log std": lambda: Returning(lambda y: Gaussian(y, 0.0)),
     "a part frozen": lambda: n.partly_frozen("body.0"),
+    "a frozen GRU": lambda: n.frozen_at(0, n.recurrent(nn.GRU)),
+    "a frozen LSTM": lambda: n.frozen_at(0, n.recurrent(nn.LSTM)),
 }
 REFUSED = {
     "a tensor": (lambda: nn.Linear(1, 1), r"returns a tensor of shape \(4, 1\).*Gaussian\(mean"),
@@ -120,6 +122,33 @@ def test_a_network_is_refused_in_a_line(make, words, chunk_size):
     assert "\n" not in str(refusal.value)
 
 
+NORMS = {
+    "layer": lambda: nn.LayerNorm(8),
+    "layer without shift": lambda: nn.LayerNorm(8, bias=False),
+    "layer without scale": lambda: nn.LayerNorm(8, elementwise_affine=False),
+    "batch": lambda: nn.BatchNorm1d(8, track_running_stats=False),
+    "batch in eval": lambda: nn.BatchNorm1d(8, track_running_stats=False).eval(),
+    "instance": lambda: n.Rows(nn.InstanceNorm1d(2, affine=True), 2, 4),
+    "group": lambda: n.Rows(nn.GroupNorm(2, 8), 8),
+    "root mean square": lambda: nn.RMSNorm(8),
+    "in a transformer": lambda: Sequence(
+        nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", NORMS.values(), ids=NORMS)
+def test_second_derivatives_of_norms_are_right_with_all_tasks_at_once(make):
+    torch.manual_seed(0)
+    module = Of(nn.Linear(1, 8), nn.Tanh(), make(), nn.Tanh(), nn.Linear(8, 1)).double()
+    for value in module.parameters():
+        value.data += 0.1 * torch.randn_like(value)
+    found = [
+        OfExamples(module, chunk_size=size, dtype=torch.float64).gradient() for size in (None, 1)
+    ]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
 def test_a_trust_region_goes_through_layers_with_fused_kernels():
     for make in ("GRU", "transformer in eval", "attention"):
         torch.manual_seed(0)
@@ -168,6 +197,9 @@ def played(module, method=None, hidden=None):
         (lambda: n.two_layers(nn.Dropout(0.5)), "dropout at work"),
         (lambda: Of(nn.Linear(3, 1)), r"fails on inputs of shape \(4, 1\)"),
         (lambda: Returning(lambda y: n.around(y[..., 0])), r"one dimension, \[4, A\]"),
+        (lambda: Returning(lambda y: n.around(y - y.mean(0))), "mixes its rows"),
+        (lambda: Of(n.Cell(nn.GRU(1, 1, batch_first=True))), "mixes its rows"),
+        (lambda: Of(nn.BatchNorm1d(1, track_running_stats=False)), "mixes its rows"),
     ],
 )
 def test_a_sampler_refuses_a_policy_before_it_plays(make, words):
@@ -182,6 +214,7 @@ def test_a_sampler_refuses_a_policy_before_it_plays(make, words):
         lambda: n.attending().eval(),
         lambda: Returning(lambda y: Gaussian(y, torch.zeros(1))),
         lambda: n.partly_frozen("body.2"),
+        lambda: Returning(lambda y: n.around(y.reshape(-1, 1))),
     ],
 )
 def test_a_policy_plays_and_trains(make):

@@ -9,6 +9,7 @@ from rlmaml import losses, models
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.distributions import Gaussian
+from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
@@ -64,6 +65,17 @@ class Sequence(nn.Module):
         attends = isinstance(self.layer, nn.MultiheadAttention)
         y = self.layer(*(x,) * (3 if attends else 1))
         return (y[0] if isinstance(y, tuple) else y)[..., -1, :]
+
+
+class Rows(nn.Module):
+    """A layer for rows of a shape."""
+
+    def __init__(self, layer, *shape):
+        super().__init__()
+        self.layer, self.shape = layer, shape
+
+    def forward(self, x):
+        return self.layer(x.reshape(-1, *self.shape)).reshape(x.shape)
 
 
 class Cell(nn.Module):
@@ -148,6 +160,11 @@ def partly_frozen(*names):
     return module
 
 
+def frozen_at(index, module):
+    module.body[index].requires_grad_(False)
+    return module
+
+
 def tied():
     module = Of(*(nn.Linear(1, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 1)))
     module.body[2].weight = module.body[1].weight
@@ -213,3 +230,8 @@ class OfExamples:
         """The parameters after an update, and its metrics."""
         self.state, metrics = self.method.update(self.state, self.batch)
         return self.state.meta["params"], metrics
+
+    def gradient(self):
+        """The meta-gradient."""
+        objective = self.method.objective(self.state)
+        return meta_gradient(objective, self.state.meta, self.batch)[1]
