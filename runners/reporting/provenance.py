@@ -135,7 +135,7 @@ def _short_if_absolute(word: str) -> str:
     if word.startswith(("{", "[", '"')):
         try:
             value = json.loads(word)
-        except ValueError:
+        except (ValueError, RecursionError):
             return word
         shorter = _without_folders(value)
         return word if shorter == value else json.dumps(shorter)
