@@ -109,10 +109,9 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
 def portable(command: str) -> str:
     """The command with names instead of the absolute paths of one machine."""
     try:
-        arguments = shlex.split(command)
+        return shlex.join(map(_short_if_absolute, shlex.split(command)))
     except ValueError:  # not written by us
         return command
-    return shlex.join(map(_short_if_absolute, arguments))
 
 
 def short(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -9,6 +10,8 @@ import pytest
 
 from rlmaml.errors import ConfigError
 from runners.evaluation.results import Comparison, Evaluation
+from runners.reporting import provenance, report_data
+from runners.run_dir import RunDir
 from tests.helpers.runs import refused, run, tiny
 
 
@@ -98,3 +101,15 @@ def test_a_report_says_which_file_it_is(compared, tmp_path, capsys):
     (tmp_path / "run" / "evaluation.json").write_text('{"metric": "return", "per_task": [1]}')
     said = refused(capsys, "report", tmp_path / "run", "--quiet", "--no-videos")
     assert "evaluation.json cannot be read" in said
+
+
+@pytest.mark.parametrize("which", [".", "../..", "/etc", "000004/.."])
+def test_a_checkpoint_of_another_name_is_none_to_look_for(compared, tmp_path, which):
+    folder = RunDir(shutil.copytree(compared.path, tmp_path / "run"))
+    made = dataclasses.replace(Evaluation.load(folder.evaluation), checkpoint=which)
+    assert not report_data._stale(made, folder)
+
+
+@pytest.mark.parametrize("command", ["rlmaml --out '/a\0b'", "rlmaml " + "[" * 5000, "rlmaml '"])
+def test_a_command_of_somebody_else_is_shown_as_it_is(command):
+    assert provenance.portable(command).startswith("rlmaml ")
