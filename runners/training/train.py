@@ -23,6 +23,7 @@ from runners.training.checkpoints import (
     check_data,
     fitted_meta,
     read_checkpoint,
+    read_totals,
     restore_normalizer,
     restore_state,
 )
@@ -135,7 +136,7 @@ def _resumed(
         meta = fitted_meta(start.meta, state.meta, folder.path)
         state = restore_state(experiment, start, meta, folder.path)
         restore_normalizer(experiment, start, folder.path)
-        totals, done = Totals.from_dict(start.state["totals"]), start.iteration
+        totals, done = read_totals(start, folder.path), start.iteration
     elif (init := folder.read_origin().init) is not None:
         state = _warm_started(config, experiment, state, Path(init))
     if done > config.iterations:
