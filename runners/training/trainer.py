@@ -87,9 +87,9 @@ class Trainer:
                 if stop.signal is not None and isinstance(problem, KeyboardInterrupt):
                     raise  # the second Ctrl-C: at once
                 self._give_up(problem)
-        if self._events is not None:
-            self._events.close()
-        self._end(stop)
+            if self._events is not None:
+                self._events.close()
+            self._end(stop)
 
     def _start(self) -> None:
         """Save what is not saved yet, and clear away what an interrupted run left."""
@@ -316,6 +316,8 @@ class Trainer:
             raise SystemExit(128 + stop.signal)
         problem = self._draw()
         self._report()
+        if stop.signal is not None:  # while it was drawn
+            raise SystemExit(128 + stop.signal)
         if self.totals.refused == self.done > 0:
             raise TrainingStopped(
                 f"Nothing was learned in {self.folder.path}: all {self.done} outer steps were "
