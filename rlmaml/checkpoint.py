@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -26,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import json_files, places, tree, whole_folders
+from rlmaml import json_files, packing, places, tree, whole_folders
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
@@ -135,9 +134,7 @@ def _fill(
     """Write a checkpoint's files into a folder, and wait for the disk."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
     whole_folders.write(staging / META, safetensors.torch.save(tensors))
-    content = io.BytesIO()  # torch's own writer ends the process where a disk is full
-    torch.save(state, content)
-    whole_folders.write(staging / STATE, content.getvalue())
+    whole_folders.write(staging / STATE, packing.pack(state))
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
     manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
@@ -155,7 +152,7 @@ def load(path: Path) -> Checkpoint:
     manifest, hashes = _verified(path)
     try:
         tensors = _tensors((path / META).read_bytes())
-        _check_archive(path / STATE)
+        packing.check_archive(path / STATE)
         state = torch.load(path / STATE, weights_only=True, map_location="cpu")
         state = migrate_state(state)
         iteration, config = int(manifest["iteration"]), dict(manifest["config"])
@@ -194,18 +191,6 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
         name: tensors[name]
         for name in sorted(tensors, key=lambda name: (header[name]["data_offsets"], name))
     }
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: torch compresses nothing.
-
-    Raises:
-        ValueError, OSError: such a one, or no archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(each.file_size for each in archive.infolist())
-    if unpacked > path.stat().st_size:
-        raise ValueError(f"{path} unpacks to {unpacked:,} bytes, which no checkpoint does")
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

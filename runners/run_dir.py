@@ -142,6 +142,7 @@ class RunDir:
         A line has a checksum, so that a damaged one is told from a whole one.
         """
         stored: Any = null_for_nan(line)
+        stored.pop(_CHECKSUM, None)  # a metric of one's own
         stored = {**stored, _CHECKSUM: _checksum(stored)}
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end

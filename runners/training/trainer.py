@@ -17,7 +17,7 @@ from runners.errors import TrainingStopped
 from runners.progress import progress
 from runners.run_dir import RunDir
 from runners.terminal import say
-from runners.training import plots, refusals
+from runners.training import plots, refusals, updates
 from runners.training.logging import EventWriter, peak_memory
 from runners.training.signals import Stop
 from runners.training.totals import Totals
@@ -132,6 +132,8 @@ class Trainer:
         batch = self.sample(self.state.meta, iteration)
         sampled = time.perf_counter()
         state, metrics = self.experiment.algorithm.update(self.state, batch)
+        updates.check_alike(before, state.meta, iteration)
+        metrics = {str(name): updates.plain(value) for name, value in (metrics or {}).items()}
         if names := _not_finite(state.meta):
             raise TrainingStopped(
                 f"Iteration {iteration} led to parameters that are not finite ({names[0]}). Look "
@@ -190,13 +192,16 @@ class Trainer:
         return scheduled or due or refused or self._measures_checkpoint(iteration)
 
     def _line(self, iteration: int, step: _Step) -> Metrics:
-        return {
+        own = {
             "iteration": iteration,
             "attempt": self._attempt,
             "env_steps": self.totals.env_steps,
             "seconds": self.totals.seconds,
             **self.experiment.metric.line(step.meta, step.batch),
-            **step.metrics,
+        }
+        return {
+            **own,
+            **{name: value for name, value in step.metrics.items() if name not in own},
             "time/sampling": step.sampling_seconds,
             "time/update": step.update_seconds,
         }
