@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -134,7 +135,9 @@ def _fill(
     """Write a checkpoint's files into a folder, and wait for the disk."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in flat.items()}
     whole_folders.write(staging / META, safetensors.torch.save(tensors))
-    whole_folders.write(staging / STATE, packing.pack(state))
+    content = io.BytesIO()  # torch's own writer ends the process where a disk is full
+    torch.save(state, content)
+    whole_folders.write(staging / STATE, content.getvalue())
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
     manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}

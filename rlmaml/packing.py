@@ -1,4 +1,4 @@
-"""The state of a run as the content of a file, which is read without running code."""
+"""Files of the states of runs, which are read without running code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from rlmaml.errors import ConfigError
 
 
-def pack(state: dict[str, Any]) -> bytes:
-    """The content of a state's file, from which the state can be had again.
+def check_state(state: dict[str, Any]) -> None:
+    """Check that a state can be had again from a file.
 
     Raises:
         ConfigError: a state that cannot be stored, or not read without running its code.
     """
-    content = io.BytesIO()  # torch's own writer ends the process where a disk is full
+    content = io.BytesIO()
     try:
         torch.save(state, content)
         content.seek(0)
@@ -33,7 +33,6 @@ def pack(state: dict[str, Any]) -> bytes:
             "A checkpoint keeps tensors, numbers, text, and lists and dictionaries of them as the "
             f"state of a run: {what}."
         ) from problem
-    return content.getvalue()
 
 
 def check_archive(path: Path) -> None:

@@ -206,7 +206,7 @@ def _check_stored(experiment: Experiment, state: State) -> None:
         ConfigError: one that checkpoints cannot hold.
     """
     try:
-        packing.pack(experiment.algorithm.state_dict(state))
+        packing.check_state(experiment.algorithm.state_dict(state))
     except (TypeError, ConfigError) as problem:
         raise ConfigError(f"The outer step's state_dict cannot be saved. {problem}") from problem
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from rlmaml import checkpoint, tree
+from rlmaml import checkpoint, packing, tree
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
@@ -242,6 +242,7 @@ class Trainer:
     def _save(self) -> None:
         """Write the checkpoint of the last whole iteration."""
         whole = self._whole
+        packing.check_state(whole.outer)
         state: dict[str, Any] = {
             "totals": asdict(whole.totals),
             "outer": whole.outer,
