@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import json_files, places, tree, whole_folders
+from rlmaml import json_files, packing, places, tree, whole_folders
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
@@ -155,11 +155,11 @@ def load(path: Path) -> Checkpoint:
     manifest, hashes = _verified(path)
     try:
         tensors = _tensors((path / META).read_bytes())
-        _check_archive(path / STATE)
+        packing.check_archive(path / STATE)
         state = torch.load(path / STATE, weights_only=True, map_location="cpu")
         state = migrate_state(state)
         iteration, config = int(manifest["iteration"]), dict(manifest["config"])
-        best = manifest.get("best", best_iteration(state))
+        best = _iteration(manifest.get("best", best_iteration(state)))
     except _UNREADABLE as problem:
         raise _incomplete(path, problem) from problem
     meta: Meta = {}
@@ -194,18 +194,6 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
         name: tensors[name]
         for name in sorted(tensors, key=lambda name: (header[name]["data_offsets"], name))
     }
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: torch compresses nothing.
-
-    Raises:
-        ValueError, OSError: such a one, or no archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(each.file_size for each in archive.infolist())
-    if unpacked > path.stat().st_size:
-        raise ValueError(f"{path} unpacks to {unpacked:,} bytes, which no checkpoint does")
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -261,16 +249,14 @@ def fitted(loaded: Meta, built: Meta) -> Meta:
     Raises:
         ValueError: they do not agree; with both.
     """
-    shapes = [
-        {
-            f"{group}/{name}": tuple(value.shape)
-            for group, part in meta.items()
-            for name, value in part.items()
-        }
+    flat = [
+        {f"{group}/{name}": value for group, part in meta.items() for name, value in part.items()}
         for meta in (loaded, built)
     ]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"have shapes {shapes[0]}, but {shapes[1]} are needed")
+    for what, of in (("shapes", lambda value: tuple(value.shape)), ("types", lambda v: v.dtype)):
+        found, needed = ({name: of(value) for name, value in each.items()} for each in flat)
+        if found != needed:
+            raise ValueError(f"have {what} {found}, but {needed} are needed")
     device = tree.leaves(built)[0].device
     return {
         group: {name: loaded[group][name].to(device) for name in part}
@@ -315,8 +301,19 @@ def _best(folder: Path) -> int | None:
         with contextlib.suppress(*_UNREADABLE):
             manifest, _ = _read_manifest(folder / f"{iteration:06d}")
             if "best" in manifest:
-                return manifest["best"]
+                return _iteration(manifest["best"])
     return load(latest(folder)).best  # of an earlier version, which kept it elsewhere
+
+
+def _iteration(stored: Any) -> int | None:
+    """An iteration, or none, that a file names.
+
+    Raises:
+        ValueError: something else.
+    """
+    if stored is not None and (type(stored) is not int or stored < 0):
+        raise ValueError(f"{stored!r} is no iteration")
+    return stored
 
 
 def available(folder: Path) -> list[int]:

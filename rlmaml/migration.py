@@ -87,7 +87,10 @@ def predictor_spec(stored: dict[str, Any] | None, meta: Meta) -> PredictorSpec:
             ids. An algorithm may stack several networks along the first axis.
     """
     if stored is not None:
-        return PredictorSpec(**stored)._replace(input_shape=tuple(stored["input_shape"]))
+        try:
+            return PredictorSpec(**stored)._replace(input_shape=tuple(stored["input_shape"]))
+        except (TypeError, KeyError) as problem:
+            raise ConfigError(f"The checkpoint's predictor is {stored!r}: {problem}.") from problem
     params = meta["params"]
     layers = [name for name in params if re.fullmatch(r"(mean|logits)\b.*bias", name)]
     last = max(layers, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])

@@ -1,3 +1,17 @@
-from runners.cli import main
+"""The command, whose parts take seconds to load: Ctrl-C is obeyed meanwhile, too."""
 
-main()
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line (`runners.cli.main`)."""
+    try:
+        from runners.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from rlmaml import checkpoint, json_files, places, trust
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
+from rlmaml.values import MOST
+from runners.formatting import METRICS
 from runners.io import command, null_for_nan, versions, write_json
 from runners.lock import lock
 
@@ -139,6 +142,7 @@ class RunDir:
         A line has a checksum, so that a damaged one is told from a whole one.
         """
         stored: Any = null_for_nan(line)
+        stored.pop(_CHECKSUM, None)  # a metric of one's own
         stored = {**stored, _CHECKSUM: _checksum(stored)}
         with open(self._metrics, "a+b") as file:
             if file.tell():  # a process killed in mid-line leaves it without its end
@@ -206,16 +210,34 @@ def _metrics_line(content: bytes) -> Metrics | None:
     if known is not None and known != _checksum(line):
         return None
     for name in ("iteration", "attempt"):
-        if type(line.get(name)) is not int or line[name] < 0:
+        if type(line.get(name)) is not int or not 0 <= line[name] <= MOST:
             return None
+    if known is None and not _is_complete(line):
+        return None
     return line if all(_fits(name, value) for name, value in line.items()) else None
+
+
+def _is_complete(line: Metrics) -> bool:
+    """True if a line without a checksum has what every line of a run has."""
+    names = [f"{metric}/{when}" for metric in METRICS for when in ("pre", "post")]
+    scores = [name for name in names if name in line]
+    return len(scores) > 1 and "env_steps" in line and "seconds" in line
 
 
 def _fits(name: str, value: object) -> bool:
     """False for a value that those who read a metric of that name could not take."""
-    if name not in ("seconds", "env_steps") and not name.endswith(("/pre", "/post")):
-        return True
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if name in ("seconds", "env_steps"):
+        return _is_number(value)
+    if name.endswith(("/pre", "/post")):
+        return value is None or _is_number(value)
+    return type(value) is not int or _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    """True for a number that is finite and still so as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _split(file: BinaryIO) -> Iterator[bytes]:

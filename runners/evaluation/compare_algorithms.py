@@ -13,6 +13,7 @@ import tyro
 from numpy.typing import NDArray
 
 from rlmaml import algorithms as library
+from rlmaml import trust
 from rlmaml.build import data_per_task
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
@@ -248,10 +249,7 @@ def compare_algorithms(
         work = _Work(_for_budget(config, name, share), before, seeds, tasks)
         try:
             rows[name] = _row(work, out / name.replace(":", "-"), quiet)
-        except (
-            FloatingPointError,
-            TrainingStopped,
-        ) as problem:  # the others can do no better for it
+        except (FloatingPointError, TrainingStopped) as problem:  # the others can do no better
             failed[name] = str(problem)
             say(f"{name}: {problem}")
             continue
@@ -333,15 +331,16 @@ class _Work(NamedTuple):
             "tasks": self.tasks,
         }
 
-    def is_of(self, record: object) -> bool:
-        """True if a row's `made_from`, an earlier version's too, is the same."""
+    def is_of(self, record: object, source: Path) -> bool:
+        """True if a row's `made_from`, an earlier version's too, is the same, as its file says."""
         if not isinstance(record, dict):
             return False
         read = dict(record)
         try:
-            for name in ("config", "before"):
-                if read.get(name) is not None:
-                    read[name] = TrainConfig.from_dict(read[name]).to_dict()
+            with trust.reading(source):
+                for name in ("config", "before"):
+                    if isinstance(read.get(name), dict):
+                        read[name] = TrainConfig.from_dict(read[name]).to_dict()
         except ConfigError:  # of settings that this version does not have
             return False
         return read == self.to_record()
@@ -350,7 +349,7 @@ class _Work(NamedTuple):
 def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
     """One algorithm's row; as kept, if it was made from the same."""
     kept = out / "row.json"
-    if kept.exists() and work.is_of((record := read_json(kept)).get("made_from")):
+    if kept.exists() and work.is_of((record := read_json(kept)).get("made_from"), kept):
         return AlgorithmRow.from_record(record, kept)
     folders = [_trained(work, out, seed, quiet) for seed in work.seeds]
     steps = STEPS[work.config.data]

@@ -37,6 +37,7 @@ from runners.training.checkpoints import (
     check_data,
     fitted_meta,
     read_checkpoint,
+    read_totals,
     restore_normalizer,
 )
 from runners.workers import closed
@@ -86,6 +87,7 @@ def measure(
         meta = fitted_meta(source.meta, built, folder.path)
         restore_normalizer(experiment, source, folder.path)
         check_data(experiment, source, folder.path)
+        totals = read_totals(source, folder.path)
         began = time.perf_counter()
         drawn = _drawn(experiment, tasks, sizes.tasks, config.seed)
         batch, scores = _adapted(experiment, meta, drawn, config, sizes.steps, folder, quiet)
@@ -118,7 +120,7 @@ def measure(
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,
         iteration=source.iteration,
         checkpoint_sha256=source.digest,
-        train_env_steps=source.state["totals"]["env_steps"],
+        train_env_steps=totals.env_steps,
         seconds=time.perf_counter() - began,
         versions=versions(),
         command=command(),

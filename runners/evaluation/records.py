@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import reprlib
 import types
 import typing
 from pathlib import Path
@@ -80,4 +82,17 @@ def _decoded(kind: object, value: object, source: Path) -> object:
         return tuple(_decoded(arguments[0], part, source) for part in value)
     if isinstance(origin, type) and dataclasses.is_dataclass(origin):
         return from_record(origin, value, source)
+    return _plain(origin, value)
+
+
+def _plain(kind: object, value: object) -> object:
+    """A value of JSON, where it is one of the kind; a number that is null is NaN."""
+    if kind is float and value is None:
+        return math.nan
+    names = {str: "text", int: "an integer", float: "a number", bool: "true or false"}
+    names |= {dict: "an object", tuple: "a list"}
+    if isinstance(kind, type) and kind in names:
+        accepted = (int, float) if kind is float else kind
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{reprlib.repr(value)} is not {names[kind]}")
     return value

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlmaml.config import DEFAULT_ALGORITHM
+from rlmaml.errors import ConfigError
 from rlmaml.sampling.task_values import is_array, plain
 from runners import formatting
-from runners.evaluation import statistics, tables
+from runners.evaluation import shapes, statistics, tables
 from runners.evaluation.records import Record, from_record, to_record
 from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import read_json, write_csv, write_json
@@ -178,13 +179,20 @@ class Evaluation(Conditions):
         record = read_json(path)
         per_task = record.pop("per_task", None)
         if isinstance(per_task, list) and "metric" in record:
-            names = [name for name in per_task[0] if name != "task"] if per_task else []
-            record["tasks"] = [task["task"] for task in per_task]
-            record["scores"] = {name: [task[name] for task in per_task] for name in names}
+            if not per_task or not all(isinstance(each, dict) for each in per_task):
+                raise ConfigError(f"{path} cannot be read: its per_task are no objects.")
+            names = [name for name in per_task[0] if name != "task"]
+            try:
+                record["tasks"] = [task["task"] for task in per_task]
+                record["scores"] = {name: [task[name] for task in per_task] for name in names}
+            except KeyError as problem:
+                raise ConfigError(f"{path} cannot be read: a task has no {problem}.") from problem
         groups = record.get("groups")
         if isinstance(groups, dict):
             record["groups"] = {name: _nested_group(group) for name, group in groups.items()}
-        return from_record(cls, record, path)
+        read = from_record(cls, record, path)
+        shapes.check_evaluation(read, path)
+        return read
 
     def measured(self, iteration: int, digest: str) -> bool:
         """Check that it is of the checkpoint of this iteration and SHA-256 of meta-parameters.
@@ -320,7 +328,9 @@ class Comparison(Conditions):
             FileNotFoundError: a missing file.
             ConfigError: a file that cannot be read, or lacks a field.
         """
-        return from_record(cls, read_json(path), path)
+        read = from_record(cls, read_json(path), path)
+        shapes.check_comparison(read, path)
+        return read
 
     def table(self, decimals: int | None = None) -> Table:
         """Table of methods by steps."""
@@ -362,8 +372,10 @@ def _flat_group(group: Group) -> object:
     return to_record({**own, **group.others})
 
 
-def _nested_group(record: Record) -> Record:
-    """The inverse."""
+def _nested_group(record: Any) -> Any:
+    """The inverse; of what is no group, itself."""
+    if not isinstance(record, dict):
+        return record
     own = {name: record.pop(name) for name in ("tasks", "mean", "ci95") if name in record}
     return {**own, "others": record}
 

@@ -109,10 +109,9 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
 def portable(command: str) -> str:
     """The command with names instead of the absolute paths of one machine."""
     try:
-        arguments = shlex.split(command)
+        return shlex.join(map(_short_if_absolute, shlex.split(command)))
     except ValueError:  # not written by us
         return command
-    return shlex.join(map(_short_if_absolute, arguments))
 
 
 def short(path: Path) -> str:
@@ -135,7 +134,7 @@ def _short_if_absolute(word: str) -> str:
     if word.startswith(("{", "[", '"')):
         try:
             value = json.loads(word)
-        except ValueError:
+        except (ValueError, RecursionError):
             return word
         shorter = _without_folders(value)
         return word if shorter == value else json.dumps(shorter)

@@ -227,7 +227,8 @@ def _stale(made: Evaluation, folder: RunDir) -> bool:
     path = None if asked is None else Path("best")
     if asked not in (None, "best"):
         path = folder.checkpoints / asked
-        if not path.exists():  # of an older one, by choice, that is no longer kept
+        # By choice, of an older one that is no longer kept, or of none that a training has named.
+        if not asked.isdecimal() or not path.exists():
             return False
     current = checkpoint.locate(folder.path, path)
     return not made.measured(int(current.name), checkpoint.meta_digest(current))

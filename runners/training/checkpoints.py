@@ -11,6 +11,7 @@ from rlmaml.checkpoint import Checkpoint
 from rlmaml.errors import ConfigError
 from rlmaml.types import Meta, State
 from runners.run_dir import RunDir
+from runners.training.totals import Totals
 
 
 def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
@@ -64,6 +65,21 @@ def check_data(experiment: Experiment, start: Checkpoint, path: Path) -> None:
         )
 
 
+def read_totals(start: Checkpoint, path: Path) -> Totals:
+    """The totals of the run whose checkpoint it is.
+
+    Raises:
+        ConfigError: a checkpoint without them, or with values of other types.
+    """
+    stored = start.state.get("totals")
+    try:
+        if not isinstance(stored, dict) or not isinstance(stored.get("refusals", {}), dict):
+            raise ConfigError(f"totals are {stored!r}.")
+        return Totals.from_dict(stored)
+    except ConfigError as problem:
+        raise ConfigError(f"{path} has no checkpoint of a training: its {problem}") from problem
+
+
 def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: Path) -> State:
     """Meta-parameters with the outer step's state of a checkpoint.
 
@@ -72,7 +88,7 @@ def restore_state(experiment: Experiment, start: Checkpoint, meta: Meta, path: P
     """
     try:
         return experiment.algorithm.load_state_dict(meta, start.state["outer"])
-    except (KeyError, ValueError, RuntimeError) as problem:
+    except _OF_STATES as problem:
         raise ConfigError(
             f"The state of the outer step in {path} does not fit this configuration's: {problem}"
         ) from problem
@@ -91,4 +107,16 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
             f"statistics: pass --normalize-observations {stored is not None}."
         )
     if normalizer is not None and stored is not None:
-        normalizer.load_state_dict(stored)
+        try:
+            for name, value in normalizer.state_dict().items():
+                if stored[name].shape != value.shape:
+                    raise ValueError(f"{name} has shape {tuple(stored[name].shape)}")
+            normalizer.load_state_dict(stored)
+        except _OF_STATES as problem:
+            raise ConfigError(
+                f"The observation statistics in {path} are none of this environment's: {problem}"
+            ) from problem
+
+
+_OF_STATES = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError)
+"""Errors that a state raises which is another's, or none."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from rlmaml.values import check_values
 
 MOST_REASONS = 8
 """Reasons that are counted apart; an outer step of one's own may word each anew."""
@@ -16,6 +18,8 @@ class Totals:
 
     Its checkpoints keep them.
     """
+
+    limits: ClassVar[dict[str, float]] = {"best_score": math.inf}
 
     env_steps: int = 0
     seconds: float = 0.0
@@ -32,9 +36,15 @@ class Totals:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Totals:
-        """Read what `dataclasses.asdict` made; fields of other versions are left out."""
+        """Read what `dataclasses.asdict` made; fields of other versions are left out.
+
+        Raises:
+            ConfigError: values of other types.
+        """
         names = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in names})
+        read = cls(**{name: value for name, value in stored.items() if name in names})
+        check_values(read, "totals.")
+        return read
 
     def after(self, env_steps: int, seconds: float) -> Totals:
         """The totals after one more iteration, which brought the run's time to `seconds`."""

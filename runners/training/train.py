@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlmaml import checkpoint, tree
+from rlmaml import checkpoint, packing, tree
 from rlmaml.build import Experiment, check_new_policy
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError
@@ -23,6 +23,7 @@ from runners.training.checkpoints import (
     check_data,
     fitted_meta,
     read_checkpoint,
+    read_totals,
     restore_normalizer,
     restore_state,
 )
@@ -135,7 +136,7 @@ def _resumed(
         meta = fitted_meta(start.meta, state.meta, folder.path)
         state = restore_state(experiment, start, meta, folder.path)
         restore_normalizer(experiment, start, folder.path)
-        totals, done = Totals.from_dict(start.state["totals"]), start.iteration
+        totals, done = read_totals(start, folder.path), start.iteration
     elif (init := folder.read_origin().init) is not None:
         state = _warm_started(config, experiment, state, Path(init))
     if done > config.iterations:
@@ -191,9 +192,23 @@ def _initial_state(experiment: Experiment) -> State:
     meta = algorithm.init_meta(experiment.params)
     _check_finite(meta, "the network as it is made")
     try:
-        return algorithm.initial_state(meta)
+        state = algorithm.initial_state(meta)
     except ValueError as problem:  # Muon, for one, takes matrices alone
         raise ConfigError(f"The outer step does not take these parameters: {problem}") from problem
+    _check_stored(experiment, state)
+    return state
+
+
+def _check_stored(experiment: Experiment, state: State) -> None:
+    """Check that the outer step's state, perhaps of the user's own, can be kept.
+
+    Raises:
+        ConfigError: one that checkpoints cannot hold.
+    """
+    try:
+        packing.check_state(experiment.algorithm.state_dict(state))
+    except (TypeError, ConfigError) as problem:
+        raise ConfigError(f"The outer step's state_dict cannot be saved. {problem}") from problem
 
 
 def _warm_started(config: TrainConfig, experiment: Experiment, state: State, init: Path) -> State:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from rlmaml import checkpoint, tree
+from rlmaml import checkpoint, packing, tree
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
@@ -17,7 +17,7 @@ from runners.errors import TrainingStopped
 from runners.progress import progress
 from runners.run_dir import RunDir
 from runners.terminal import say
-from runners.training import plots, refusals
+from runners.training import plots, refusals, updates
 from runners.training.logging import EventWriter, peak_memory
 from runners.training.signals import Stop
 from runners.training.totals import Totals
@@ -87,9 +87,9 @@ class Trainer:
                 if stop.signal is not None and isinstance(problem, KeyboardInterrupt):
                     raise  # the second Ctrl-C: at once
                 self._give_up(problem)
-        if self._events is not None:
-            self._events.close()
-        self._end(stop)
+            if self._events is not None:
+                self._events.close()
+            self._end(stop)
 
     def _start(self) -> None:
         """Save what is not saved yet, and clear away what an interrupted run left."""
@@ -132,6 +132,8 @@ class Trainer:
         batch = self.sample(self.state.meta, iteration)
         sampled = time.perf_counter()
         state, metrics = self.experiment.algorithm.update(self.state, batch)
+        updates.check_alike(before, state.meta, iteration)
+        metrics = {str(name): updates.plain(value) for name, value in (metrics or {}).items()}
         if names := _not_finite(state.meta):
             raise TrainingStopped(
                 f"Iteration {iteration} led to parameters that are not finite ({names[0]}). Look "
@@ -190,13 +192,16 @@ class Trainer:
         return scheduled or due or refused or self._measures_checkpoint(iteration)
 
     def _line(self, iteration: int, step: _Step) -> Metrics:
-        return {
+        own = {
             "iteration": iteration,
             "attempt": self._attempt,
             "env_steps": self.totals.env_steps,
             "seconds": self.totals.seconds,
             **self.experiment.metric.line(step.meta, step.batch),
-            **step.metrics,
+        }
+        return {
+            **own,
+            **{name: value for name, value in step.metrics.items() if name not in own},
             "time/sampling": step.sampling_seconds,
             "time/update": step.update_seconds,
         }
@@ -237,6 +242,7 @@ class Trainer:
     def _save(self) -> None:
         """Write the checkpoint of the last whole iteration."""
         whole = self._whole
+        packing.check_state(whole.outer)
         state: dict[str, Any] = {
             "totals": asdict(whole.totals),
             "outer": whole.outer,
@@ -316,6 +322,8 @@ class Trainer:
             raise SystemExit(128 + stop.signal)
         problem = self._draw()
         self._report()
+        if stop.signal is not None:  # while it was drawn
+            raise SystemExit(128 + stop.signal)
         if self.totals.refused == self.done > 0:
             raise TrainingStopped(
                 f"Nothing was learned in {self.folder.path}: all {self.done} outer steps were "

@@ -181,7 +181,8 @@ def test_a_page_is_made_and_says_what_was_edited(folder, capsys):
 
 # Metrics.
 
-LINE = {"iteration": 1, "attempt": 1, "seconds": 2.0, "env_steps": 3, "return/post": 4.0}
+LINE = {"iteration": 1, "attempt": 1, "seconds": 2.0, "env_steps": 3, "return/pre": 3.0}
+LINE["return/post"] = 4.0
 DAMAGED_LINES = [
     b"\xff\xfe not UTF-8",
     b"[1, 2]",
@@ -196,6 +197,12 @@ DAMAGED_LINES = [
     json.dumps({**LINE, "return/post": "4"}).encode(),
     json.dumps({**LINE, "env_steps": [3]}).encode(),
     json.dumps({**LINE, "crc": 5}).encode(),
+    json.dumps({**LINE, "env_steps": None}).encode(),
+    json.dumps({**LINE, "return/post": 10**400}).encode(),
+    json.dumps({**LINE, "iteration": 10**400}).encode(),
+    json.dumps({**LINE, "kl": 10**400}).encode(),
+    b'{"iteration": 1, "attempt": 1}',
+    b'{"iteration": 1, "attempt": 1, "seconds": 2, "env_steps": 3, "return/pre": 1}',
     b'{"iteration": 1, "iteration": 2, "attempt": 1}',
     b"[" * 100_000,
 ]

@@ -147,6 +147,31 @@ def test_an_error_in_an_environment_loses_nothing(tmp_path, capsys, monkeypatch,
     assert_same_run(whole, folder)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_while_the_curve_is_drawn_ends_in_order(tmp_path, monkeypatch, number, code):
+    """And no further seed begins."""
+    monkeypatch.setattr(plots, "learning_curve", lambda *_: os.kill(os.getpid(), number))
+    words = ("--iterations", 1, "--seeds", 0, 1, "--out", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        run("train", *EXAMPLES, *words)
+    assert stop.value.code == code
+    assert learned(RunDir(tmp_path / "seed-0")).iteration == 1
+    assert not (tmp_path / "seed-1").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_ctrl_c_while_the_command_loads_is_obeyed_in_silence(seconds):
+    words = [sys.executable, "-m", "runners", "list"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode in (130, 0, -signal.SIGINT)
+    assert not errors
+
+
 def test_a_run_that_was_never_begun_is_begun(tmp_path, capsys):
     path = tmp_path / "run"
     path.mkdir()

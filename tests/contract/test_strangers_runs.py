@@ -14,6 +14,7 @@ from rlmaml import checkpoint, trust
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.errors import DamageWarning
 from runners import cli
+from runners.evaluation import compare_algorithms
 from runners.formatting import one_line, printable
 from runners.run_dir import RunDir
 from tests.helpers import browser
@@ -177,6 +178,13 @@ def test_a_folder_of_our_name_is_not_ours(tmp_path):
     )
     process = run_python(code, tmp_path)
     assert (process.stdout, process.stderr) == ("refused\n", "")
+
+
+def test_nor_is_it_for_a_comparison_that_goes_on(folder, module):
+    made = {"config": {**folder.read_config().to_dict(), "algorithm": f"{module}:Mine"}}
+    work = compare_algorithms._Work(folder.read_config(), None, (0,), None)
+    assert not work.is_of(made, folder.path / "row.json")
+    assert module not in sys.modules
 
 
 def test_what_is_made_in_python_is_its_users_own(module, tmp_path):

@@ -58,6 +58,36 @@ class Faulty(gymnasium.Env):
 gymnasium.register("Faulty-v0", entry_point=Faulty)
 
 
+def _renamed(meta):
+    return {g: {f"{name}x": leaf for name, leaf in part.items()} for g, part in meta.items()}
+
+
+OTHER_PARAMETERS = {
+    "names": _renamed,
+    "shapes": lambda meta: tree.map(lambda leaf: leaf[:1], meta),
+    "types": lambda meta: tree.map(torch.Tensor.double, meta),
+    "none": lambda meta: None,
+}
+KEPT = {
+    "": {},
+    "array": {"a": np.ones(2)},
+    "number": {"a": np.float64(2)},
+    "object": {"a": object()},
+    "code": {"a": lambda: 0},
+}
+METRICS = {
+    "": lambda known: known,
+    "array": lambda known: known | {"a": np.ones(2), "b": np.float32(1), "c": np.int64(1)},
+    "tensor": lambda known: known | {"a": torch.ones(2), "b": torch.ones(())},
+    "object": lambda known: known | {"a": object()},
+    "key": lambda known: known | {3: 1},
+    "iteration": lambda known: (
+        known | {"iteration": 0, "attempt": "x", "return/pre": "y", "crc": 1}
+    ),
+    "none": lambda known: None,
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """An outer step of one's own: changes in place, as its protocol allows, and may go wrong."""
@@ -68,7 +98,11 @@ class Step:
     """The update that goes wrong."""
     wrong: str = "raise"
     """raise, meta, outer: an error halfway, or numbers that are not finite in the parameters or in
-    the step's own state."""
+    the step's own state; names, shapes, types, none: other parameters than before."""
+    kept: str = ""
+    """What its state_dict holds beside the rest: array, number, object, code, or nothing."""
+    said: str = ""
+    """What it reports beside the outcome: array, tensor, object, key, iteration, none."""
     outcome: str = ""
     """What is reported; nothing if empty."""
 
@@ -86,10 +120,13 @@ class Step:
                 leaf += torch.nan
         if wrong == "outer":
             state.outer["count"] /= 0
-        return state, {"outcome": self.outcome} if self.outcome else {}
+        if wrong in OTHER_PARAMETERS:
+            state = state._replace(meta=OTHER_PARAMETERS[wrong](state.meta))
+        metrics = {"outcome": self.outcome} if self.outcome else {}
+        return state, METRICS[self.said](metrics)
 
     def state_dict(self, state):
-        return {name: value.clone() for name, value in state.items()}
+        return {name: value.clone() for name, value in state.items()} | KEPT[self.kept]
 
     def load_state_dict(self, meta, saved):
         return {name: saved[name].clone() for name in ("count", "best")}

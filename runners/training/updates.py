@@ -1,0 +1,38 @@
+"""What an update gives back, which may be of the user's own: parameters and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlmaml import checkpoint
+from rlmaml.types import Meta
+from runners.errors import TrainingStopped
+
+
+def check_alike(before: Meta, after: Meta, iteration: int) -> None:
+    """Check that an outer step, perhaps of the user's own, gave back what it was given.
+
+    Raises:
+        TrainingStopped: parameters of other names, shapes or types.
+    """
+    try:
+        checkpoint.fitted(after, before)
+    except (ValueError, AttributeError, TypeError) as problem:
+        raise TrainingStopped(
+            f"Iteration {iteration} led to other parameters than it began with: they {problem}. "
+            "Look at the update of the outer step or the algorithm."
+        ) from problem
+
+
+def plain(value: Any) -> Any:
+    """A metric as JSON has it: of an array its numbers, of other objects their text."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
