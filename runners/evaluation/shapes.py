@@ -61,7 +61,7 @@ def _check(arrays: Iterator[_Sized], source: Path) -> None:
 
 
 def _of_evaluation(result: Evaluation) -> Iterator[_Sized]:
-    after = (len(result.steps),)
+    after = (max(len(result.steps), np.size(result.mean)),)  # more than its steps do no harm
     for name, scores in result.scores.items():
         yield _Sized(f"scores {name}", scores, (len(result.tasks), *after))
     summaries = {"": result, **result.others, **result.groups}
