@@ -290,7 +290,9 @@ def locate(path: Path, which: Path | None = None) -> Path:
     except CheckpointError as problem:
         newest = latest(path / "checkpoints")
         what = str(problem).removesuffix(_ADVICE)
-        warnings.warn(f"{what} It was the best. Taken is {newest}.", DamageWarning, stacklevel=2)
+        warnings.warn(
+            f"{what} It was the best. {newest} is used instead.", DamageWarning, stacklevel=2
+        )
         return newest
     return chosen
 
@@ -343,7 +345,7 @@ def latest(folder: Path) -> Path:
             continue
         if problems:
             what = str(problems[0]).removesuffix(_ADVICE)
-            warnings.warn(f"{what}Taken is {path}.", DamageWarning, stacklevel=2)
+            warnings.warn(f"{what}{path} is used instead.", DamageWarning, stacklevel=2)
         return path
     if not problems:
         raise CheckpointError(f"{folder} holds no checkpoint.")

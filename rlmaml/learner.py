@@ -199,6 +199,10 @@ class Learner:
             raise ValueError(
                 f"Got {len(x)} inputs and {len(y)} targets: one of each per example is needed."
             )
+        if x.ndim < 2:
+            raise ValueError(
+                f"Inputs must be [B, *x], a row for each example; got shape {x.shape}."
+            )
         spec = self._spec._replace(input_shape=x.shape[1:])
         module = build_predictor(config, spec)
         inputs = as_inputs(x, spec.num_tokens)

@@ -129,7 +129,9 @@ class RunDir:
                     f"it anew, rlmaml train PRESET --out {self.path}."
                 )
             about = places.describe(self.path)
-            raise ConfigError(f"{self.path} is not a run folder, it has no config.json: {about}")
+            if not self.path.exists():
+                about = "there is nothing of that name, check it."
+            raise ConfigError(f"{self.path} is not a run folder: {about}")
         return read_config(self._config, strict=strict)
 
     def read_origin(self) -> Origin:
@@ -180,10 +182,10 @@ class RunDir:
         except OSError as problem:
             raise ConfigError(f"{self._metrics} cannot be read: {problem.strerror}.") from problem
         if damaged:
-            count = f"{len(damaged)} lines" if len(damaged) > 1 else "A line"
             shown = ", ".join(map(str, damaged[:20])) + ", ..." * (len(damaged) > 20)
             warnings.warn(
-                f"{count} of {self._metrics} cannot be read and left out: {shown}.",
+                f"Line{'s' * (len(damaged) > 1)} {shown} of {self._metrics} cannot be read, and "
+                f"{'are' if len(damaged) > 1 else 'is'} left out.",
                 DamageWarning,
                 stacklevel=3,
             )

@@ -15,7 +15,7 @@ from .images import FewShotTasks, Images
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 _LAYOUTS = (
-    "Understood are root/class/*.png, root/{train,val,test}/class/*.png and Omniglot's "
+    "It may be root/class/*.png, root/{train,val,test}/class/*.png and Omniglot's "
     "root/images_background/alphabet/character/*.png with root/images_evaluation beside it; "
     f"images end in {', '.join(sorted(_SUFFIXES))}"
 )

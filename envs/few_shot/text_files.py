@@ -16,7 +16,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LARGEST = 2**30
 """Bytes of a file at most."""
 _LAYOUTS = (
-    "Understood are a folder root/class/*.txt or root/{train,val,test}/class/*.txt, a text to a "
+    "It may be a folder root/class/*.txt or root/{train,val,test}/class/*.txt, a text to a "
     "file, and a file .csv, .tsv or .jsonl with a label and a text in each row"
 )
 

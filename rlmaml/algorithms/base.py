@@ -26,6 +26,7 @@ from rlmaml.algorithms.settings import (
     Overrides,
     RunConfig,
 )
+from rlmaml.distributions import described
 from rlmaml.errors import ConfigError
 from rlmaml.inner import gradient_descent
 from rlmaml.objective import Objective
@@ -336,12 +337,18 @@ class Algorithm:
         """
         state, batch = state._replace(meta=tree.ordinary(state.meta)), tree.ordinary(batch)
         try:
-            new, metrics = self.outer.update(self.objective(state), state, self.prepare(batch))
+            updated: Any = self.outer.update(self.objective(state), state, self.prepare(batch))
         except RuntimeError as problem:
             refusal = models.explained(problem)
             if refusal is None:
                 raise
             raise refusal from problem
+        if not (isinstance(updated, tuple) and len(updated) == 2 and isinstance(updated[0], State)):
+            raise ConfigError(
+                f"{type(self.outer).__name__}.update must return (state, metrics), the state a "
+                f"rlmaml.types.State; it returned {described(updated)}."
+            )
+        new, metrics = updated
         return new._replace(iteration=state.iteration + 1), metrics
 
 

@@ -152,6 +152,7 @@ class _Trial:
     def _returned(self, traits: Traits) -> tuple[Traits, Any]:
         """Call it twice, for what it returns and whether that is the same."""
         drawn = _generators(self.like.device)
+        given = [leaf._version for leaf in tree.leaves(self.inputs)]
         try:
             with _Seen() as seen:
                 output = self.call(traits)(self.params, self.inputs)
@@ -162,6 +163,10 @@ class _Trial:
                 except Exception:  # not for that reason
                     pass
             raise self._uncallable(problem) or problem from problem
+        if given != [leaf._version for leaf in tree.leaves(self.inputs)]:
+            raise self._refuse(
+                "writes in place to its inputs: make a new tensor (x = x.clamp(...))."
+            )
         traits = traits._replace(attention=traits.attention or seen.attention, norms=seen.norms)
         kinds = {str(value.dtype) for value in self.params.values()}
         if len(kinds) > 1:

@@ -80,7 +80,7 @@ def render(
         steps: Inner steps of the adaptation; if not given, as in training, but at least 1.
         out: An .mp4 or .gif; DIR/videos/task-TASK-steps-K.mp4 if not given, or .gif where
             imageio-ffmpeg is not installed.
-        size: Width and height of either picture, in pixels.
+        size: Width and height of either picture, in pixels; in a GIF they are about 240.
         seed: Draws the task, the episodes adapted to, the first state and the actions.
         episodes: Episodes for each inner step.
         deterministic: Take the likeliest actions instead of drawing them.

@@ -68,7 +68,8 @@ def report(
         runs: Run folders. Those that differ by their seed alone are runs of one method.
         out: The page; report.html in the run's folder, or in the one the runs lie in together, if
             not given.
-        videos: Show the runs' videos, and draw one if there is none.
+        videos: Videos of the runs, of which one is drawn if there is none; `--no-videos` leaves
+            them out.
         device: Where evaluations that are missing are made; as in training if not given.
         quiet: Show no progress.
 

@@ -19,6 +19,7 @@ from rlmaml.types import Meta, MetaBatch, State
 from runners import torch_setup
 from runners.environments import build_experiment
 from runners.run_dir import RunDir
+from runners.terminal import say
 from runners.training.checkpoints import (
     check_data,
     fitted_meta,
@@ -91,6 +92,8 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
     torch_setup.configure(config)
     with folder.locked(), _made(config) as (experiment, validator):
         start = _resumed(config, experiment, folder)
+        if start[1] == config.iterations:
+            say(f"{folder.path} has all its iterations: there is nothing to train.")
         folder.write_config(config)
         _run(config, folder, experiment, validator, start, quiet)
     return folder

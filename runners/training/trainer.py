@@ -273,7 +273,7 @@ class Trainer:
                 f"The last {totals.refused_in_a_row} outer steps were refused, so training stops "
                 f"after {self.done} of {self.config.iterations} iterations. "
                 f"{refusals.summary(totals, self.done)} {refusals.advice(totals)} "
-                "--max-refused sets how many are borne."
+                "--max-refused sets after how many."
             )
 
     def _give_up(self, problem: BaseException) -> NoReturn:
@@ -293,7 +293,7 @@ class Trainer:
     def _rescued(self, reason: BaseException) -> str:
         """Save the last whole state, and say where it is or why it is not."""
         path = self.folder.path
-        go_on = f"rlmaml train --resume {path}"
+        go_on = f"Go on with: rlmaml train --resume {path}"
         if self._saved != self._whole.done:
             try:
                 self._save()
@@ -301,11 +301,11 @@ class Trainer:
                 why = "" if str(problem) == str(reason) else f" ({problem})"
                 if self._saved is None:
                     return f"Nothing is saved{why}."
-                return (
-                    f"Saved are {self._saved} of {self.config.iterations} iterations, no more{why}."
-                    f" Go on with: {go_on}"
-                )
-        return f"Saved are {self._saved} of {self.config.iterations} iterations: {go_on}"
+                return f"Only {self._count()} are saved{why}. {go_on}"
+        return f"{self._count()} are saved. {go_on}"
+
+    def _count(self) -> str:
+        return f"{self._saved} of {self.config.iterations} iterations"
 
     def _end(self, stop: Stop) -> None:
         """Draw, and say how it ended."""

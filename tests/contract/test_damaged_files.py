@@ -215,7 +215,7 @@ def test_a_line_that_cannot_be_read_is_left_out_and_said(tmp_path, content):
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(content + b"\n\n")
     folder.append_metrics({**LINE, "iteration": 2, "note": "a\u2028b", "nan": float("nan")})
-    with pytest.warns(DamageWarning, match=r"A line of .*metrics\.jsonl cannot be read .*: 2\."):
+    with pytest.warns(DamageWarning, match=r"Line 2 of .*metrics\.jsonl cannot be read"):
         lines = folder.read_metrics()
     assert lines == [LINE, {**LINE, "iteration": 2, "note": "a\u2028b", "nan": None}]
 
@@ -226,7 +226,7 @@ def test_a_flipped_digit_changes_no_figure(tmp_path):
         folder.append_metrics({**LINE, "iteration": iteration})
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b"4.0", b"5.0", 2))
-    with pytest.warns(DamageWarning, match=r"2 lines of .*: 1, 2\."):
+    with pytest.warns(DamageWarning, match=r"Lines 1, 2 of .* left out"):
         assert folder.read_metrics() == [{**LINE, "iteration": 2}]
 
 
@@ -242,8 +242,8 @@ def test_a_run_goes_on_over_damaged_lines_and_says_so_once(folder, capsys):
     path.write_bytes(b"\xff\n[]\n" + path.read_bytes())
     run("train", "--resume", folder.path, "--iterations", 7, "--quiet")
     said = capsys.readouterr().err
-    assert said.count("2 lines of") == 1
-    assert said.startswith("rlmaml: 2 lines of ")
+    assert said.count("Lines 1, 2 of") == 1
+    assert said.startswith("rlmaml: Lines 1, 2 of ")
     assert [line["iteration"] for line in folder.read_metrics()] == list(range(7))
 
 
@@ -256,11 +256,11 @@ KINDS = ["meta.safetensors", "state.pt", "manifest.json"]
 def test_the_older_whole_checkpoint_is_taken_and_said(folder, name, capsys):
     whole, newest = (folder.checkpoints / f"{k:06d}" for k in (4, 6))
     flip(newest / name)
-    with pytest.warns(DamageWarning, match=f"{newest.name}.* Taken is {whole}"):
+    with pytest.warns(DamageWarning, match=f"{newest.name}.* {whole} is used instead"):
         assert rlmaml.load(folder.path).iteration == 4
     assert rlmaml.load(folder.path, checkpoint="best").iteration in (2, 4)
     run("evaluate", folder.path, "--tasks", 2, "--steps", 1, "--quiet")
-    assert f"Taken is {whole}" in capsys.readouterr().err
+    assert f"{whole} is used instead" in capsys.readouterr().err
     run("train", "--resume", folder.path, "--quiet")
     assert rlmaml.load(folder.path).iteration == 6
 
@@ -327,7 +327,7 @@ def test_what_is_no_run_is_said_to_be_what_it_is(folder, tmp_path, capsys):
     place = folder.checkpoints / "000006"
     assert f"name its run, {folder.path}" in refused(capsys, "evaluate", place)
     assert "holds 3 (seed-0" in refused(capsys, "evaluate", seeds(tmp_path / "dir"))
-    assert "check the name" in refused(capsys, "train", "--resume", tmp_path / "typo")
+    assert "nothing of that name" in refused(capsys, "train", "--resume", tmp_path / "typo")
 
 
 def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(folder):

@@ -141,7 +141,7 @@ def test_an_error_in_an_environment_loses_nothing(tmp_path, capsys, monkeypatch,
     errors = capsys.readouterr().err
     folder = RunDir(tmp_path / "run")
     assert learned(folder).iteration == 2
-    assert f"Saved are 2 of 4 iterations: rlmaml train --resume {folder.path}" in errors
+    assert f"2 of 4 iterations are saved. Go on with: rlmaml train --resume {folder.path}" in errors
     trigger.unlink()
     run("train", "--resume", folder.path, "--quiet")
     assert_same_run(whole, folder)

@@ -97,6 +97,7 @@ REFUSED = {
         r"returns a Categorical, .* losses.cross_entropy",
     ),
     "batch norm": (lambda: n.two_layers(nn.BatchNorm1d(8)), "buffers"),
+    "in place to inputs": (lambda: n.ClampingInputs(n.around), "writes in place to its inputs"),
     "all frozen": (lambda: n.two_layers().requires_grad_(False), r"requires_grad_\(True\)"),
     "no parameters": (lambda: Of(nn.Tanh()), "no parameter to learn"),
 }

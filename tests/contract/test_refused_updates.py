@@ -99,7 +99,7 @@ def test_what_is_not_finite_is_never_saved(tmp_path, capsys, options, done, name
     assert f"Iteration {done} led to" in errors
     assert "not finite" in errors
     assert named in errors
-    assert f"Saved are {done} of 4 iterations" in errors
+    assert f"{done} of 4 iterations are saved" in errors
     stored = learned(RunDir(tmp_path / "run"))
     assert stored.iteration == done
     assert all(torch.isfinite(leaf).all() for leaf in tree.leaves(stored.meta))
@@ -110,7 +110,9 @@ def test_an_error_halfway_through_an_update_leaves_nothing_of_it(tmp_path, capsy
     with pytest.raises(ValueError, match="halfway"):
         run("train", "navigation", "--out", tmp_path / "run", *SMALL, "--env.kwargs", "{}", *OWN,
             *change, "--outer-settings.wrong-at", 2, "--iterations", 4)  # fmt: skip
-    assert "Saved are 2 of 4 iterations: rlmaml train --resume" in capsys.readouterr().err
+    assert (
+        "2 of 4 iterations are saved. Go on with: rlmaml train --resume" in capsys.readouterr().err
+    )
     run("train", "navigation", "--out", tmp_path / "whole", *SMALL, "--env.kwargs", "{}", *OWN,
         *change, "--iterations", 2)  # fmt: skip
     stored, whole = learned(RunDir(tmp_path / "run")), learned(RunDir(tmp_path / "whole"))
