@@ -108,7 +108,7 @@ def with_fixed_task(
     try:
         if not isinstance(env, gymnasium.Env):
             env, made = _made(env, count)
-            copies = _ifindependent(made, count)
+            copies = _if_independent(made, count)
         else:
             copies = made = _copies(env, count)
         names = diagnostics(env)
@@ -187,7 +187,7 @@ def _made(
     return made[0], made
 
 
-def _ifindependent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env]:
+def _if_independent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env]:
     """The first `count` of them if those after them are worlds of their own; else none."""
     if len(envs) == count == 1:
         return envs

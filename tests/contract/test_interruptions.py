@@ -66,16 +66,20 @@ def children(process):
 
 
 HEARD_BY_NOBODY = {
-    "the terminal interrupts tee too": ("2>&1 | tee {log} > /dev/null", signal.SIGINT, 130),
-    "the connection is lost": ("2> /dev/full | true", signal.SIGHUP, 129),
+    "the terminal interrupts tee and workers too": (
+        ("navigation", *SMALL, *ASYNC),
+        "2>&1 | tee {log} > /dev/null",
+        (signal.SIGINT, 130),
+    ),
+    "the connection is lost": (EXAMPLES, "2> /dev/full | true", (signal.SIGHUP, 129)),
 }
-"""Where what is said goes, the signal that all get, and the exit code."""
+"""A run, where what it says goes, the signal that all get, and the exit code."""
 
 
-@pytest.mark.parametrize(("tail", "number", "code"), HEARD_BY_NOBODY.values(), ids=HEARD_BY_NOBODY)
-def test_what_is_said_does_not_decide_what_is_saved(tmp_path, tail, number, code):
-    folder = RunDir(tmp_path / "run")
-    with Shell(folder, tail.format(log=tmp_path / "log"), *EXAMPLES) as shell:
+@pytest.mark.parametrize(("options", "tail", "end"), HEARD_BY_NOBODY.values(), ids=HEARD_BY_NOBODY)
+def test_what_is_said_does_not_decide_what_is_saved(tmp_path, options, tail, end):
+    folder, (number, code) = RunDir(tmp_path / "run"), end
+    with Shell(folder, tail.format(log=tmp_path / "log"), *options) as shell:
         os.killpg(shell.process.pid, number)
         assert shell.ended()[0] == code
     assert learned(folder).iteration == len(folder.read_metrics()) > 0
@@ -161,7 +165,7 @@ def test_a_signal_while_the_curve_is_drawn_ends_in_order(tmp_path, monkeypatch, 
     assert not (tmp_path / "seed-1").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8])
+@pytest.mark.parametrize("seconds", [0.3])
 def test_ctrl_c_while_the_command_loads_is_obeyed_in_silence(seconds):
     words = [sys.executable, "-m", "runners", "list"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:

@@ -117,7 +117,7 @@ def test_a_summary_has_no_mean_where_a_task_diverged():
         ('{"mean"', "cannot be read"),
         ("[]", "holds no JSON object"),
         ("{}", "has no metric"),
-        ('{"metric": "mse", "per_task": []}', "has no preset"),
+        ('{"metric": "mse"}', "has no preset"),
     ],
 )
 def test_broken_files_are_named(tmp_path, text, message):

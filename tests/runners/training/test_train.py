@@ -88,14 +88,13 @@ def test_iterations_after_the_last_checkpoint_are_done_again(tmp_path):
     assert "1000000000.0" in (broken.path / "metrics.jsonl").read_text()  # nothing is rewritten
 
 
-def start(out, *more, session=False):
+def start(out, *more):
     command = [sys.executable, "-m", "runners", "train", "half-cheetah-vel", "--out", str(out)]
     return subprocess.Popen(
         [*command, *TINY, *map(str, more)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=session,
     )
 
 
@@ -156,21 +155,6 @@ def test_what_init_brought_survives_a_kill_before_the_first_checkpoint(tmp_path)
     process.communicate(timeout=60)
     run("train", "--resume", killed.path, "--checkpoint-every", 2)
     assert_same_run(whole, killed)
-
-
-def test_ctrl_c_saves_a_run_with_worker_processes(tmp_path):
-    """A terminal sends SIGINT to the workers as well."""
-    folder = RunDir(tmp_path / "run")
-    process = start(
-        folder.path,
-        *("--iterations", 100_000, "--env.vectorization", "async"),
-        session=True,
-    )
-    wait_for_lines(folder, 2)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert learned(folder).iteration == len(folder.read_metrics())
 
 
 def test_several_seeds(tmp_path):
