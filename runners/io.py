@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import json
 import math
 import os
@@ -25,6 +26,11 @@ _LARGEST = 2**32
 
 def versions() -> dict[str, str]:
     """Versions that decide the figures: packages, Python, machine."""
+    return dict(_versions())
+
+
+@functools.cache  # what is installed is looked for in every folder of the path
+def _versions() -> dict[str, str]:
     names = ("rlmaml", "torch", "gymnasium", "mujoco", "numpy", "stable-baselines3")
     installed = {
         "python": platform.python_version(),

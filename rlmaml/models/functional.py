@@ -66,7 +66,9 @@ class Functional:
             (name, value) for name, value in self.module.named_parameters() if name not in params
         ]
         leading = None if self._input_dims is None else dims - self._input_dims
-        traits = examine(self.module, self._calling, params, inputs, leading)
+        traits = Traits()
+        if not _is_plain(self.module, params, inputs):
+            traits = examine(self.module, self._calling, params, inputs, leading)
         self._tried[self.module.training, dims] = traits
         return traits
 
@@ -184,6 +186,24 @@ def _require_module(model: object) -> None:
             f"A model must be an nn.Module that was made, got {what}: call the class. (A function "
             "of parameters and inputs is a policy as it is.)"
         )
+
+
+_OURS = "rlmaml.models.mlp"
+_LAYERS = frozenset({nn.Sequential, nn.Linear, nn.Tanh, nn.ReLU, nn.ELU})
+
+
+def _is_plain(module: nn.Module, params: Params, inputs: Inputs) -> bool:
+    """True if a module is one of our perceptrons, as it was made, and fits its inputs."""
+    if type(module).__module__ != _OURS:
+        return False
+    first = next((each for each in module.modules() if type(each) is nn.Linear), None)
+    if not isinstance(inputs, Tensor) or first is None or inputs.shape[-1] != first.in_features:
+        return False
+    return {value.dtype for value in params.values()} == {inputs.dtype} and all(
+        (each is module or type(each) in _LAYERS)
+        and not (each._forward_hooks or each._forward_pre_hooks)
+        for each in module.modules()
+    )
 
 
 def _learned(model: nn.Module) -> Params:

@@ -354,7 +354,8 @@ class Trainer:
         if totals.best_score is not None:
             path = self.folder.checkpoints / f"{totals.best_iteration:06d}"
             score = f"{self.experiment.metric.name} by {totals.best_by}: {totals.best_score:.3g}"
-            print(f"Best {score}, kept in {path}")
+            newest = totals.best_by == "training"  # whose batch is that of the next iteration
+            print(f"Best {score}, kept in {path}{' (the newest is not measured)' * newest}")
 
 
 def _cannot_write(what: str, problem: OSError) -> TrainingStopped:
