@@ -140,7 +140,7 @@ def _fill(
     whole_folders.write(staging / STATE, content.getvalue())
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
     hashes = {name: _digest(staging / name) for name in (META, STATE)}
-    manifest = {**about, "sha256": {**hashes, "about": _digest_json(about)}}
+    manifest = {**about, "sha256": {**hashes, "about": json_files.digest(about)}}
     whole_folders.write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
     whole_folders.sync(staging)
 
@@ -220,7 +220,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint's manifest, and the hashes in it. It raises any of `_UNREADABLE`."""
     manifest = json_files.read(path / MANIFEST)
     hashes = manifest.pop("sha256")
-    if _digest_json(manifest) != hashes["about"]:
+    if json_files.digest(manifest) != hashes["about"]:
         raise _altered(path / MANIFEST)
     return manifest, hashes
 
@@ -372,10 +372,6 @@ def _incomplete(path: Path, problem: Exception) -> CheckpointError:
 
 def _altered(path: Path) -> CheckpointError:
     return CheckpointError(f"{path} does not match its checksum: it was cut or altered. {_ADVICE}")
-
-
-def _digest_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -37,6 +38,11 @@ def parse(content: bytes) -> Any:
         return json.loads(content.decode(), object_pairs_hook=_without_twins)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, whatever the order of its names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,9 +6,13 @@ size nor on having been stopped and resumed, and there is no global generator to
 
 from __future__ import annotations
 
+import contextlib
+import random
+from collections.abc import Iterator
 from enum import IntEnum
 
 import numpy as np
+import torch
 
 Key = tuple[int, ...]
 
@@ -31,3 +35,18 @@ def generator(*key: int) -> np.random.Generator:
     # As spawn keys, because a plain seed sequence takes (0, 5) and (0, 5, 0) for the same.
     sequence = np.random.SeedSequence(key[0], spawn_key=key[1:])
     return np.random.Generator(np.random.PCG64(sequence))
+
+
+@contextlib.contextmanager
+def global_generators_kept() -> Iterator[None]:
+    """Put Python's, NumPy's and torch's own generators back as they were.
+
+    Nothing here draws from them, but what users bring may.
+    """
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.set_rng_state(before[2])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -365,7 +364,7 @@ _DIGEST = "sha256"
 
 def _digest(stored: dict[str, Any]) -> str:
     rest = {name: value for name, value in stored.items() if name != _DIGEST}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return json_files.digest(rest)
 
 
 def _edited(path: Path, what: str, kept: tuple[Path, object] | None) -> str:

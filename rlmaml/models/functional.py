@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from rlmaml import tree
 from rlmaml.distributions import Distribution, Gaussian, like
 from rlmaml.errors import ConfigError
+from rlmaml.models.mlp import is_as_made
 from rlmaml.models.norms import NormsApart
 from rlmaml.models.trial import Call, Traits, examine
 from rlmaml.types import Inputs, Params, Policy
@@ -188,21 +189,15 @@ def _require_module(model: object) -> None:
         )
 
 
-_OURS = "rlmaml.models.mlp"
-_LAYERS = frozenset({nn.Sequential, nn.Linear, nn.Tanh, nn.ReLU, nn.ELU})
-
-
 def _is_plain(module: nn.Module, params: Params, inputs: Inputs) -> bool:
     """True if a module is one of our perceptrons, as it was made, and fits its inputs."""
-    if type(module).__module__ != _OURS:
+    if type(module).__module__ != is_as_made.__module__ or not isinstance(inputs, Tensor):
         return False
-    first = next((each for each in module.modules() if type(each) is nn.Linear), None)
-    if not isinstance(inputs, Tensor) or first is None or inputs.shape[-1] != first.in_features:
-        return False
-    return {value.dtype for value in params.values()} == {inputs.dtype} and all(
-        (each is module or type(each) in _LAYERS)
-        and not (each._forward_hooks or each._forward_pre_hooks)
-        for each in module.modules()
+    network = cast(nn.Sequential, getattr(module, "mean", None) or module.logits)
+    return (
+        is_as_made(module, network)
+        and inputs.shape[-1] == cast(nn.Linear, network[0]).in_features
+        and {value.dtype for value in params.values()} == {inputs.dtype}
     )
 
 

@@ -67,6 +67,20 @@ def mlp(inputs: int, outputs: int, config: PolicyConfig) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def is_as_made(module: nn.Module, network: nn.Sequential) -> bool:
+    """True if a module's network is as `mlp` makes it, and nothing was hooked into it since."""
+    kinds = [type(layer) for layer in network]
+    layers = [layer for layer in network if type(layer) is nn.Linear]
+    return (
+        kinds[::2] == [nn.Linear] * len(layers)
+        and len(kinds) == 2 * len(layers) - 1
+        and all(kind in ACTIVATIONS.values() for kind in kinds[1::2])
+        and all(layer.bias is not None for layer in layers)
+        and all(getattr(layer, "alpha", 1.0) == 1.0 for layer in network)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    )
+
+
 class GaussianMLP(nn.Module):
     """A Gaussian whose mean is an MLP of the observation and whose log std is a parameter."""
 

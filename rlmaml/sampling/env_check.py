@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import batch_space
 
 from rlmaml.errors import ConfigError
-from rlmaml.rng import generator
+from rlmaml.rng import generator, global_generators_kept
 from rlmaml.sampling.faults import env_name, require_finite_tasks
-from rlmaml.sampling.tasks import diagnostics
+from rlmaml.sampling.tasks import diagnostics, layers
 
 STEPS = 3
 """Steps that are looked at."""
@@ -79,10 +77,9 @@ def check_env(
         problem = _found(env, task)
         if problem is None:
             return
-        layers, where = [env], type(env.unwrapped).__name__
-        while isinstance(layers[-1], gymnasium.Wrapper):
-            layers.append(layers[-1].env)
-        for layer in reversed(layers[1:]):  # the innermost that is wrong is at fault
+        where = type(env.unwrapped).__name__
+        _, *inner = layers(env)
+        for layer in reversed(inner):  # the innermost that is wrong is at fault
             own = _found(layer, None)
             if own is not None:
                 problem, where = own, type(layer).__name__
@@ -363,14 +360,10 @@ def _described(value: Any) -> str:
 def generators_kept(env: Any) -> Iterator[None]:
     """Put generators back as they were: Python's, NumPy's, torch's and an environment's."""
     own = {name: getattr(env, name, None) for name in ("_np_random", "_np_random_seed")}
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
-    tensors = torch.get_rng_state()
     try:
-        yield
+        with global_generators_kept():
+            yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numbers)  # noqa: NPY002
-        torch.set_rng_state(tensors)
         for name, value in own.items():
             if hasattr(env, name):
                 setattr(env, name, value)

@@ -25,7 +25,7 @@ from rlmaml.sampling.env_check import PlainNumbers, check_env, check_vector_env,
 from rlmaml.sampling.reports import SyncCopies
 from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import same
-from rlmaml.sampling.tasks import current_task, diagnostics, task_setter
+from rlmaml.sampling.tasks import current_task, diagnostics, layers, task_setter
 from rlmaml.sampling.vector_env import Info, StepResult
 from rlmaml.sampling.worlds import independent
 
@@ -197,7 +197,7 @@ def _if_independent(envs: list[gymnasium.Env], count: int) -> list[gymnasium.Env
 def _copies(env: gymnasium.Env, count: int) -> list[gymnasium.Env]:
     """Copies that are sure to have the task, and worlds of their own; none if it is not sure."""
     task, copies = current_task(env), []
-    if task is None or any(isinstance(layer, EzPickle) for layer in _layers(env)):
+    if task is None or any(isinstance(layer, EzPickle) for layer in layers(env)):
         return []
     try:
         tried = [_copy(env, task) for _ in range(2)]
@@ -238,13 +238,6 @@ def _tells_its_task(env: gymnasium.Env, task: Any) -> bool:
             _set_task(env, task)
             return True
     return False
-
-
-def _layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
-    yield env
-    while isinstance(env, gymnasium.Wrapper):
-        env = env.env
-        yield env
 
 
 @contextlib.contextmanager

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from rlmaml.distributions import Categorical, Distribution, Gaussian
 from rlmaml.models.functional import Functional
-from rlmaml.models.mlp import BernoulliMLP, CategoricalMLP, GaussianMLP, MultiCategoricalMLP
+from rlmaml.models.mlp import (
+    BernoulliMLP,
+    CategoricalMLP,
+    GaussianMLP,
+    MultiCategoricalMLP,
+    is_as_made,
+)
 from rlmaml.objective import over_tasks
 from rlmaml.types import Params, Policy
 
@@ -35,7 +41,7 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
     if module is not None and any(name not in params for name, _ in module.named_parameters()):
         module = None  # some are frozen, and not stacked
     # These classes and no subclass of theirs, which may have a forward of its own.
-    if type(module) is GaussianMLP and _is_perceptron(module, module.mean):
+    if type(module) is GaussianMLP and is_as_made(module, module.mean):
         mean = _Perceptrons(module.mean, "mean", params)
         log_std = params["log_std"].clamp(min=module.min_log_std).unsqueeze(1)
 
@@ -44,30 +50,16 @@ def actor(policy: Policy, params: Params) -> Callable[[Tensor], Distribution]:
             return Gaussian(output, log_std.expand_as(output))
 
         return gaussian
-    if type(module) is CategoricalMLP and _is_perceptron(module, module.logits):
+    if type(module) is CategoricalMLP and is_as_made(module, module.logits):
         logits = _Perceptrons(module.logits, "logits", params)
         return lambda observations: Categorical(logits(observations))
     if isinstance(module, MultiCategoricalMLP | BernoulliMLP):
         kind = type(module)
-        if kind in (MultiCategoricalMLP, BernoulliMLP) and _is_perceptron(module, module.logits):
+        if kind in (MultiCategoricalMLP, BernoulliMLP) and is_as_made(module, module.logits):
             outputs, of = _Perceptrons(module.logits, "logits", params), module.of
             return lambda observations: of(outputs(observations))
     stacked = over_tasks(policy)
     return lambda observations: stacked(params, observations)
-
-
-def _is_perceptron(module: nn.Module, network: nn.Sequential) -> bool:
-    """True if the network is as `models.mlp` makes it, and nothing was hooked into it since."""
-    kinds = [type(layer) for layer in network]
-    layers = [layer for layer in network if type(layer) is nn.Linear]
-    return (
-        kinds[::2] == [nn.Linear] * len(layers)
-        and len(kinds) == 2 * len(layers) - 1
-        and all(kind in IN_PLACE for kind in kinds[1::2])
-        and all(layer.bias is not None for layer in layers)
-        and all(getattr(layer, "alpha", 1.0) == 1.0 for layer in network)
-        and not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
-    )
 
 
 class _Perceptrons:

@@ -12,10 +12,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 
 from rlmaml.errors import ConfigError
-from rlmaml.sampling.tasks import as_tasks, attribute, sample_space
+from rlmaml.rng import global_generators_kept
+from rlmaml.sampling.tasks import as_tasks, attribute, layers, sample_space
 
 GENERATOR_NAMES = ("rng", "generator", "np_random")
 """Names of an argument that takes a generator, wherever it stands."""
@@ -114,24 +115,17 @@ def _like_a_generator(name: str) -> bool:
 def _seeded(env: Any, rng: np.random.Generator) -> Iterator[None]:
     """Seed whatever a sampler may draw from by our generator, and put all of it back after."""
     own = list(_generators(env))
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    seeds = rng.integers(2**32, size=3).tolist()
-    random.seed(seeds[0])
-    np.random.seed(seeds[1])  # noqa: NPY002
-    torch.random.default_generator.manual_seed(seeds[2])
-    for owner, name, value in own:
-        owner[name] = _fresh(value, int(rng.integers(2**32)))
-    try:
-        yield
-    finally:
+    with global_generators_kept():
+        seeds = rng.integers(2**32, size=3).tolist()
+        random.seed(seeds[0])
+        np.random.seed(seeds[1])  # noqa: NPY002
+        torch.random.default_generator.manual_seed(seeds[2])
         for owner, name, value in own:
-            if value is _UNMADE:
-                owner.pop(name, None)
-            else:
-                owner[name] = value
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        torch.set_rng_state(before[2])
+            owner[name] = _fresh(value, int(rng.integers(2**32)))
+        try:
+            yield
+        finally:
+            _put_back(own)
 
 
 @contextlib.contextmanager
@@ -144,25 +138,28 @@ def instance_generators_kept(env: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for owner, name, value in own:
-            if value is _UNMADE:
-                owner.pop(name, None)
-            else:
-                owner[name] = value
+        _put_back(own)
+
+
+def _put_back(own: list[tuple[dict[str, Any], str, Any]]) -> None:
+    """Put generators where they were kept."""
+    for owner, name, value in own:
+        if value is _UNMADE:
+            owner.pop(name, None)
+        else:
+            owner[name] = value
 
 
 def _generators(env: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """The generators of an environment, its wrappers and their spaces: where each is kept."""
     seen: set[int] = set()
-    while True:
+    layer = env
+    for layer in layers(env):
         for name in ("task_space", "observation_space", "action_space"):  # also of the class
-            yield from _kept(getattr(env, name, None), seen)
-        yield from _kept(env, seen)
-        if not isinstance(env, gymnasium.Wrapper | VectorWrapper):
-            if isinstance(env, gymnasium.Env | VectorEnv) and "_np_random" not in vars(env):
-                yield vars(env), "_np_random", _UNMADE
-            return
-        env = env.env
+            yield from _kept(getattr(layer, name, None), seen)
+        yield from _kept(layer, seen)
+    if isinstance(layer, gymnasium.Env | VectorEnv) and "_np_random" not in vars(layer):
+        yield vars(layer), "_np_random", _UNMADE
 
 
 def _kept(value: Any, seen: set[int]) -> Iterator[tuple[dict[str, Any], str, Any]]:

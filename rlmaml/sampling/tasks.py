@@ -30,13 +30,20 @@ from rlmaml.sampling.task_values import (
 )
 
 
+def layers(env: Any) -> Iterator[Any]:
+    """The wrappers of an environment, single or batched, from the outside in, and itself last."""
+    yield env
+    while isinstance(env, gymnasium.Wrapper | VectorWrapper):
+        env = env.env
+        yield env
+
+
 def attribute(env: Any, name: str, default: Any = None) -> Any:
     """An attribute of an environment, or of the outermost wrapper around it that has it."""
-    while not hasattr(env, name):
-        if not isinstance(env, gymnasium.Wrapper | VectorWrapper):
-            return default
-        env = env.env
-    return getattr(env, name)
+    for layer in layers(env):
+        if hasattr(layer, name):
+            return getattr(layer, name)
+    return default
 
 
 def task_setter(env: Any) -> Callable[[Any], object] | None:
@@ -76,17 +83,15 @@ def diagnostics(env: Any) -> tuple[str, ...]:
 
 def current_task(env: Any) -> Any:
     """The task that is set, by an attribute `task` or `get_task()`; None if nothing says it."""
-    while True:
-        try:
-            if hasattr(env, "task"):
-                return env.task
-            if hasattr(env, "get_task"):
-                return env.get_task()
-        except Exception:  # of somebody's property: there may be no task yet
-            return None
-        if not isinstance(env, gymnasium.Wrapper | VectorWrapper):
-            return None
-        env = env.env
+    try:
+        for layer in layers(env):
+            if hasattr(layer, "task"):
+                return layer.task
+            if hasattr(layer, "get_task"):
+                return layer.get_task()
+    except Exception:  # of somebody's property: there may be no task yet
+        pass
+    return None
 
 
 def is_numeric(space: object) -> bool:

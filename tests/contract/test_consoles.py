@@ -15,19 +15,7 @@ from rlmaml import checkpoint
 from runners import cli, console, formatting
 from runners.plotting import blank, save
 from runners.run_dir import RunDir
-from tests.helpers.runs import TINY, refused, run, tiny
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return tiny(tmp_path_factory.mktemp("trained") / "run", "--quiet", preset="navigation")
-
-
-@pytest.fixture
-def folder(trained, tmp_path):
-    shutil.copytree(trained.path, tmp_path / "run")
-    return RunDir(tmp_path / "run")
-
+from tests.helpers.runs import TINY, refused, run
 
 EVALUATE = ("--tasks", 2, "--steps", 1, "--quiet")
 

@@ -31,12 +31,6 @@ def trained(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def folder(trained, tmp_path):
-    shutil.copytree(trained.path, tmp_path / "run")
-    return RunDir(tmp_path / "run")
-
-
 def rewrite(folder, change, *, old=False):
     path = folder.path / "config.json"
     content = json.loads(path.read_text())

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import safetensors.torch
 import torch
 
-from rlmaml import checkpoint
-from runners.run_dir import RunDir
+from rlmaml import checkpoint, json_files
 from tests.helpers.runs import refused, run, tiny
 
 
@@ -18,11 +16,6 @@ from tests.helpers.runs import refused, run, tiny
 def trained(tmp_path_factory):
     words = ("--normalize-observations", "True", "--quiet")
     return tiny(tmp_path_factory.mktemp("trained") / "run", *words, preset="navigation")
-
-
-@pytest.fixture
-def folder(trained, tmp_path):
-    return RunDir(shutil.copytree(trained.path, tmp_path / "run"))
 
 
 def rewrite(folder, *, best=None, tensors=None, **state):
@@ -41,7 +34,7 @@ def rewrite(folder, *, best=None, tensors=None, **state):
         hashes = {
             name: checkpoint._digest(place / name) for name in (checkpoint.META, checkpoint.STATE)
         }
-        manifest["sha256"] = {**hashes, "about": checkpoint._digest_json(about)}
+        manifest["sha256"] = {**hashes, "about": json_files.digest(about)}
         (place / checkpoint.MANIFEST).write_text(json.dumps(manifest))
 
 

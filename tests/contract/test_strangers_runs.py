@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import warnings
 
 import pytest
 
 import rlmaml
-from rlmaml import checkpoint, trust
+from rlmaml import checkpoint, json_files, trust
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.errors import DamageWarning
 from runners import cli
@@ -19,7 +18,7 @@ from runners.formatting import one_line, printable
 from runners.run_dir import RunDir
 from tests.helpers import browser
 from tests.helpers.processes import run_python
-from tests.helpers.runs import refused, run, tiny
+from tests.helpers.runs import refused, run
 
 MODULE = "strangers_module"
 CODE = """
@@ -35,17 +34,6 @@ class Step(TrustRegion):
 
 gymnasium.register("Strange-v0", entry_point="envs.navigation.env:NavigationEnv")
 """
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return tiny(tmp_path_factory.mktemp("trained") / "run", "--quiet", preset="navigation")
-
-
-@pytest.fixture
-def folder(trained, tmp_path):
-    shutil.copytree(trained.path, tmp_path / "run")
-    return RunDir(tmp_path / "run")
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def name_in(folder, **fields):
         manifest = json.loads((place / checkpoint.MANIFEST).read_text())
         change(manifest["config"])
         about = {name: value for name, value in manifest.items() if name != "sha256"}
-        manifest["sha256"]["about"] = checkpoint._digest_json(about)
+        manifest["sha256"]["about"] = json_files.digest(about)
         (place / checkpoint.MANIFEST).write_text(json.dumps(manifest))
 
 
