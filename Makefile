@@ -19,7 +19,7 @@ train: install          ## meta-train PRESET into OUT (or go on with it), evalua
 test: install           ## all tests, within 5 minutes on two cores
 	$(PYTEST)
 
-test-fast: install      ## tests that train nothing, within a minute on two cores
+test-fast: install      ## tests that train nothing, in about a minute on two cores
 	$(PYTEST) -m "not slow"
 
 bench: install          ## an iteration's time as a multiple of its physics, and of a plain implementation's

@@ -17,6 +17,8 @@ from runners.plotting import blank, save
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, refused, run
 
+pytestmark = pytest.mark.slow
+
 EVALUATE = ("--tasks", 2, "--steps", 1, "--quiet")
 
 # Consoles.
@@ -52,7 +54,6 @@ def test_an_evaluation_outlives_a_console_without_its_letters(folder, monkeypatc
 ODD = [os.fsdecode(b"r\xff\xfe"), "-r → ±\nr", "r\x1b[31m $\\bad{$ '\"&<b>"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_a_run_of_any_name_is_trained_and_read(trained, tmp_path, name, capsys):
     shutil.copytree(trained.path, tmp_path / name)
@@ -65,7 +66,6 @@ def test_a_run_of_any_name_is_trained_and_read(trained, tmp_path, name, capsys):
     capsys.readouterr()
 
 
-@pytest.mark.slow
 def test_a_name_that_is_no_text_can_start_a_run_and_an_event_file_is_refused_first(
     tmp_path, capsys
 ):

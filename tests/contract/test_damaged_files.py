@@ -19,6 +19,8 @@ from rlmaml.errors import ConfigError, DamageWarning
 from runners.run_dir import RunDir, read_config
 from tests.helpers.runs import flip, refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -165,7 +167,6 @@ def test_what_a_resumed_run_may_change_and_places_of_data_are_no_damage(folder):
     assert folder.read_config().iterations == 8
 
 
-@pytest.mark.slow
 def test_a_page_is_made_and_says_what_was_edited(folder, capsys):
     run("evaluate", folder.path, "--tasks", 2, "--steps", 1, "--quiet")
     rewrite(folder, put("preset", "another"))

@@ -14,6 +14,8 @@ from runners.reporting import provenance, report_data
 from runners.run_dir import RunDir
 from tests.helpers.runs import refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):

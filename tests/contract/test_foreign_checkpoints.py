@@ -11,6 +11,8 @@ import torch
 from rlmaml import checkpoint, json_files
 from tests.helpers.runs import refused, run, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

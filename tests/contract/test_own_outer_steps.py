@@ -8,6 +8,8 @@ from runners.run_dir import RunDir
 from tests.helpers.faulty import KEPT, METRICS, OTHER_PARAMETERS
 from tests.helpers.runs import learned, refused, tiny
 
+pytestmark = pytest.mark.slow
+
 OWN = ("--quiet", "--outer", "tests.helpers.faulty:Step", "--outer-settings.change", 0.01)
 
 

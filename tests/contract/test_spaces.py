@@ -22,6 +22,8 @@ from runners.presets.overrides import with_algorithm
 from tests.helpers import goal, runs
 from tests.helpers.goal import refused, trained, variant
 
+pytestmark = pytest.mark.slow
+
 Box, Discrete, Dict, Tuple = spaces.Box, spaces.Discrete, spaces.Dict, spaces.Tuple
 MultiDiscrete, MultiBinary = spaces.MultiDiscrete, spaces.MultiBinary
 

@@ -20,6 +20,8 @@ from tests.helpers import browser
 from tests.helpers.processes import run_python
 from tests.helpers.runs import refused, run
 
+pytestmark = pytest.mark.slow
+
 MODULE = "strangers_module"
 CODE = """
 import gymnasium
@@ -152,7 +154,6 @@ def test_tricks_with_names_get_nowhere(folder, capsys, name):
     assert "runners.__main__" not in sys.modules
 
 
-@pytest.mark.slow
 def test_a_folder_of_our_name_is_not_ours(tmp_path):
     """In a process of its own, where `envs` is not imported yet."""
     (tmp_path / "envs").mkdir()
@@ -238,7 +239,6 @@ def hostile(folder):
     folder.evaluation.write_text(json.dumps(result))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="needs Chromium")
 def test_words_of_a_file_are_text_in_the_page(folder, tmp_path):
     run("evaluate", folder.path, "--tasks", 2, "--steps", 1, "--quiet")

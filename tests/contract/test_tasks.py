@@ -23,6 +23,8 @@ from runners.run_dir import RunDir
 from tests.helpers.points import Point, Tasked, registered, training
 from tests.helpers.runs import refused, run
 
+pytestmark = pytest.mark.slow
+
 
 class Arm(NamedTuple):
     name: str
@@ -173,7 +175,6 @@ REFUSED = [  # task_space, sample_tasks, words
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("space", "sample", "words"), REFUSED)
 def test_what_is_no_task_is_refused_before_there_is_a_folder(
     space, sample, words, monkeypatch, capsys, tmp_path
@@ -228,7 +229,6 @@ TRAINED = [  # environment, numbers of --task, what a caption calls it
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "numbers", "label"), TRAINED)
 def test_it_trains_and_is_adapted_to(kind, numbers, label, monkeypatch, tmp_path):
     run(*training(registered(monkeypatch, kind), tmp_path))
@@ -245,7 +245,6 @@ def test_it_trains_and_is_adapted_to(kind, numbers, label, monkeypatch, tmp_path
     assert policy.episodes[0].rewards.shape == (2, 4)
 
 
-@pytest.mark.slow
 def test_every_command_takes_tasks_that_are_no_numbers(monkeypatch, capsys, tmp_path):
     folder = tmp_path / "run"
     run(*training(registered(monkeypatch, Paired), folder))
@@ -267,7 +266,6 @@ def test_every_command_takes_tasks_that_are_no_numbers(monkeypatch, capsys, tmp_
     assert "is no point of" in refused(capsys, "export", folder, "--task", 9, 0, 0)
 
 
-@pytest.mark.slow
 def test_what_needs_a_task_space_is_refused_without_one(monkeypatch, capsys, tmp_path):
     folder = tmp_path / "run"
     run(*training(registered(monkeypatch, Legacy), folder))

@@ -16,6 +16,8 @@ from runners.export.torch_program import program
 from tests.helpers import networks
 from tests.helpers.runs import evaluated, learned, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def default_type(dtype):
