@@ -118,19 +118,111 @@ def examples(id: str, tasks: str | Factory, needs: Mapping[str, str] | None = No
     return Environment(id, "few_shot.base:ExampleEnv", (Part(tasks, needs=needs or {}),), 1)
 
 
-_CHEETAH, _ANT = "locomotion.robots.half_cheetah:HalfCheetah", "locomotion.robots.ant:Ant"
-_PAPER_CHEETAH = "locomotion.maml_paper:PaperHalfCheetah"
-_PAPER_ANT = "locomotion.maml_paper:PaperAnt"
-_VELOCITY, _DIRECTION = "locomotion.tasks:GoalVelocity", "locomotion.tasks:Direction"
+def _robot(name: str) -> str:
+    """The class of a robot: half_cheetah's is HalfCheetah."""
+    return f"locomotion.robots.{name}:{''.join(part.capitalize() for part in name.split('_'))}"
+
+
+_CHEETAH, _ANT, _HOPPER, _WALKER, _HUMANOID, _SWIMMER = map(
+    _robot, ("half_cheetah", "ant", "hopper", "walker2d", "humanoid", "swimmer")
+)
+_PAPER_CHEETAH = "locomotion.laws.maml_paper:PaperHalfCheetah"
+_PAPER_ANT = "locomotion.laws.maml_paper:PaperAnt"
+_VELOCITY, _DIRECTION, _PLANE, _POSITION, _DYNAMICS = (
+    f"locomotion.tasks:{name}"
+    for name in ("GoalVelocity", "Direction", "PlaneDirection", "GoalPosition", "Dynamics")
+)
 _UP_TO_2, _UP_TO_3 = {"goal_range": (0.0, 2.0)}, {"goal_range": (0.0, 3.0)}
 _COINS = {"balanced": False}
 _ALIVE = {"survival_bonus": 1.05}
+# gymnasium's own weight of a humanoid's velocity.
+_HUMANOID_WEIGHT = {"forward_reward_weight": 1.25}
+# An ant that is to come to a place sees where it is; and every step costs, so no fall may end it.
+_PLACED = {
+    "survival_bonus": 0.0,
+    "exclude_current_positions_from_observation": False,
+    "terminate_when_unhealthy": False,
+}
+
+# The laws of other papers, each by its source's name.
+_PROMP, _PEARL = "locomotion.laws.promp:ProMP", "locomotion.laws.pearl:PEARL"
+_RAND_PARAMS = {"number_by_number": True, "derive": False}
+
+
+def _law(
+    id: str,
+    robot: str,
+    tasks: str,
+    robot_defaults: Mapping[str, object] | None = None,
+    task_defaults: Mapping[str, object] | None = None,
+    max_episode_steps: int = 200,
+) -> Environment:
+    """A row of which nothing can be set but how tasks are balanced."""
+    return locomotion(
+        f"rlmaml/{id}-v0",
+        robot,
+        tasks,
+        robot_defaults=robot_defaults,
+        task_defaults=task_defaults,
+        fixed=True,
+        max_episode_steps=max_episode_steps,
+    )
+
+
+LAWS = (
+    _law("ProMPHalfCheetahVel", _CHEETAH, _VELOCITY, None, _UP_TO_3),
+    _law("ProMPHalfCheetahDir", _CHEETAH, _DIRECTION, None, _COINS, 100),
+    _law("ProMPAntDir", f"{_PROMP}Ant", _DIRECTION, None, _COINS),
+    _law("ProMPAntDir2D", f"{_PROMP}Ant", _PLANE),
+    _law("ProMPAntGoal", f"{_PROMP}Ant", _POSITION, {**_PLACED, "ctrl_cost_weight": 0.1}),
+    _law(
+        "ProMPWalker2dVel",
+        f"{_PROMP}Walker2d",
+        _VELOCITY,
+        {"survival_bonus": 15.0},
+        {"goal_range": (0.0, 10.0)},
+    ),
+    _law("ProMPWalker2dDir", f"{_PROMP}Walker2d", _DIRECTION, None, _COINS),
+    _law("ProMPHumanoidDir", f"{_PROMP}Humanoid", _DIRECTION, None, {**_HUMANOID_WEIGHT, **_COINS}),
+    _law("ProMPHumanoidDir2D", f"{_PROMP}Humanoid", _PLANE, None, _HUMANOID_WEIGHT),
+    _law("ProMPSwimmerVel", _SWIMMER, _VELOCITY, None, {"goal_range": (0.1, 0.2)}),
+    _law("PEARLHalfCheetahVel", f"{_PEARL}HalfCheetah", _VELOCITY, None, _UP_TO_3),
+    _law("PEARLHalfCheetahDir", f"{_PEARL}HalfCheetah", _DIRECTION, None, _COINS),
+    _law("PEARLAntDir", f"{_PEARL}Ant", _PLANE),
+    _law(
+        "RandParamsHopper", "locomotion.laws.pearl:RandParamsHopper", _DYNAMICS, None, _RAND_PARAMS
+    ),
+    _law(
+        "RandParamsWalker2d",
+        "locomotion.laws.pearl:RandParamsWalker2d",
+        _DYNAMICS,
+        None,
+        _RAND_PARAMS,
+    ),
+)
 
 ENVIRONMENTS = (
     locomotion("rlmaml/HalfCheetahVel-v0", _CHEETAH, _VELOCITY, task_defaults=_UP_TO_2),
     locomotion("rlmaml/HalfCheetahDir-v0", _CHEETAH, _DIRECTION),
+    locomotion("rlmaml/HalfCheetahParams-v0", _CHEETAH, _DYNAMICS),
     locomotion("rlmaml/AntVel-v0", _ANT, _VELOCITY, robot_defaults=_ALIVE, task_defaults=_UP_TO_3),
     locomotion("rlmaml/AntDir-v0", _ANT, _DIRECTION),
+    locomotion("rlmaml/AntDir2D-v0", _ANT, _PLANE),
+    locomotion("rlmaml/AntGoal-v0", _ANT, _POSITION, robot_defaults=_PLACED),
+    locomotion("rlmaml/AntParams-v0", _ANT, _DYNAMICS),
+    locomotion("rlmaml/HopperVel-v0", _HOPPER, _VELOCITY, task_defaults=_UP_TO_2),
+    locomotion("rlmaml/HopperDir-v0", _HOPPER, _DIRECTION),
+    locomotion("rlmaml/HopperParams-v0", _HOPPER, _DYNAMICS),
+    locomotion("rlmaml/Walker2dVel-v0", _WALKER, _VELOCITY, task_defaults=_UP_TO_2),
+    locomotion("rlmaml/Walker2dDir-v0", _WALKER, _DIRECTION),
+    locomotion("rlmaml/Walker2dParams-v0", _WALKER, _DYNAMICS),
+    locomotion("rlmaml/HumanoidVel-v0", _HUMANOID, _VELOCITY, task_defaults=_UP_TO_2),
+    locomotion("rlmaml/HumanoidDir-v0", _HUMANOID, _DIRECTION, task_defaults=_HUMANOID_WEIGHT),
+    locomotion("rlmaml/HumanoidDir2D-v0", _HUMANOID, _PLANE, task_defaults=_HUMANOID_WEIGHT),
+    locomotion(
+        "rlmaml/SwimmerVel-v0", _SWIMMER, _VELOCITY, task_defaults={"goal_range": (0.1, 0.2)}
+    ),
+    locomotion("rlmaml/SwimmerDir-v0", _SWIMMER, _DIRECTION),
     locomotion(
         "rlmaml/PaperHalfCheetahVel-v0",
         _PAPER_CHEETAH,
@@ -154,6 +246,7 @@ ENVIRONMENTS = (
         fixed=True,
     ),
     locomotion("rlmaml/PaperAntDir-v0", _PAPER_ANT, _DIRECTION, task_defaults=_COINS, fixed=True),
+    *LAWS,
     Environment(
         "rlmaml/Navigation2D-v0",
         "navigation.env:NavigationEnv",

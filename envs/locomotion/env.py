@@ -23,7 +23,7 @@ from .vector_env import LocomotionVectorEnv
 class LocomotionEnv(SingleEnv):
     """A robot that is rewarded by its task, in a `gymnasium.Env`.
 
-    Frames show the goal too, by the arrows of `markers.py`, and the camera follows the robot. A
+    Frames show the goal too, by what `markers.py` draws, and the camera follows the robot. A
     simulation that blew up truncates the episode with `info["diverged"]`, reward 0 and the
     observation before the step. A copy or a pickle keeps the task and must be reset.
 
@@ -54,7 +54,8 @@ class LocomotionEnv(SingleEnv):
             num_threads=1,
             simulate=MuJoCoData,
         )
-        super().__init__(vector, tasks, {"robot": robot, "tasks": tasks, "rendering": rendering})
+        parameters = {"robot": robot, "tasks": tasks, "rendering": rendering}
+        super().__init__(vector, vector.family, parameters)
         assert isinstance(vector.simulation, MuJoCoData)
         self.model, self.data = vector.simulation.model, vector.simulation.data
         self.dt, self.frame_skip = vector.dt, robot.frame_skip
@@ -63,8 +64,8 @@ class LocomotionEnv(SingleEnv):
             "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
             "render_fps": round(1 / self.dt),
         }
-        self._robot, self._robot_tasks = robot, tasks
-        self._velocity = 0.0
+        self._robot, self._robot_tasks = robot, vector.family
+        self._velocity = np.zeros(2)
         self._rendering = rendering
         self._follower = None if rendering.fixed else Follower(robot.camera_height)
         self.mujoco_renderer = rendering.renderer(self.model, self.data, robot.camera)
@@ -77,8 +78,8 @@ class LocomotionEnv(SingleEnv):
         return dict(self._robot.camera)
 
     def markers(self) -> tuple[Marker, ...]:
-        """Arrows that show the task in a frame now."""
-        goal = self._robot_tasks.goal_velocity(self._task[0])
+        """Arrows, or a disk on the ground, that show the task in a frame now."""
+        goal = self._robot_tasks.goal(self._task[0])
         return goal_markers(goal, self._velocity, self._torso_position())
 
     def render(self) -> Any:
@@ -106,7 +107,7 @@ class LocomotionEnv(SingleEnv):
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Begin a new episode; `options={"task": ...}` is `set_task` first."""
         observation, info = super().reset(seed=seed, options=options)
-        self._velocity = 0.0
+        self._velocity = np.zeros(2)
         if self.render_mode == "human":
             self.render()
         return observation, info
@@ -121,7 +122,8 @@ class LocomotionEnv(SingleEnv):
             gymnasium.error.ResetNeeded: no reset came before.
         """
         result = super().step(action)
-        self._velocity = float(result[4]["x_velocity"])
+        info = result[4]
+        self._velocity = np.array([info["x_velocity"], info["y_velocity"]])
         if self.render_mode == "human":
             self.render()
         return result

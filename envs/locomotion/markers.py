@@ -1,16 +1,17 @@
-"""Arrows above a robot's torso that show its task, as MuJoCo geoms.
+"""Arrows above a robot's torso, or a disk where it is to go, that show its task, as MuJoCo geoms.
 
 Pure functions.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TypedDict
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
+from .tasks.base import Goal
 
 
 class Marker(TypedDict):
@@ -37,37 +38,60 @@ DIRECTION = 0.9
 """Length in meters of the arrow of a goal without a size."""
 _WIDTH = 0.04
 _SMALL = 0.02  # an arrow shorter than this, in meters, is a ball
+_DISK, _FLAT = 0.3, 0.01  # radius and half the height of a position, in meters
 
 
 def goal_markers(
-    goal: float | None, velocity: float, torso: NDArray[np.float64]
+    goal: Goal, velocity: NDArray[np.float64], torso: NDArray[np.float64]
 ) -> tuple[Marker, ...]:
-    """Arrows for a goal velocity and for the velocity that the robot has.
+    """What shows a goal, and beside a goal velocity the velocity that the robot has.
 
     Args:
-        goal: along x, in meters a second. Infinite is as fast as possible that way: one arrow
-            shows it, across the torso. None draws nothing.
-        velocity: along x, in meters a second.
+        goal: a velocity is an arrow from above the torso, beside one of the robot's own; a
+            direction is one arrow across it; a position is a disk on the ground.
+        velocity: along x and y, in meters a second, `[2]`.
         torso: its position, `[3]`, in meters.
     """
-    if goal is None:
-        return ()
     above, below = (torso + np.array([0.0, 0.0, height]) for height in HEIGHTS)
-    if math.isinf(goal):
-        length = math.copysign(DIRECTION, goal)
-        return (arrow(above - [length / 2, 0.0, 0.0], length, GREEN),)
-    fastest = max(abs(goal), abs(velocity))
+    if goal.direction is not None:
+        across = DIRECTION * goal.direction
+        return (arrow(above - [*across / 2, 0.0], across, GREEN),)
+    if goal.position is not None:
+        return (disk(goal.position, GREEN),)
+    if goal.velocity is None:
+        return ()
+    fastest = max(np.linalg.norm(goal.velocity), np.linalg.norm(velocity))
     scale = min(SCALE, LONGEST / fastest) if fastest else SCALE
-    return arrow(above, goal * scale, GREEN), arrow(below, velocity * scale, ORANGE)
+    return arrow(above, goal.velocity * scale, GREEN), arrow(below, velocity * scale, ORANGE)
 
 
-def arrow(start: NDArray[np.float64], length: float, rgba: tuple[float, ...]) -> Marker:
-    """An arrow along x, from `start`, `[3]`, in meters; a ball where `length` is nearly 0."""
-    if abs(length) < _SMALL:
-        kind, size = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 1.3 * _WIDTH)
+def arrow(
+    start: NDArray[np.float64], along: NDArray[np.float64], rgba: tuple[float, ...]
+) -> Marker:
+    """An arrow over the ground, or a ball where it would be nearly as short as that.
+
+    Args:
+        start: `[3]`, in meters.
+        along: from start to tip, in x and y, `[2]`, in meters.
+        rgba: its color.
+    """
+    length = float(np.linalg.norm(along))
+    if length < _SMALL:
+        kind, size, (x, y) = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 1.3 * _WIDTH), (1.0, 0.0)
     else:
-        kind, size = mujoco.mjtGeom.mjGEOM_ARROW, np.array([_WIDTH, _WIDTH, 2 * abs(length)])
-    # MuJoCo draws an arrow half as long as its size, along its own z axis.
-    sign = math.copysign(1.0, length)
-    mat = np.array([[0.0, 0.0, sign], [0.0, 1.0, 0.0], [-sign, 0.0, 0.0]])
+        kind, size = mujoco.mjtGeom.mjGEOM_ARROW, np.array([_WIDTH, _WIDTH, 2 * length])
+        x, y = along / length
+    # MuJoCo draws an arrow half as long as its size, along its own z axis: the last column.
+    mat = np.array([[0.0, -y, x], [0.0, x, y], [-1.0, 0.0, 0.0]])
     return {"type": kind, "size": size, "pos": start, "mat": mat.ravel(), "rgba": np.array(rgba)}
+
+
+def disk(center: NDArray[np.float64], rgba: tuple[float, ...]) -> Marker:
+    """A disk on the ground around `center`, x and y, `[2]`, in meters."""
+    return {
+        "type": mujoco.mjtGeom.mjGEOM_CYLINDER,
+        "size": np.array([_DISK, _DISK, _FLAT]),
+        "pos": np.array([*center, _FLAT]),
+        "mat": np.eye(3).ravel(),
+        "rgba": np.array(rgba),
+    }

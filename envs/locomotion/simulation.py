@@ -7,6 +7,7 @@ simulator of another make is one class with the methods of `Simulation`; pass it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import mujoco
@@ -23,6 +24,8 @@ _STAGES = {
     "velocities": mujoco.mjtStage.mjSTAGE_VEL.value,
     "accelerations": mujoco.mjtStage.mjSTAGE_ACC.value,
 }
+
+_CONTACTS = "cfrc_ext"
 
 
 class Simulation(Protocol):
@@ -60,6 +63,15 @@ class Simulation(Protocol):
         """Mask of the simulations that blew up since they were last reset, `[m]`."""
         ...
 
+    def set_model(self, fields: Mapping[str, Floats], *, derive: bool = True) -> None:
+        """Give each simulation a model of its own, from the next step on.
+
+        Args:
+            fields: of MjModel by name, `[M, ...]` each.
+            derive: compute anew what follows from them, such as the inertia that contacts meet.
+        """
+        ...
+
 
 class MakeSimulation(Protocol):
     """A class of simulations, or whatever makes one."""
@@ -87,7 +99,7 @@ class MuJoCoBatch:
         # from the whole MjData that a persistent batch keeps of each. But where accelerations are
         # recomputed, the robot's model has a sensor that makes the engine compute the forces.
         sensed = robot.recompute == "accelerations"
-        self._one_by_one = robot.needs_contact_forces and not sensed
+        self._one_by_one = _CONTACTS in robot.reads and not sensed
         self._scratch = mujoco.MjData(self.model)
         self.batch = Batch(
             self.model,
@@ -100,24 +112,22 @@ class MuJoCoBatch:
         self.qpos: Floats = self.batch.bind("qpos")
         self.qvel: Floats = self.batch.bind("qvel")
         self.controls: Floats = self.batch.bind("ctrl")
-        self._body_positions = np.zeros((num_envs, 0, 3))
-        if robot.needs_body_positions:
-            self._body_positions = self.batch.bind("xpos")
-        self._contact_forces = np.zeros((num_envs, 0, 6))
+        self._own: dict[str, Floats] = {}
+        """Fields of the model that each simulation has its own of, [M, ...], live."""
+        self._fields: dict[str, Floats] = {
+            name: self.batch.bind(name)
+            for name in robot.reads
+            if not (name == _CONTACTS and self._one_by_one)
+        }
         if self._one_by_one:
-            self._contact_forces = np.zeros((num_envs, self.model.nbody, 6))
-        elif robot.needs_contact_forces:
-            self._contact_forces = self.batch.bind("cfrc_ext")
-        self._sensors = np.zeros((num_envs, 0))
-        if self.model.nsensordata:
-            self._sensors = self.batch.bind("sensordata")
+            self._fields[_CONTACTS] = np.zeros((num_envs, self.model.nbody, 6))
 
     def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
         self.batch.reset(ids, stage=_STAGES["nothing"])
         self.qpos[ids], self.qvel[ids] = qpos, qvel
         self.batch.forward(ids)
         if self._one_by_one:
-            self._contact_forces[ids] = 0.0
+            self._fields[_CONTACTS][ids] = 0.0
 
     def step(self, rows: Rows, controls: Floats) -> None:
         self.controls[rows] = controls
@@ -126,15 +136,26 @@ class MuJoCoBatch:
         if self._one_by_one:
             for i in np.arange(self.num_envs)[rows].tolist():
                 data = self.batch.get_data(i, self._scratch)
-                mujoco.mj_rnePostConstraint(self.model, data)
-                self._contact_forces[i] = data.cfrc_ext
+                mujoco.mj_rnePostConstraint(self._model_of(i), data)
+                self._fields[_CONTACTS][i] = data.cfrc_ext
 
     def state(self, rows: Rows) -> State:
-        fields = (self.qpos, self.qvel, self._body_positions, self._contact_forces, self._sensors)
-        return State(*(field[rows] for field in fields))
+        fields = {name: values[rows] for name, values in self._fields.items()}
+        return State(self.qpos[rows], self.qvel[rows], fields)
 
     def diverged(self, rows: Rows) -> NDArray[np.bool_]:
         return mujoco_utils.diverged(self.batch.warning[rows, :, 1])
+
+    def set_model(self, fields: Mapping[str, Floats], *, derive: bool = True) -> None:
+        for name, values in fields.items():
+            if name not in self._own:
+                self._own[name] = self.batch.expand(name)
+            self._own[name][:] = values
+        if derive:
+            self.batch.set_const()
+
+    def _model_of(self, i: int) -> mujoco.MjModel:
+        return self.batch.get_model(i) if self._own else self.model
 
 
 class MuJoCoData:
@@ -156,7 +177,8 @@ class MuJoCoData:
         self.data = mujoco.MjData(self.model)
         self._frame_skip = robot.frame_skip
         self._forward = robot.recompute != "nothing"
-        self._contact_forces = robot.needs_contact_forces and robot.recompute != "accelerations"
+        self._reads = robot.reads
+        self._contact_forces = _CONTACTS in robot.reads and robot.recompute != "accelerations"
 
     def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
         if not ids.size:
@@ -177,8 +199,15 @@ class MuJoCoData:
 
     def state(self, rows: Rows) -> State:
         data = self.data
-        fields = (data.qpos, data.qvel, data.xpos, data.cfrc_ext, data.sensordata)
-        return State(*(field[None][rows] for field in fields))
+        fields = {name: getattr(data, name)[None][rows] for name in self._reads}
+        return State(data.qpos[None][rows], data.qvel[None][rows], fields)
 
     def diverged(self, rows: Rows) -> NDArray[np.bool_]:
         return mujoco_utils.diverged(self.data.warning.number[None][rows])
+
+    def set_model(self, fields: Mapping[str, Floats], *, derive: bool = True) -> None:
+        for name, values in fields.items():
+            getattr(self.model, name)[:] = values[0]
+        if derive:
+            # It leaves a simulation in its default state, so not in the one that goes on.
+            mujoco.mj_setConst(self.model, mujoco.MjData(self.model))

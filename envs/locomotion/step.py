@@ -34,18 +34,20 @@ def judge(
     """
     forward = family.reward(tasks, motion)
     parts = robot.rewards(actions, state)
-    details = {"x_velocity": motion.velocity[:, 0].copy(), "reward_forward": forward, **parts}
+    x_velocity, y_velocity = motion.velocity.T.copy()
+    details = {"x_velocity": x_velocity, "y_velocity": y_velocity, "reward_forward": forward}
+    details |= parts
     # One after another: a sum in another order is another number.
     rewards = np.array(forward)
     for part in parts.values():
         rewards += part
     observations = robot.observation(state)
-    fallen = ~robot.healthy(state)
+    ended = robot.ended(state)
     if diverged.any():
         # The simulator has put these back to its default state: nothing it says now happened.
         observations[diverged] = before[diverged]
         rewards[diverged] = 0.0
-        fallen &= ~diverged
+        ended &= ~diverged
         for values in details.values():
             values[diverged] = 0.0
-    return StepResult(observations, rewards, fallen, diverged, details)
+    return StepResult(observations, rewards, ended, diverged, details)

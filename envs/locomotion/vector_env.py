@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.step import StepResult
 from ..core.vector_env import Rows, TaskVectorEnv
@@ -68,10 +68,11 @@ class LocomotionVectorEnv(TaskVectorEnv):
             raise ValueError(f"num_envs is {num_envs}; at least one simulation is needed")
         self.simulation = simulate(robot, num_envs, num_threads)
         model = self.simulation.model
+        family = tasks.of(model)
         size = robot.observation(self.simulation.state(slice(None))).shape[1]
         low, high = model.actuator_ctrlrange.astype(np.float32).T
         super().__init__(
-            tasks,
+            family,
             num_envs,
             spaces.Box(-np.inf, np.inf, (size,), dtype=np.float64),
             spaces.Box(low, high, dtype=np.float32),
@@ -79,10 +80,28 @@ class LocomotionVectorEnv(TaskVectorEnv):
             autoreset_mode,
             parameters,
         )
-        self._robot, self._robot_tasks = robot, tasks
+        self._robot, self._robot_tasks = robot, family
         self._start = robot.start(model)
         self.dt: float = model.opt.timestep * robot.frame_skip
         """Seconds that a step lasts."""
+
+    @property
+    def family(self) -> LocomotionTasks:
+        """The task family, for this robot."""
+        return self._robot_tasks
+
+    def set_tasks(self, tasks: ArrayLike) -> None:
+        """Reward simulation i by `tasks[i]`, and where they are worlds put it into that one.
+
+        Both from the next step on; `[M, *task_space.shape]`.
+
+        Raises:
+            ValueError: wrong shape, or a task outside `task_space`.
+        """
+        super().set_tasks(tasks)
+        fields = self._robot_tasks.fields(self._tasks)
+        if fields:
+            self.simulation.set_model(fields, derive=self._robot_tasks.derive)
 
     def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
         first = [self._robot.first_state(self._generators[i], *self._start) for i in ids.tolist()]

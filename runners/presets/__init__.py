@@ -5,13 +5,15 @@ from __future__ import annotations
 from rlmaml import algorithms
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
-from runners.presets import control, few_shot, maml_paper
+from runners.presets import control, families, few_shot, maml_paper
 from runners.presets.base import Preset
 from runners.presets.overrides import with_algorithm
 
 __all__ = ["PRESETS", "Preset", "get_preset", "list_presets", "with_algorithm"]
 
-PRESETS: dict[str, Preset] = control.PRESETS | maml_paper.PRESETS | few_shot.PRESETS
+PRESETS: dict[str, Preset] = (
+    control.PRESETS | families.PRESETS | maml_paper.PRESETS | few_shot.PRESETS
+)
 
 
 def get_preset(name: str | None) -> TrainConfig:

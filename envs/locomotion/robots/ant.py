@@ -25,6 +25,8 @@ class Ant(Robot):
     survival_bonus: float = 0.05
     """Paid every step, the one that ends the episode included. The paper's, to which it adds 1
     where the task is a velocity."""
+    healthy_z_range: tuple[float, float] = (0.2, 1.0)
+    """Heights of the torso, in meters, between which the ant stands."""
     contact_cost_weight: float = 0.0
     """Weight of the squared contact forces, clipped to ±1; the paper's and gymnasium's is 5e-4. Any
     but 0 costs a batch about 15 µs a simulation and step."""
@@ -35,25 +37,23 @@ class Ant(Robot):
     asset: ClassVar[str] = "ant.xml"
     hidden: ClassVar[int] = 2
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -22.0}
-    needs_body_positions: ClassVar[bool] = True
     torso_index: ClassVar[int] = 1
     """The torso among the model's bodies."""
-    healthy_z: ClassVar[tuple[float, float]] = (0.2, 1.0)
-    """Heights of the torso, in meters, between which the ant stands."""
 
     @property
-    def needs_contact_forces(self) -> bool:
-        return self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
+    def reads(self) -> tuple[str, ...]:
+        contacts = self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
+        return ("xpos", "cfrc_ext") if contacts else ("xpos",)
 
     def observation(self, state: State) -> Floats:
-        parts = [state.qpos[:, self.hidden :], state.qvel]
+        parts = [self.seen_positions(state), state.qvel]
         if self.include_cfrc_ext_in_observation:
-            parts.append(flat(np.clip(state.contact_forces[:, 1:], -1.0, 1.0)))
+            parts.append(flat(np.clip(state.fields["cfrc_ext"][:, 1:], -1.0, 1.0)))
         return np.concatenate(parts, axis=1)
 
     def position(self, state: State) -> Floats:
         # Derived positions lag qpos by one simulator step; so does the velocity, as in gymnasium.
-        return state.body_positions[:, self.torso_index, :2].copy()
+        return state.fields["xpos"][:, self.torso_index, :2].copy()
 
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         return {
@@ -66,10 +66,10 @@ class Ant(Robot):
         """contact_cost_weight Σ clip(f, ±1)², `[m]`, over the forces on every body."""
         if self.contact_cost_weight == 0.0:
             return np.zeros(len(state.qpos))
-        clipped = flat(np.clip(state.contact_forces, -1.0, 1.0))
+        clipped = flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0))
         return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
-        low, high = self.healthy_z
+        low, high = self.healthy_z_range
         finite = np.isfinite(state.qpos).all(axis=1) & np.isfinite(state.qvel).all(axis=1)
         return finite & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)

@@ -2,7 +2,7 @@
 
 The functions take arrays with one row per simulation and are all there is to a robot; neither
 the simulator nor the task is known to them. They agree with gymnasium's v5 robots to the bit; the
-robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py`).
+robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py` and so on).
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ class State(NamedTuple):
 
     qpos: Floats  # [m, nq]
     qvel: Floats  # [m, nv]
-    # Of the next two there may be none, [m, 0, ...], where the robot does not need them.
-    body_positions: Floats  # [m, nbody, 3], in meters
-    contact_forces: Floats  # [m, nbody, 6], torque and force
-    sensors: Floats  # [m, nsensordata]
+    fields: Mapping[str, Floats] = {}
+    """What else the robot `reads`, by the names in `MjData`, `[m, ...]` each."""
 
 
 class Motion(NamedTuple):
@@ -59,20 +57,27 @@ class Robot:
     ctrl_cost_weight: float
     """Weight of the squared torques, as given: the simulator clamps them, the cost does not."""
     reset_noise_scale: float = 0.1
-    """Half-width of the uniform noise on positions, standard deviation of that on velocities."""
+    """Half-width of the uniform noise on first positions, standard deviation of that on velocities
+    (half-width too, of robots whose model is gymnasium's with `uniform_noise`)."""
+    exclude_current_positions_from_observation: bool = True
+    """Hide where on the plane the robot is."""
+    terminate_when_unhealthy: bool = True
+    """End the episode where the robot has fallen, if it is one that falls."""
 
     asset: ClassVar[str]
     """The model's file among gymnasium's own assets, or the path of one of your own."""
+    time_step: ClassVar[float | None] = None
+    """Length of a simulator step, in seconds; None is what the model's file says."""
     hidden: ClassVar[int] = 1
-    """Leading entries of qpos that the observation leaves out: where on the plane it is."""
+    """Leading entries of qpos that say where on the plane it is."""
     torso: ClassVar[str] = "torso"
     """The body that cameras follow and above which a task's arrows are drawn."""
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
     """Position of the camera that looks at it, unless `default_camera_config` says otherwise."""
     camera_height: ClassVar[float] = 0.7
     """Height of the point that the camera looks at, which moves with the torso, in meters."""
-    needs_body_positions: ClassVar[bool] = False
-    """True if the functions read `State.body_positions`."""
+    uniform_noise: ClassVar[bool] = False
+    """Draw the noise on first velocities as that on positions, uniformly."""
     recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "nothing"
     """Quantities to recompute for the state that a step led to. Others are those of the
     state before the last simulator step, as in gymnasium."""
@@ -84,14 +89,20 @@ class Robot:
             )
 
     @property
-    def needs_contact_forces(self) -> bool:
-        """True if the functions read `State.contact_forces`, at about 15 µs a simulation and
-        step."""
-        return False
+    def reads(self) -> tuple[str, ...]:
+        """Fields of `MjData` that the functions read in `State.fields`.
+
+        "cfrc_ext", the contact forces (torque and force on each body), costs a batch about 15 µs a
+        simulation and step.
+        """
+        return ()
 
     def model(self) -> mujoco.MjModel:
         """The robot's model, compiled anew."""
-        return mujoco_utils.load(self.asset)
+        model = mujoco_utils.load(self.asset)
+        if self.time_step is not None:
+            model.opt.timestep = self.time_step
+        return model
 
     def start(self, model: mujoco.MjModel) -> tuple[Floats, Floats]:
         """qpos `[nq]` and qvel `[nv]` of the first state without its noise."""
@@ -103,12 +114,18 @@ class Robot:
         """Noisy qpos `[nq]` and qvel `[nv]` of one simulation, drawn in gymnasium's order."""
         scale = self.reset_noise_scale
         qpos = init_qpos + rng.uniform(low=-scale, high=scale, size=init_qpos.size)
-        qvel = init_qvel + scale * rng.standard_normal(init_qvel.size)
-        return qpos, qvel
+        if self.uniform_noise:
+            return qpos, init_qvel + rng.uniform(low=-scale, high=scale, size=init_qvel.size)
+        return qpos, init_qvel + scale * rng.standard_normal(init_qvel.size)
+
+    def seen_positions(self, state: State) -> Floats:
+        """qpos, without its `hidden` entries unless the robot is to see where it is."""
+        skipped = self.hidden if self.exclude_current_positions_from_observation else 0
+        return state.qpos[:, skipped:]
 
     def observation(self, state: State) -> Floats:
         """Observations `[m, D]`, float64, a fresh array."""
-        return np.concatenate([state.qpos[:, self.hidden :], state.qvel], axis=1)
+        return np.concatenate([self.seen_positions(state), state.qvel], axis=1)
 
     def position(self, state: State) -> Floats:
         """x and y of the robot, in meters, `[m, 2]`, a fresh array."""
@@ -154,5 +171,10 @@ class Robot:
         return self.ctrl_cost_weight * np.sum(np.square(actions), axis=-1)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
-        """False where the robot has fallen, which ends the episode, `[m]`."""
+        """False where the robot has fallen, `[m]`."""
         return np.ones(len(state.qpos), dtype=np.bool_)
+
+    def ended(self, state: State) -> NDArray[np.bool_]:
+        """True where the episode is over, `[m]`."""
+        fallen = ~self.healthy(state)
+        return fallen if self.terminate_when_unhealthy else np.zeros_like(fallen)

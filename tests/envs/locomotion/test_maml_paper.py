@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.locomotion import mujoco_utils
-from envs.locomotion.maml_paper import PaperAnt, PaperHalfCheetah
+from envs.locomotion.laws.maml_paper import PaperAnt, PaperHalfCheetah
 from envs.locomotion.robots.base import State
 from envs.locomotion.step import judge
 from envs.locomotion.tasks import Direction, GoalVelocity

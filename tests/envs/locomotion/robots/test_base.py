@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.locomotion.maml_paper import PaperAnt, PaperHalfCheetah
+from envs.locomotion.laws.maml_paper import PaperAnt, PaperHalfCheetah
 from envs.locomotion.robots.ant import Ant
 from envs.locomotion.robots.base import State
 from envs.locomotion.robots.half_cheetah import HalfCheetah

@@ -16,10 +16,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mujoco_utils
-from .robots.ant import Ant
-from .robots.base import Floats, Robot, State, flat
-from .robots.half_cheetah import HalfCheetah
+from .. import mujoco_utils
+from ..robots.ant import Ant
+from ..robots.base import Floats, Robot, State, flat
+from ..robots.half_cheetah import HalfCheetah
 
 _S = mujoco.mjtSensor
 _SENSORS = {
@@ -60,9 +60,15 @@ class PaperRobot(Robot):
                 "their own: leave it out"
             )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("sensordata",)
+
     def model(self) -> mujoco.MjModel:
         mujoco_utils.log_warnings()
         spec = mujoco.MjSpec.from_file(str(mujoco_utils.ASSETS / self.asset))
+        if self.time_step is not None:
+            spec.option.timestep = self.time_step
         self._adjust(spec)
         for name, kind in _SENSORS.items():
             of_mass = name.startswith("com")
@@ -77,11 +83,11 @@ class PaperRobot(Robot):
 
     def position(self, state: State) -> Floats:
         """Position of the center of mass."""
-        return state.sensors[:, _COM][:, :2].copy()
+        return state.fields["sensordata"][:, _COM][:, :2].copy()
 
     def velocity(self, state: State, displacement_rate: Floats) -> Floats:
         """Velocity of the center of mass, at the end of the step."""
-        return state.sensors[:, _COM_VELOCITY][:, :2]
+        return state.fields["sensordata"][:, _COM_VELOCITY][:, :2]
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """Cost of actions clipped to ±1."""
@@ -108,7 +114,7 @@ class PaperHalfCheetah(PaperRobot, HalfCheetah):
     recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "velocities"
 
     def observation(self, state: State) -> Floats:
-        parts = (state.qpos[:, 1:], state.qvel, state.sensors[:, _COM])
+        parts = (state.qpos[:, 1:], state.qvel, state.fields["sensordata"][:, _COM])
         return np.concatenate(parts, axis=1)
 
 
@@ -125,8 +131,7 @@ class PaperAnt(PaperRobot, Ant):
     contact_cost_weight: float = 0.5e-3
 
     recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "accelerations"
-    needs_body_positions: ClassVar[bool] = False
-    time_step: ClassVar[float] = 0.02
+    time_step: ClassVar[float | None] = 0.02
     solref: ClassVar[tuple[float, float]] = (0.02, 1.0)
     solimp: ClassVar[tuple[float, float, float]] = (0.8, 0.8, 0.01)
 
@@ -135,11 +140,10 @@ class PaperAnt(PaperRobot, Ant):
         self._refuse("include_cfrc_ext_in_observation", Ant.include_cfrc_ext_in_observation)
 
     @property
-    def needs_contact_forces(self) -> bool:
-        return True
+    def reads(self) -> tuple[str, ...]:
+        return ("sensordata", "cfrc_ext")
 
     def _adjust(self, spec: mujoco.MjSpec) -> None:
-        spec.option.timestep = self.time_step
         for geom in spec.geoms:
             geom.solref = self.solref
             geom.solimp[: len(self.solimp)] = self.solimp
@@ -153,8 +157,8 @@ class PaperAnt(PaperRobot, Ant):
         parts = (
             state.qpos,
             state.qvel,
-            flat(np.clip(state.contact_forces, -1.0, 1.0)),
-            state.sensors[:, _ROTATION],
-            state.sensors[:, _COM],
+            flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0)),
+            state.fields["sensordata"][:, _ROTATION],
+            state.fields["sensordata"][:, _COM],
         )
         return np.concatenate(parts, axis=1)

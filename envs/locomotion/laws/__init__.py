@@ -1,0 +1,1 @@
+"""Robots as the authors of papers had them: one source a file."""

@@ -1,0 +1,87 @@
+"""The robots of ProMP, as its authors' code observed and rewarded them.
+
+Rothfuss et al. 2019 (*ProMP: Proximal Meta-Policy Search*); the laws are those of the files
+`meta_policy_search/envs/mujoco_envs/*.py`. docs/families.md has the table, and what in those files
+is left out here as a slip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..robots.ant import Ant
+from ..robots.base import Floats, State, flat
+from ..robots.humanoid import Humanoid
+from ..robots.planar import Planar
+from ..robots.walker2d import Walker2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProMPAnt(Ant):
+    """111 observed numbers: positions, velocities, contact forces clipped to ±1 (14 bodies, 6
+    each, the world's included)."""
+
+    ctrl_cost_weight: float = 0.5
+    survival_bonus: float = 1.0
+    healthy_z_range: tuple[float, float] = (0.0, 1.0)
+    contact_cost_weight: float = 0.5e-3
+
+    def observation(self, state: State) -> Floats:
+        forces = flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0))
+        return np.concatenate([self.seen_positions(state), state.qvel, forces], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProMPWalker2d(Walker2d):
+    """The walker whose right foot grips half as well as its left, dt 0.016 s.
+
+    The survival bonus is paid in the step of a fall too.
+    """
+
+    frame_skip: int = 8
+
+    asset: ClassVar[str] = "walker2d.xml"
+
+    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
+        return always_alive(self, actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProMPHumanoid(Humanoid):
+    """376 observed numbers, those of the world and of the root included.
+
+    The survival bonus is paid in the step of a fall too.
+    """
+
+    contact_cost_weight: float = 0.5e-6
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")
+
+    def observation(self, state: State) -> Floats:
+        fields = state.fields
+        parts = (
+            self.seen_positions(state),
+            state.qvel,
+            flat(fields["cinert"]),
+            flat(fields["cvel"]),
+            fields["qfrc_actuator"],
+            flat(fields["cfrc_ext"]),
+        )
+        return np.concatenate(parts, axis=1)
+
+    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
+        parts = super().rewards(actions, state)
+        return {**parts, "reward_survive": np.full(len(actions), self.survival_bonus)}
+
+
+def always_alive(robot: Planar, actions: Floats) -> dict[str, Floats]:
+    """Rewards beside the task where the survival bonus is paid in every step."""
+    return {
+        "reward_ctrl": -robot.ctrl_cost(actions),
+        "reward_survive": np.full(len(actions), robot.survival_bonus),
+    }

@@ -1,0 +1,103 @@
+"""gymnasium's Humanoid-v5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Floats, Robot, State, flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Humanoid(Robot):
+    """A two-legged body in space, 45 observed numbers (348 with all that can be), 17 torques.
+
+    A simulator step is 0.003 s. gymnasium's own task observes 348 numbers and has a contact cost
+    of 5e-7; both are off here, since contact forces are not computed in a batch's own threads.
+    """
+
+    frame_skip: int = 5
+    ctrl_cost_weight: float = 0.1
+    reset_noise_scale: float = 0.01
+    """Half-width of the uniform noise on positions and on velocities."""
+    survival_bonus: float = 5.0
+    """Paid every step but the one of a fall; gymnasium's `healthy_reward`."""
+    healthy_z_range: tuple[float, float] = (1.0, 2.0)
+    """Heights of the torso, in meters, between which the humanoid stands."""
+    contact_cost_weight: float = 0.0
+    """Weight of the squared contact forces; gymnasium's is 5e-7."""
+    largest_contact_cost: float = 10.0
+    """The contact cost of a step is at most this."""
+    include_cinert_in_observation: bool = False
+    """Observe inertia and mass of each body about the center of mass, 130 numbers more."""
+    include_cvel_in_observation: bool = False
+    """Observe the velocity of each body about the center of mass, 78 numbers more."""
+    include_qfrc_actuator_in_observation: bool = False
+    """Observe the forces of the actuators, 17 numbers more."""
+    include_cfrc_ext_in_observation: bool = False
+    """Observe the contact forces on each body, 78 numbers more."""
+
+    uniform_noise: ClassVar[bool] = True
+    asset: ClassVar[str] = "humanoid.xml"
+    hidden: ClassVar[int] = 2
+    camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
+    camera_height: ClassVar[float] = 1.1
+    root: ClassVar[int] = 6
+    """Degrees of freedom of the body as a whole, which has no actuator."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        contacts = self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
+        wanted = {
+            "xipos": True,
+            "cinert": self.include_cinert_in_observation,
+            "cvel": self.include_cvel_in_observation,
+            "qfrc_actuator": self.include_qfrc_actuator_in_observation,
+            "cfrc_ext": contacts,
+        }
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+    @cached_property
+    def masses(self) -> Floats:
+        """Masses of the bodies, in kilograms, `[nbody, 1]`."""
+        return self.model().body_mass[:, None].copy()
+
+    def observation(self, state: State) -> Floats:
+        parts = [self.seen_positions(state), state.qvel]
+        if self.include_cinert_in_observation:
+            parts.append(flat(state.fields["cinert"][:, 1:]))
+        if self.include_cvel_in_observation:
+            parts.append(flat(state.fields["cvel"][:, 1:]))
+        if self.include_qfrc_actuator_in_observation:
+            parts.append(state.fields["qfrc_actuator"][:, self.root :])
+        if self.include_cfrc_ext_in_observation:
+            parts.append(flat(state.fields["cfrc_ext"][:, 1:]))
+        return np.concatenate(parts, axis=1)
+
+    def position(self, state: State) -> Floats:
+        """Position of the center of mass, which lags qpos by one simulator step."""
+        weighted = np.sum(self.masses * state.fields["xipos"], axis=1)
+        return (weighted / np.sum(self.masses))[:, :2]
+
+    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
+        return {
+            "reward_ctrl": -self.ctrl_cost(actions),
+            "reward_survive": self.survival_bonus * self.healthy(state),
+            "reward_contact": -self.contact_cost(state),
+        }
+
+    def contact_cost(self, state: State) -> Floats:
+        """contact_cost_weight Σf², `[m]`, over the forces on every body, bounded."""
+        if self.contact_cost_weight == 0.0:
+            return np.zeros(len(state.qpos))
+        squares = np.sum(np.square(flat(state.fields["cfrc_ext"])), axis=-1)
+        return np.minimum(self.contact_cost_weight * squares, self.largest_contact_cost)
+
+    def healthy(self, state: State) -> NDArray[np.bool_]:
+        low, high = self.healthy_z_range
+        return (state.qpos[:, 2] > low) & (state.qpos[:, 2] < high)

@@ -1,0 +1,17 @@
+"""Task families of robots: one kind a file."""
+
+from .base import Goal, LocomotionTasks
+from .direction import Direction, PlaneDirection
+from .dynamics import Dynamics
+from .position import GoalPosition
+from .velocity import GoalVelocity
+
+__all__ = [
+    "Direction",
+    "Dynamics",
+    "Goal",
+    "GoalPosition",
+    "GoalVelocity",
+    "LocomotionTasks",
+    "PlaneDirection",
+]
