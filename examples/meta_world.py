@@ -5,8 +5,7 @@
         --env.kwargs '{"name": "reach-v3"}' --out runs/reach
     python examples/meta_world.py --run runs/reach
 
-All settings, what came of them, and what is different from the published protocol:
-docs/meta_world.md.
+Settings, results, and what differs from the published protocol: docs/meta_world.md.
 """
 
 from __future__ import annotations
@@ -57,13 +56,10 @@ WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
 
 
 def reset_mocap_welds(env: Any) -> None:
-    """Write Meta-World's welds into a model of MuJoCo 4.
+    """Write Meta-World's welds into an environment's `model`, an `MjModel` of MuJoCo 4.
 
     Each has 12 numbers there, of which the first 11 are those of the MuJoCo that Meta-World was
     written for. The last stays as it was compiled.
-
-    Args:
-        env: with an `mujoco.MjModel` as `model`.
     """
     model = env.model
     if model.nmocap:
@@ -130,8 +126,7 @@ class MetaWorld(gymnasium.Env):
         goals of each; otherwise the environment is drawn too.
 
         Args:
-            n: how many.
-            rng: what is drawn from.
+            n, rng: how many, and what is drawn from.
             split: "test" for the benchmark's test tasks; all others are its training tasks.
         """
         source = benchmark(self._given["name"], self._given["seed"])
@@ -257,8 +252,8 @@ class AdaptingAgent:
         Raises:
             FloatingPointError: parameters that have blown up.
         """
-        recorded = episodes(self._timesteps, self._horizon, self._sampler.encode)
-        self._support.append(self._sampler.finish(recorded, "support"))
+        played = episodes(self._timesteps, self._horizon, self._sampler.encode)
+        self._support.append(self._sampler.finish(played, "support"))
         self._timesteps = []
         # Earlier steps are taken once more, since the run's own loop begins at the beginning.
         batch = collect(
@@ -346,7 +341,6 @@ def episodes(timesteps: list[Any], horizon: int, encode: Any) -> Episodes:
 def main(
     run: Path,
     copies: int = 1,
-    adaptation_steps: int | None = None,
     adaptation_episodes: int = 10,
     evaluation_episodes: int = 3,
     max_episode_steps: int | None = None,
@@ -360,9 +354,8 @@ def main(
         run: Run folder.
         copies: Environments of each name, that play different goals at once. Meta-World counts the
             episodes of a name that end first: with several it prefers those that succeed early.
-        adaptation_steps: Inner steps; as in training if not given.
         adaptation_episodes: Episodes before each inner step.
-        evaluation_episodes: Episodes after them.
+        evaluation_episodes: Episodes after the last.
         max_episode_steps: Time steps of an episode; Meta-World's 500 if not given.
         deterministic: Take the likeliest actions after adaptation, instead of drawing them.
         seed: Of actions.
@@ -379,9 +372,8 @@ def main(
         "adaptation_episodes": adaptation_episodes,
         "evaluation_episodes": evaluation_episodes,
     }
-    steps = learner.config.inner.steps if adaptation_steps is None else adaptation_steps
     scores = {}
-    for when, inner_steps in (("before", 0), ("after", steps)):
+    for when, steps in (("before", 0), ("after", learner.config.inner.steps)):
         envs = metaworld.make_ml_envs_test(
             given["name"],
             seed=given["seed"],
@@ -390,17 +382,17 @@ def main(
         )
         agent = AdaptingAgent(learner, envs, seed=seed, deterministic=deterministic)
         success, mean_return, rates = metaworld.evaluation.metalearning_evaluation(
-            agent, envs, adaptation_steps=inner_steps, **protocol
+            agent, envs, adaptation_steps=steps, **protocol
         )
         envs.close()
         by_name = {name: float(rate) for name, rate in rates.items()}
         scores[when] = {"success": float(success), "return": float(mean_return), "names": by_name}
         print(f"success rate {when} adaptation: {success:.3f}, return: {mean_return:.1f}")
     if out is not None:
-        protocol |= {"copies": copies, "deterministic": deterministic, "seed": seed}
-        protocol |= {"max_episode_steps": max_episode_steps, "adaptation_steps": steps}
+        options = {"copies": copies, "deterministic": deterministic, "seed": seed}
+        options |= {"max_episode_steps": max_episode_steps, "adaptation_steps": steps}
         trained = {"seed": learner.config.seed, "iterations": learner.iteration}
-        result = {"benchmark": given, "run": trained, "protocol": protocol, **scores}
+        result = {"benchmark": given, "run": trained, "protocol": options | protocol, **scores}
         out.write_text(json.dumps(result | {"versions": versions()}, indent=1) + "\n")
 
 
