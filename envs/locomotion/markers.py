@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from .tasks.base import Goal
+from .goal import Goal
 
 
 class Marker(TypedDict):

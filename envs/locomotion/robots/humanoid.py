@@ -87,7 +87,7 @@ class Humanoid(Robot):
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         return {
             "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": self.survival_bonus * self.healthy(state),
+            "reward_survive": np.where(self.healthy(state), self.survival_bonus, 0.0),
             "reward_contact": -self.contact_cost(state),
         }
 

@@ -1,6 +1,7 @@
 """Task families of robots: one kind a file."""
 
-from .base import Goal, LocomotionTasks
+from ..goal import Goal
+from .base import LocomotionTasks
 from .direction import Direction, PlaneDirection
 from .dynamics import Dynamics
 from .position import GoalPosition

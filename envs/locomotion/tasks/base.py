@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.tasks import Tasks
+from ..goal import Goal
 from ..robots.base import Motion
 
 Floats = NDArray[np.float64]
-
-
-class Goal(NamedTuple):
-    """What a task asks for, as frames show it; None is what it does not ask for."""
-
-    velocity: Floats | None = None  # [2], along x and y, in meters a second
-    direction: Floats | None = None  # [2], of length 1: the faster that way the better
-    position: Floats | None = None  # [2], x and y, in meters
 
 
 class LocomotionTasks(Tasks[Motion]):

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from ...core.arguments import Range, check_bool, check_range
 from ...core.ranges import Ranges
 from ...core.tasks import Split, check_split
+from ..goal import Goal
 from ..robots.base import Motion
-from .base import Floats, Goal, LocomotionTasks
+from .base import Floats, LocomotionTasks
 
 
 class Direction(LocomotionTasks):

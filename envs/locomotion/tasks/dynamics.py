@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ...core.arguments import check_bool
 from ...core.ranges import Ranges
 from ...core.tasks import Split
+from ..goal import Goal
 from ..robots.base import Motion
-from .base import Floats, Goal, LocomotionTasks
+from .base import Floats, LocomotionTasks
 
 
 class Quantity(NamedTuple):

@@ -8,8 +8,9 @@ from gymnasium import spaces
 from ...core.arguments import Range, check_bool
 from ...core.ranges import Ranges
 from ...core.tasks import Split
+from ..goal import Goal
 from ..robots.base import Motion
-from .base import Floats, Goal, LocomotionTasks
+from .base import Floats, LocomotionTasks
 
 
 class GoalVelocity(LocomotionTasks):
