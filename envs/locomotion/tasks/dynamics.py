@@ -26,20 +26,37 @@ class Quantity(NamedTuple):
     has_effect: Callable[[mujoco.MjModel], NDArray[np.bool_]]  # which rows matter, [n]
 
 
+def _has_mass(model: mujoco.MjModel) -> NDArray[np.bool_]:
+    return model.body_mass > 0.0
+
+
+def _has_inertia(model: mujoco.MjModel) -> NDArray[np.bool_]:
+    return np.ravel(model.body_inertia > 0.0)
+
+
 def _collides(model: mujoco.MjModel) -> NDArray[np.bool_]:
     return (model.geom_contype != 0) | (model.geom_conaffinity != 0)
 
 
+def _collides_by_axis(model: mujoco.MjModel) -> NDArray[np.bool_]:
+    return np.repeat(_collides(model), 3)
+
+
+def _is_damped(model: mujoco.MjModel) -> NDArray[np.bool_]:
+    return model.dof_damping > 0.0
+
+
+# Functions with names, for a family is pickled with them.
 QUANTITIES: Mapping[str, Quantity] = {
-    "mass": Quantity(("body_mass", "body_inertia"), 1.5, lambda model: model.body_mass > 0.0),
+    "mass": Quantity(("body_mass", "body_inertia"), 1.5, _has_mass),
     "friction": Quantity(("geom_friction",), 1.5, _collides),
-    "damping": Quantity(("dof_damping",), 1.3, lambda model: model.dof_damping > 0.0),
+    "damping": Quantity(("dof_damping",), 1.3, _is_damped),
 }
 """What can vary. A body of another mass is one of another density, so its inertia goes along."""
 ELEMENTS: Mapping[str, Quantity] = {
-    "mass": Quantity(("body_mass",), 1.5, lambda model: model.body_mass > 0.0),
-    "inertia": Quantity(("body_inertia",), 1.5, lambda model: np.ravel(model.body_inertia > 0.0)),
-    "friction": Quantity(("geom_friction",), 1.5, lambda model: np.repeat(_collides(model), 3)),
+    "mass": Quantity(("body_mass",), 1.5, _has_mass),
+    "inertia": Quantity(("body_inertia",), 1.5, _has_inertia),
+    "friction": Quantity(("geom_friction",), 1.5, _collides_by_axis),
     "damping": QUANTITIES["damping"],
 }
 """The same number by number: an inertia that no body of that mass has, a friction for each axis."""
@@ -81,9 +98,7 @@ class Dynamics(LocomotionTasks):
         derive: bool = True,
     ) -> None:
         known = ELEMENTS if check_bool("number_by_number", number_by_number) else QUANTITIES
-        chosen = tuple(known if vary is None else vary)
-        if isinstance(vary, str) or not chosen or not set(chosen) <= set(known):
-            raise ValueError(f"vary is {vary!r}; choose some of {', '.join(known)}")
+        chosen = _some_of(known, vary)
         train = _limit("log_scale_limit", log_scale_limit)
         test = _limit(
             "test_log_scale_limit",
@@ -163,6 +178,15 @@ class Dynamics(LocomotionTasks):
         """The range of each quantity's factors: "mass x0.4-2.9, friction x0.5-2.1"."""
         parts = zip(self._quantities, np.split(np.asarray(task), self._ends), strict=True)
         return ", ".join(f"{name} x{x.min():.2g}-{x.max():.2g}" for name, x in parts)
+
+
+def _some_of(known: Mapping[str, Quantity], vary: Sequence[str] | None) -> tuple[str, ...]:
+    if vary is None:
+        return tuple(known)
+    names = list(vary) if isinstance(vary, Sequence) and not isinstance(vary, str) else []
+    if not names or any(name not in list(known) for name in names):
+        raise ValueError(f"vary is {vary!r}; choose some of {', '.join(known)}, as a list")
+    return tuple(names)
 
 
 def _limit(name: str, given: float) -> float:

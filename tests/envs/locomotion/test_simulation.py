@@ -120,9 +120,7 @@ class Sliders:
         self._lost[rows] = controls[:, 1] > 0.9
 
     def state(self, rows):
-        count = len(self._qpos[rows])
-        nothing = np.zeros((count, 0, 3)), np.zeros((count, 0, 6)), np.zeros((count, 0))
-        return State(self._qpos[rows], self._qvel[rows], *nothing)
+        return State(self._qpos[rows], self._qvel[rows])
 
     def diverged(self, rows):
         return self._lost[rows]
