@@ -4,10 +4,10 @@ import gymnasium
 import pytest
 
 import envs  # noqa: F401  registers the environments
-from runners.presets import PRESETS, control, few_shot, list_presets, maml_paper
+from runners.presets import PRESETS, control, families, few_shot, list_presets, maml_paper
 from runners.presets.base import Preset
 
-GROUPS = (control.PRESETS, maml_paper.PRESETS, few_shot.PRESETS)
+GROUPS = (control.PRESETS, families.PRESETS, maml_paper.PRESETS, few_shot.PRESETS)
 
 
 def test_no_preset_hides_another_of_its_name():
