@@ -254,6 +254,13 @@ ENVIRONMENTS = (
         100,
         "navigation.env:NavigationVectorEnv",
     ),
+    Environment(
+        "rlmaml/SparseNavigation2D-v0",
+        "navigation.env:NavigationEnv",
+        (Part("navigation.tasks:GoalAngle"),),
+        20,
+        "navigation.env:NavigationVectorEnv",
+    ),
     tabular("rlmaml/TabularMDP-v0", "tabular:RandomMDPs", 10),
     tabular("rlmaml/BernoulliBandit-v0", "tabular:BernoulliBandits", 1),
     tabular("rlmaml/GaussianBandit-v0", "tabular:GaussianBandits", 1),

@@ -36,6 +36,11 @@ class Ranges:
         # Not of the whole range: a hole is no place for a default.
         self.middle = float(self._intervals["train"][0].mean())
 
+    @property
+    def intervals(self) -> list[tuple[float, float]]:
+        """All intervals, (low, high) each, those to train on first."""
+        return [(low, high) for rows in self._intervals.values() for low, high in rows.tolist()]
+
     def sample(
         self, n: int, rng: np.random.Generator, split: Split, *, balanced: bool
     ) -> NDArray[np.float64]:

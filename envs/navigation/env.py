@@ -15,23 +15,24 @@ from ..core.env import SingleEnv
 from ..core.step import StepResult
 from ..core.vector_env import Rows, TaskVectorEnv
 from .rendering import PlaneView
-from .tasks import GoalPoint
+from .tasks import PlaneTasks
 
 MAX_STEP = 0.1
 """Longest move of the point by an action, in either coordinate."""
-REACHED = 0.01
-"""The episode ends when both coordinates are nearer to the goal than this."""
 
 
 class NavigationVectorEnv(TaskVectorEnv):
-    """2-D navigation of the MAML paper: M points with a goal each.
+    """2-D navigation: M points with a goal each.
 
     A point starts at the origin, an action is clipped to ±0.1 and added to the position, which is
-    all that is observed. The reward is minus the distance to the goal after the move. Nothing here
-    is random but the task.
+    all that is observed. The task family says where goals are, what a position pays, and when an
+    episode is over. Nothing here is random but the task.
+
+    With `GoalPoint` it is the MAML paper's, with `GoalAngle` the sparse one of PEARL, whose
+    environment leaves clipping to the one around it.
 
     Args:
-        tasks: where goals are.
+        tasks: where goals are, and what is paid.
         num_envs: M.
         scaled_actions: actions are in ±1, and 1 is the largest move, 0.1.
         max_episode_steps: None for no time limit.
@@ -39,11 +40,9 @@ class NavigationVectorEnv(TaskVectorEnv):
         num_threads: taken for the same call to serve every family; unused.
     """
 
-    diagnostics = ("distance",)
-
     def __init__(
         self,
-        tasks: GoalPoint,
+        tasks: PlaneTasks,
         num_envs: int,
         *,
         scaled_actions: bool = False,
@@ -70,6 +69,7 @@ class NavigationVectorEnv(TaskVectorEnv):
             autoreset_mode,
             parameters,
         )
+        self.diagnostics = tasks.diagnostics
         self._goals = tasks
 
     def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -77,19 +77,19 @@ class NavigationVectorEnv(TaskVectorEnv):
 
     def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> StepResult:
         # The position is the observation: the base class keeps it.
-        goals = self._tasks[rows]
+        tasks = self._tasks[rows]
         position = self._observations[rows] + np.clip(self._unit * actions, -MAX_STEP, MAX_STEP)
-        rewards = self._goals.reward(goals, position)
-        reached = np.abs(position - goals).max(axis=1) < REACHED
+        rewards, details = self._goals.reward(tasks, position), self._goals.details(tasks, position)
+        off = np.abs(position - self._goals.goals(tasks)).max(axis=1)
         never = np.zeros(len(position), dtype=np.bool_)
-        return StepResult(position, rewards, reached, never, {"distance": -rewards})
+        return StepResult(position, rewards, off < self._goals.reached, never, details)
 
 
 class NavigationEnv(SingleEnv):
     """One point of `NavigationVectorEnv`, in a `gymnasium.Env`.
 
     Args:
-        tasks: where goals are.
+        tasks: as of `NavigationVectorEnv`.
         scaled_actions: as of `NavigationVectorEnv`.
         render_mode: "rgb_array": `render` draws goal, start, the episode's path and the point;
             None: nothing is drawn.
@@ -108,7 +108,7 @@ class NavigationEnv(SingleEnv):
 
     def __init__(
         self,
-        tasks: GoalPoint,
+        tasks: PlaneTasks,
         scaled_actions: bool = False,
         render_mode: str | None = None,
         width: int = 480,
@@ -132,9 +132,10 @@ class NavigationEnv(SingleEnv):
         parameters = {"tasks": tasks, "scaled_actions": scaled_actions, **drawing}
         super().__init__(vector, tasks, parameters)
         self.render_mode = render_mode
+        self._goals = tasks
         self.background_paths: Sequence[NDArray[np.float64]] = ()
-        largest = max(float(np.abs([tasks.space.low, tasks.space.high]).max()), MAX_STEP)
-        self._view = PlaneView(width, height, 1.3 * largest)
+        extent = 1.3 * max(tasks.extent, MAX_STEP)
+        self._view = PlaneView(width, height, extent, tasks.goal_radius, tasks.lines())
         self._path: list[NDArray[np.float64]] = [np.zeros(2)]
 
     def reset(
@@ -163,4 +164,5 @@ class NavigationEnv(SingleEnv):
         """A frame, `[height, width, 3]` bytes; None where `render_mode` is."""
         if self.render_mode is None:
             return None
-        return self._view.draw(self._task[0], np.stack(self._path), self.background_paths)
+        goal = self._goals.goals(self._task)[0]
+        return self._view.draw(goal, np.stack(self._path), self.background_paths)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 PAPER, GRID = (255, 255, 255), (232, 232, 232)
 GOAL = (26, 178, 64)
+AREA, POSSIBLE = (222, 243, 228), (186, 220, 195)  # where a goal counts, where goals may be
 START = (110, 110, 110)
 PATH, POINT = (255, 128, 0), (214, 84, 0)
 BACKGROUND = (190, 205, 228)
@@ -23,12 +24,21 @@ class PlaneView:
         width: of the frame, in pixels; the square is in its middle.
         height: of the frame, in pixels.
         extent: half the square's side, in the plane's unit.
+        goal_radius: of a circle around the goal; None for none.
+        lines: where goals may be, `[T, 2]` each.
     """
 
-    def __init__(self, width: int, height: int, extent: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        extent: float,
+        goal_radius: float | None = None,
+        lines: Sequence[NDArray[np.float64]] = (),
+    ) -> None:
         self._size = (width * _SMOOTH, height * _SMOOTH)
         self._scale = min(self._size) / (2 * extent)
-        self._extent = extent
+        self._extent, self._goal_radius, self._lines = extent, goal_radius, lines
         self._unit = min(self._size) / 240  # what widths are multiples of
         self._still: tuple[bytes, Sequence[NDArray[np.float64]], Image.Image] | None = None
 
@@ -65,6 +75,10 @@ class PlaneView:
         for at in np.linspace(-self._extent, self._extent, 9):
             self._line(pen, np.array([[at, -far], [at, far]]), GRID, 0.5)
             self._line(pen, np.array([[-far, at], [far, at]]), GRID, 0.5)
+        if self._goal_radius is not None:
+            self._disc(pen, goal, self._goal_radius * self._scale / self._unit, AREA, outline=GOAL)
+        for possible in self._lines:
+            self._line(pen, possible, POSSIBLE, 1.0)
         for other in background:
             self._line(pen, other, BACKGROUND, 0.6)
         self._disc(pen, np.zeros(2), 3.0, START)

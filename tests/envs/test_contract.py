@@ -17,6 +17,7 @@ from tests.helpers.vector_actions import random_actions, same_action
 
 LIMITS = {
     "rlmaml/Navigation2D-v0": 100,
+    "rlmaml/SparseNavigation2D-v0": 20,
     "rlmaml/TabularMDP-v0": 10,
     "rlmaml/BernoulliBandit-v0": 1,
     "rlmaml/GaussianBandit-v0": 1,
@@ -310,6 +311,8 @@ VARIANTS = [
     ("rlmaml/PaperAntDir-v0", {}),
     ("rlmaml/Navigation2D-v0", {}),
     ("rlmaml/Navigation2D-v0", {"scaled_actions": True}),
+    ("rlmaml/SparseNavigation2D-v0", {}),
+    ("rlmaml/SparseNavigation2D-v0", {"dense": True}),
     ("rlmaml/TabularMDP-v0", {}),
     ("rlmaml/TabularMDP-v0", {"num_states": 3, "num_actions": 2, "reward_noise": 0.0}),
     ("rlmaml/BernoulliBandit-v0", {}),

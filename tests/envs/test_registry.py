@@ -15,8 +15,8 @@ from envs.registry import ENVIRONMENTS, find, locomotion, make_batched, register
 
 IDS = """
     HalfCheetahVel HalfCheetahDir AntVel AntDir PaperHalfCheetahVel PaperHalfCheetahDir PaperAntVel
-    PaperAntDir Navigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid SinusoidFrequency
-    LinearClassification Digits ImageFolder Docstrings Text
+    PaperAntDir Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid
+    SinusoidFrequency LinearClassification Digits ImageFolder Docstrings Text
 """
 
 

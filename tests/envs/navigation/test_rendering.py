@@ -15,9 +15,9 @@ from tests.helpers.frames import (
 )
 
 
-def navigation(goal, **more):
-    env = gymnasium.make("envs:rlmaml/Navigation2D-v0", render_mode="rgb_array", **more)
-    env.unwrapped.set_task(np.array(goal))
+def navigation(task, env_id="Navigation2D", **more):
+    env = gymnasium.make(f"envs:rlmaml/{env_id}-v0", render_mode="rgb_array", **more)
+    env.unwrapped.set_task(np.array(task))
     env.reset(seed=0)
     return env
 
@@ -62,6 +62,28 @@ def test_a_point_that_left_the_picture_is_at_its_edge():
     for _ in range(12):
         env.step(np.array([0.1, 0.0]))
     assert where(env.render(), rendering.POINT)[0] > 0.63
+
+
+def test_sparse_navigation_draws_where_the_goal_counts_and_where_goals_are():
+    frame = navigation([0.75 * np.pi], "SparseNavigation2D", width=520, height=520).render()
+
+    def shows(color, angle, radius=1.0):
+        """The color is there, or a pixel beside: the plane's ±1.3 are 200 pixels a unit."""
+        x, y = 260 + 200 * radius * np.cos(angle), 260 - 200 * radius * np.sin(angle)
+        near = frame[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].astype(int)
+        return (np.abs(near - color).max(axis=2) < 12).any()
+
+    northwest = 0.75 * np.pi
+    twice = 2 * where(frame, rendering.GOAL)  # `where` has a square of ±0.65
+    np.testing.assert_allclose(twice, [-(0.5**0.5), 0.5**0.5], atol=0.012)
+    for radius in (0.81, 1.19):  # the circle's edge
+        assert shows(rendering.GOAL, northwest, radius)
+    assert shows(rendering.AREA, northwest, 0.87)
+    assert not shows(rendering.AREA, northwest, 0.77)
+    for angle in (0.1, 1.0, 2.0, 3.0):
+        assert shows(rendering.POSSIBLE, angle)
+        assert not shows(rendering.POSSIBLE, angle, 0.9)
+        assert not shows(rendering.POSSIBLE, -angle)
 
 
 def test_navigation_draws_only_where_asked():
