@@ -11,12 +11,17 @@ import pytest
 
 from envs.locomotion.robots.half_cheetah import HalfCheetah
 from envs.locomotion.tasks import GoalVelocity
-from envs.registry import ENVIRONMENTS, find, locomotion, make_batched, register
+from envs.registry import ENVIRONMENTS, LAWS, find, locomotion, make_batched, register
 
 IDS = """
-    HalfCheetahVel HalfCheetahDir AntVel AntDir PaperHalfCheetahVel PaperHalfCheetahDir PaperAntVel
-    PaperAntDir Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid
-    SinusoidFrequency LinearClassification Digits ImageFolder Docstrings Text
+    HalfCheetahVel HalfCheetahDir HalfCheetahParams AntVel AntDir AntDir2D AntGoal AntParams
+    HopperVel HopperDir HopperParams Walker2dVel Walker2dDir Walker2dParams HumanoidVel HumanoidDir
+    HumanoidDir2D SwimmerVel SwimmerDir PaperHalfCheetahVel PaperHalfCheetahDir PaperAntVel
+    PaperAntDir ProMPHalfCheetahVel ProMPHalfCheetahDir ProMPAntDir ProMPAntDir2D ProMPAntGoal
+    ProMPWalker2dVel ProMPWalker2dDir ProMPHumanoidDir ProMPHumanoidDir2D ProMPSwimmerVel
+    PEARLHalfCheetahVel PEARLHalfCheetahDir PEARLAntDir RandParamsHopper RandParamsWalker2d
+    Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid SinusoidFrequency
+    LinearClassification Digits ImageFolder Docstrings Text
 """
 
 
@@ -73,8 +78,11 @@ def test_an_unknown_parameter_is_refused_with_those_there_are():
         gymnasium.make("rlmaml/HalfCheetahVel-v0", survival_bonus=1.0)
 
 
-@pytest.mark.parametrize("env_id", [row.id for row in ENVIRONMENTS if "Paper" in row.id])
-def test_the_papers_environments_are_as_they_are_but_for_balance(env_id):
+@pytest.mark.parametrize(
+    "env_id",
+    [row.id for row in ENVIRONMENTS if "Paper" in row.id] + [row.id for row in LAWS],
+)
+def test_environments_of_papers_are_as_they_are_but_for_balance(env_id):
     gymnasium.make_vec(env_id, num_envs=1, balanced=True)
     for name in ("frame_skip", "ctrl_cost_weight", "goal_range"):
         with pytest.raises(TypeError, match=f"has no parameter '{name}'"):

@@ -21,9 +21,7 @@ def judged(robot, family, task, velocity, action, height=0.5, forces=0.0, diverg
     state = State(
         qpos,
         qvel=np.zeros((1, 14)),
-        body_positions=np.zeros((1, 2, 3)),
-        contact_forces=np.full((1, 2, 6), forces),
-        sensors=np.zeros((1, 0)),
+        fields={"xpos": np.zeros((1, 2, 3)), "cfrc_ext": np.full((1, 2, 6), forces)},
     )
     return judge(
         robot,

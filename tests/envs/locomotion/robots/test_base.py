@@ -23,7 +23,8 @@ def state_of(x, y):
     sensors[:, 0], sensors[:, 1], sensors[:, 3], sensors[:, 4] = x, y, 5.0, 6.0
     qpos = np.zeros((2, 15))
     qpos[:, 0] = x
-    return State(qpos, np.zeros((2, 14)), positions, np.zeros((2, 14, 6)), sensors)
+    fields = {"xpos": positions, "xipos": positions, "sensordata": sensors}
+    return State(qpos, np.zeros((2, 14)), fields)
 
 
 @pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: type(robot).__name__)
@@ -37,7 +38,7 @@ def test_motion_is_in_x_and_y(robot):
         np.testing.assert_array_equal(motion.velocity, [[5.0, 6.0]] * 2)
     else:
         np.testing.assert_array_equal(motion.velocity, np.array(expected) / 0.5)
-    assert not np.shares_memory(motion.position, state.body_positions)
+    assert not np.shares_memory(motion.position, state.fields["xpos"])
     assert motion.reports == {}
 
 

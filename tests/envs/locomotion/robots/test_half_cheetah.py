@@ -13,4 +13,4 @@ def test_half_cheetah_reward():
     outcome = judged(HalfCheetah(), GoalVelocity((0, 2)), [1.0], 1.25, [1.0, -2.0])
     assert outcome.rewards == pytest.approx([-0.25 - 0.05 * 5.0])
     assert not outcome.terminations[0]
-    assert set(outcome.details) == {"x_velocity", "reward_forward", "reward_ctrl"}
+    assert set(outcome.details) == {"x_velocity", "y_velocity", "reward_forward", "reward_ctrl"}

@@ -27,7 +27,8 @@ def state_of(nq, nv, *, v=0.0, z=0.6, forces=()):
         cfrc_ext[body, axis] = force
     axes = np.arange(9.0)  # x axis (0, 1, 2), y axis (3, 4, 5), z axis (6, 7, 8)
     sensors = np.concatenate([[0.7, 0.8, 0.9], [v, 5, 6], axes, [9, 9, 9]])
-    return State(qpos[None], qvel[None], np.zeros((1, 0, 3)), cfrc_ext[None], sensors[None])
+    fields = {"cfrc_ext": cfrc_ext[None], "sensordata": sensors[None]}
+    return State(qpos[None], qvel[None], fields)
 
 
 def judged(robot, family, task, actions, state):
