@@ -68,6 +68,10 @@ class PlaneDirection(LocomotionTasks):
         test_angle_range: the same for split="test"; None is `angle_range`.
         balanced: draw one of n angles from each n-th part of the range.
         forward_reward_weight: w.
+
+    Raises:
+        TypeError: `balanced` is not True or False.
+        ValueError: no ranges.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class PlaneDirection(LocomotionTasks):
         return on_circle(self._angles.sample(n, rng, split, balanced=self._balanced))
 
     def check(self, tasks: ArrayLike, count: int) -> np.ndarray:
+        """As of every family; refuses also what has another length than 1."""
         checked = super().check(tasks, count)
         lengths = np.linalg.norm(checked, axis=1)
         wrong = np.abs(lengths - 1.0) > 1e-6

@@ -84,6 +84,10 @@ class Dynamics(LocomotionTasks):
             rand_param_envs.
         derive: compute anew what MuJoCo derives from masses (`mj_setConst`), which contacts are
             made by. rand_param_envs leaves it as it was.
+
+    Raises:
+        TypeError: `balanced`, `number_by_number` or `derive` is not True or False.
+        ValueError: `vary` names no quantities, or a limit is not above 0 and at most 20.
     """
 
     def __init__(

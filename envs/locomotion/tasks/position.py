@@ -32,6 +32,10 @@ class GoalPosition(LocomotionTasks):
         balanced: draw one of n angles from each n-th part of the range, and one of n distances.
         distance: "manhattan" is |Δx| + |Δy|, as every paper with an ant-goal has it; "euclidean"
             is the length of the way.
+
+    Raises:
+        TypeError: `balanced` is not True or False.
+        ValueError: a `radius` not above 0, no ranges, or an unknown `distance`.
     """
 
     def __init__(
