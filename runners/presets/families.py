@@ -16,7 +16,7 @@ PROMP_HALF_CHEETAH_DIR = replace(
     HALF_CHEETAH_DIR_V5,
     preset="promp-half-cheetah-dir",
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
-    iterations=312,
+    iterations=200,
     policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
     inner=InnerConfig(step_size=0.5),
     normalize_observations=True,

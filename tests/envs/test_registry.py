@@ -20,8 +20,8 @@ IDS = """
     PaperAntDir ProMPHalfCheetahVel ProMPHalfCheetahDir ProMPAntDir ProMPAntDir2D ProMPAntGoal
     ProMPWalker2dVel ProMPWalker2dDir ProMPHumanoidDir ProMPHumanoidDir2D ProMPSwimmerVel
     PEARLHalfCheetahVel PEARLHalfCheetahDir PEARLAntDir RandParamsHopper RandParamsWalker2d
-    Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid SinusoidFrequency
-    LinearClassification Digits ImageFolder Docstrings Text
+    Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid
+    SinusoidFrequency LinearClassification Digits ImageFolder Docstrings Text
 """
 
 
