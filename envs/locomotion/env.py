@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import mujoco
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,7 +17,7 @@ from .markers import Marker, goal_markers
 from .rendering import Follower, Rendering, add, free, viewer_for
 from .robots.base import Robot
 from .simulation import MuJoCoData
-from .tasks import LocomotionTasks
+from .tasks import Goal, LocomotionTasks
 from .vector_env import LocomotionVectorEnv
 
 
@@ -66,21 +67,27 @@ class LocomotionEnv(SingleEnv):
         }
         self._robot, self._robot_tasks = robot, vector.family
         self._velocity = np.zeros(2)
+        bounds = _bounds(vector.family)
+        self._fastest = _largest(goal.velocity for goal in bounds)
+        self._camera = _camera(robot, _largest(goal.position for goal in bounds))
         self._rendering = rendering
         self._follower = None if rendering.fixed else Follower(robot.camera_height)
-        self.mujoco_renderer = rendering.renderer(self.model, self.data, robot.camera)
+        self.mujoco_renderer = rendering.renderer(self.model, self.data, self._camera)
         # Not at exit, when OpenGL may have been closed before.
         weakref.finalize(self, free, self.mujoco_renderer._viewers).atexit = False
 
     @property
     def camera(self) -> dict[str, float]:
-        """Default camera: from where frames look at the robot."""
-        return dict(self._robot.camera)
+        """Default camera: from where frames look at the robot.
+
+        It is the robot's own; where tasks are positions, further away, so that these are in view.
+        """
+        return dict(self._camera)
 
     def markers(self) -> tuple[Marker, ...]:
         """Arrows, or a disk on the ground, that show the task in a frame now."""
         goal = self._robot_tasks.goal(self._task[0])
-        return goal_markers(goal, self._velocity, self._torso_position())
+        return goal_markers(goal, self._velocity, self._torso_position(), self._fastest)
 
     def render(self) -> Any:
         """Draw, as `render_mode` says; `[height, width, 3]` bytes for "rgb_array".
@@ -135,3 +142,24 @@ class LocomotionEnv(SingleEnv):
 
     def _torso_position(self) -> NDArray[np.float64]:
         return self.data.body(self._robot.torso).xpos
+
+
+def _bounds(family: LocomotionTasks) -> tuple[Goal, ...]:
+    """The goals at either end of a task space that has ends."""
+    space = family.space
+    return (family.goal(space.low), family.goal(space.high)) if isinstance(space, Box) else ()
+
+
+def _largest(vectors: Iterable[NDArray[np.float64] | None]) -> float:
+    """The largest coordinate of vectors that are finite, or 0."""
+    known = (v for v in vectors if v is not None and np.isfinite(v).all())
+    return max((float(np.abs(v).max()) for v in known), default=0.0)
+
+
+def _camera(robot: Robot, reach: float) -> dict[str, float]:
+    """A robot's camera, or one that sees the ground as far as `reach`, in meters."""
+    camera = dict(robot.camera)
+    if reach:
+        far = {"distance": max(3.0 * reach, camera["distance"]), "elevation": -50.0}
+        camera.update(far)
+    return camera

@@ -36,13 +36,18 @@ HEIGHTS = (0.65, 0.5)
 """Heights of the goal and of the velocity above the torso, in meters."""
 DIRECTION = 0.9
 """Length in meters of the arrow of a goal without a size."""
+FASTEST = 0.8
+"""Length in meters of the arrow of a family's fastest goal, at least."""
 _WIDTH = 0.04
 _SMALL = 0.02  # an arrow shorter than this, in meters, is a ball
 _DISK, _FLAT = 0.3, 0.01  # radius and half the height of a position, in meters
 
 
 def goal_markers(
-    goal: Goal, velocity: NDArray[np.float64], torso: NDArray[np.float64]
+    goal: Goal,
+    velocity: NDArray[np.float64],
+    torso: NDArray[np.float64],
+    fastest: float = 0.0,
 ) -> tuple[Marker, ...]:
     """What shows a goal, and beside a goal velocity the velocity that the robot has.
 
@@ -51,6 +56,8 @@ def goal_markers(
             direction is one arrow across it; a position is a disk on the ground.
         velocity: along x and y, in meters a second, `[2]`.
         torso: its position, `[3]`, in meters.
+        fastest: the fastest goal of the family, in meters a second; 0 if that is not known. Where
+            it is slow, arrows are drawn to a larger scale.
     """
     above, below = (torso + np.array([0.0, 0.0, height]) for height in HEIGHTS)
     if goal.direction is not None:
@@ -60,8 +67,10 @@ def goal_markers(
         return (disk(goal.position, GREEN),)
     if goal.velocity is None:
         return ()
-    fastest = max(np.linalg.norm(goal.velocity), np.linalg.norm(velocity))
-    scale = min(SCALE, LONGEST / fastest) if fastest else SCALE
+    scale = max(SCALE, FASTEST / fastest) if fastest else SCALE
+    faster = max(np.linalg.norm(goal.velocity), np.linalg.norm(velocity))
+    if faster:
+        scale = min(scale, LONGEST / faster)
     return arrow(above, goal.velocity * scale, GREEN), arrow(below, velocity * scale, ORANGE)
 
 
@@ -90,7 +99,7 @@ def disk(center: NDArray[np.float64], rgba: tuple[float, ...]) -> Marker:
     """A disk on the ground around `center`, x and y, `[2]`, in meters."""
     return {
         "type": mujoco.mjtGeom.mjGEOM_CYLINDER,
-        "size": np.array([_DISK, _DISK, _FLAT]),
+        "size": np.array([_DISK, _FLAT, 0.0]),  # radius, then half the height
         "pos": np.array([*center, _FLAT]),
         "mat": np.eye(3).ravel(),
         "rgba": np.array(rgba),

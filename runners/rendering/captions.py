@@ -14,7 +14,11 @@ Line = tuple[str, str]
 
 
 def with_caption(frame: NDArray[np.uint8], size: int, lines: tuple[Line, Line]) -> Image.Image:
-    """A picture `[height, width, 3]`, fitted into a square of `size` pixels, under two lines."""
+    """A picture `[height, width, 3]`, fitted into a square of `size` pixels, under two lines.
+
+    A text at the right of the first line that would take more than its half is a line of its own,
+    all in smaller type: the caption's height is the same for every text.
+    """
     strip = caption_height(size)
     panel = Image.new("RGB", (size, size + strip), PAPER)
     picture = Image.fromarray(np.ascontiguousarray(frame))
@@ -23,9 +27,18 @@ def with_caption(frame: NDArray[np.uint8], size: int, lines: tuple[Line, Line]) 
         picture = picture.resize([max(1, round(scale * side)) for side in picture.size])
     panel.paste(picture, ((size - picture.width) // 2, strip + (size - picture.height) // 2))
     pen = ImageDraw.Draw(panel)
-    margin, font = max(2, size // 40), _font(max(7, round(size / 23)))
-    for (left, right), middle in zip(lines, (0.29, 0.72), strict=True):
+    margin, letters = max(2, size // 40), max(7, round(size / 23))
+    (title, label), last = lines
+    if pen.textlength(label, _font(letters)) <= size / 2:
+        placed = zip(lines, (0.29, 0.72), strict=True)
+    else:
+        letters = max(7, round(letters * 0.75))
+        placed = zip(((title, ""), (label, ""), last), (0.2, 0.51, 0.82), strict=True)
+    for (left, right), middle in placed:
         y = round(middle * strip)
+        # Wide texts shrink further, to be seen to their end.
+        wide = pen.textlength(left, _font(letters)) / (size - 2 * margin)
+        font = _font(max(5, int(letters / max(1.0, wide))))
         pen.text((margin, y), left, INK, font, anchor="lm")
         pen.text((size - margin, y), right, INK, font, anchor="rm")
     return panel

@@ -25,8 +25,8 @@ class Hopper(Planar):
     """Values between which all other positions and velocities are while it stands."""
 
     asset: ClassVar[str] = "hopper.xml"
-    camera: ClassVar[Mapping[str, float]] = {"distance": 3.0, "azimuth": 90.0, "elevation": -10.0}
-    camera_height: ClassVar[float] = 1.0
+    camera: ClassVar[Mapping[str, float]] = {"distance": 3.3, "azimuth": 90.0, "elevation": -10.0}
+    camera_height: ClassVar[float] = 1.1
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         low, high = self.healthy_state_range

@@ -45,7 +45,7 @@ class Humanoid(Robot):
     uniform_noise: ClassVar[bool] = True
     asset: ClassVar[str] = "humanoid.xml"
     hidden: ClassVar[int] = 2
-    camera: ClassVar[Mapping[str, float]] = {"distance": 4.5, "azimuth": 90.0, "elevation": -15.0}
+    camera: ClassVar[Mapping[str, float]] = {"distance": 3.7, "azimuth": 90.0, "elevation": -15.0}
     camera_height: ClassVar[float] = 1.1
     root: ClassVar[int] = 6
     """Degrees of freedom of the body as a whole, which has no actuator."""

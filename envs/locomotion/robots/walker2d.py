@@ -20,4 +20,4 @@ class Walker2d(Planar):
 
     asset: ClassVar[str] = "walker2d_v5.xml"
     camera: ClassVar[Mapping[str, float]] = {"distance": 3.5, "azimuth": 90.0, "elevation": -10.0}
-    camera_height: ClassVar[float] = 0.9
+    camera_height: ClassVar[float] = 1.0

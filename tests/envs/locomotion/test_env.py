@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
 from envs.locomotion.env import LocomotionEnv
+from envs.locomotion.markers import FASTEST
 from envs.locomotion.rendering import Rendering
 from envs.locomotion.robots.ant import Ant
 from envs.locomotion.robots.half_cheetah import HalfCheetah
-from envs.locomotion.tasks import Direction, GoalVelocity
+from envs.locomotion.robots.hopper import Hopper
+from envs.locomotion.robots.swimmer import Swimmer
+from envs.locomotion.tasks import Direction, Dynamics, GoalPosition, GoalVelocity
 
 
 def test_one_class_serves_every_robot(robot_id):
@@ -58,3 +62,38 @@ def test_a_state_can_be_set():
     assert env.data.body("torso").xpos[0] == pytest.approx(3.0)
     info = env.step(np.zeros(6))[4]
     assert info["x_velocity"] > 1.0
+
+
+def test_a_world_is_shown_by_an_arrow_forward():
+    env = LocomotionEnv(Hopper(), Dynamics())
+    env.set_task(env.sample_tasks(1, np.random.default_rng(0))[0])
+    env.reset(seed=0)
+    (arrow,) = env.markers()
+    assert arrow["type"] == mujoco.mjtGeom.mjGEOM_ARROW
+    np.testing.assert_array_equal(arrow["mat"].reshape(3, 3)[:, 2], [1, 0, 0])
+
+
+def test_a_slow_familys_fastest_goal_is_a_long_arrow():
+    env = LocomotionEnv(Swimmer(), GoalVelocity((0.1, 0.2)))
+    env.set_task(np.array([0.2]))
+    env.reset(seed=0)
+    assert env.markers()[0]["size"][2] == pytest.approx(2 * FASTEST)
+
+
+def test_the_velocity_has_both_coordinates():
+    env = LocomotionEnv(Swimmer(), GoalVelocity((0.1, 0.2)))
+    env.reset(seed=0)
+    info = env.step(np.ones(2))[4]
+    velocity = np.array([info["x_velocity"], info["y_velocity"]])
+    assert abs(velocity[1]) > 0.01
+    along = env.markers()[1]["mat"].reshape(3, 3)[:2, 2]
+    np.testing.assert_allclose(along, velocity / np.linalg.norm(velocity), rtol=1e-12)
+
+
+def test_cameras_are_the_robots_own_but_for_positions():
+    assert LocomotionEnv(Ant(), Direction()).camera == Ant.camera
+    near, far, tiny = (
+        LocomotionEnv(Ant(), GoalPosition(radius)).camera for radius in (3.0, 6.0, 0.1)
+    )
+    assert Ant.camera["distance"] < near["distance"] < far["distance"]
+    assert tiny["distance"] == Ant.camera["distance"]

@@ -52,6 +52,24 @@ class TestRobots:
         assert heads[0] > 3
         assert heads[1] < -3
 
+    @pytest.mark.parametrize("name", ["Hopper", "Walker2d"])
+    def test_a_world_is_shown_by_an_arrow_forward(self, name):
+        env = gymnasium.make(
+            f"envs:rlmaml/{name}Params-v0", render_mode="rgb_array", width=SIZE, height=SIZE
+        )
+        env.reset(seed=0)
+        assert head(env.render()) > 3
+        env.close()
+
+    @pytest.mark.parametrize("angle", np.pi * np.array([0.0, 0.25, 0.5, 1.0, 1.5]))
+    def test_a_goal_on_the_edge_of_the_disk_is_in_the_frame(self, angle):
+        env = robot("AntGoal", [3 * np.cos(angle), 3 * np.sin(angle)])
+        columns = pixels(env.render(), "green")
+        env.close()
+        assert 5 < np.ptp(columns) < 25  # all of it, in one piece
+        aside = np.sign(columns.mean() - SIZE / 2) * (abs(columns.mean() - SIZE / 2) > 8)
+        assert aside == np.sign(np.round(np.cos(angle), 6))
+
     def test_a_goal_of_zero_is_a_ball(self):
         frame = robot("HalfCheetahVel", [0.0]).render()
         columns = pixels(frame, "green")

@@ -83,9 +83,27 @@ def test_texts_of_a_small_picture_are_inside_the_caption():
         assert (np.asarray(panel)[captions.caption_height(size) :] == RED).all()
 
 
+@pytest.mark.parametrize("size", [240, 480])
+def test_a_long_label_is_a_line_of_its_own(size):
+    label = "mass x0.31-2.9, friction x0.35-2.7, damping x0.47-2.2"
+    texts = (("before adaptation", label), ("return -123.4", "velocity 0.00 m/s"))
+    panel = captions.with_caption(frame(size, size), size, texts)
+    rows, columns = ink(panel, size)
+    strip = captions.caption_height(size)
+    assert rows.max() < strip
+    middle = (rows > strip * 0.4) & (rows < strip * 0.6)
+    assert columns[middle].max() > 0.7 * size
+    assert columns.max() < size - 1  # to its end
+    upper = rows < strip * 0.25
+    assert columns[upper].max() < size / 2  # nothing beside the title
+    assert (np.asarray(panel)[strip:] == RED).all()
+    shorter = captions.with_caption(frame(size, size), size, EMPTY)
+    assert shorter.size == panel.size
+
+
 @pytest.mark.parametrize("lines", [(("a", "b"),), (("a", "b"),) * 3])
 def test_a_caption_has_two_lines(lines):
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="unpack"):
         captions.with_caption(frame(64, 64), 64, lines)
 
 
