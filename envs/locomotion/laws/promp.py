@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..robots.ant import Ant
 from ..robots.base import Floats, State, flat
@@ -77,6 +78,11 @@ class ProMPHumanoid(Humanoid):
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         parts = super().rewards(actions, state)
         return {**parts, "reward_survive": np.full(len(actions), self.survival_bonus)}
+
+    def healthy(self, state: State) -> NDArray[np.bool_]:
+        """The bounds of the height are healthy here, and are not in gymnasium's."""
+        low, high = self.healthy_z_range
+        return (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
 
 
 def always_alive(robot: Planar, actions: Floats) -> dict[str, Floats]:
