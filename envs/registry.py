@@ -145,7 +145,7 @@ _PLACED = {
 }
 
 # The laws of other papers, each by its source's name.
-_PROMP, _PEARL = "locomotion.laws.promp:ProMP", "locomotion.laws.pearl:PEARL"
+_PROMP, _PEARL = "locomotion.laws.promp:", "locomotion.laws.pearl:"
 _RAND_PARAMS = {"number_by_number": True, "derive": False}
 
 
@@ -172,23 +172,29 @@ def _law(
 LAWS = (
     _law("ProMPHalfCheetahVel", _CHEETAH, _VELOCITY, None, _UP_TO_3),
     _law("ProMPHalfCheetahDir", _CHEETAH, _DIRECTION, None, _COINS, 100),
-    _law("ProMPAntDir", f"{_PROMP}Ant", _DIRECTION, None, _COINS),
-    _law("ProMPAntDir2D", f"{_PROMP}Ant", _PLANE),
-    _law("ProMPAntGoal", f"{_PROMP}Ant", _POSITION, {**_PLACED, "ctrl_cost_weight": 0.1}),
+    _law("ProMPAntDir", f"{_PROMP}ProMPAnt", _DIRECTION, None, _COINS),
+    _law("ProMPAntDir2D", f"{_PROMP}ProMPAnt", _PLANE),
+    _law("ProMPAntGoal", f"{_PROMP}ProMPAnt", _POSITION, {**_PLACED, "ctrl_cost_weight": 0.1}),
     _law(
         "ProMPWalker2dVel",
-        f"{_PROMP}Walker2d",
+        f"{_PROMP}ProMPWalker2d",
         _VELOCITY,
         {"survival_bonus": 15.0},
         {"goal_range": (0.0, 10.0)},
     ),
-    _law("ProMPWalker2dDir", f"{_PROMP}Walker2d", _DIRECTION, None, _COINS),
-    _law("ProMPHumanoidDir", f"{_PROMP}Humanoid", _DIRECTION, None, {**_HUMANOID_WEIGHT, **_COINS}),
-    _law("ProMPHumanoidDir2D", f"{_PROMP}Humanoid", _PLANE, None, _HUMANOID_WEIGHT),
+    _law("ProMPWalker2dDir", f"{_PROMP}ProMPWalker2d", _DIRECTION, None, _COINS),
+    _law(
+        "ProMPHumanoidDir",
+        f"{_PROMP}ProMPHumanoid",
+        _DIRECTION,
+        None,
+        {**_HUMANOID_WEIGHT, **_COINS},
+    ),
+    _law("ProMPHumanoidDir2D", f"{_PROMP}ProMPHumanoid", _PLANE, None, _HUMANOID_WEIGHT),
     _law("ProMPSwimmerVel", _SWIMMER, _VELOCITY, None, {"goal_range": (0.1, 0.2)}),
-    _law("PEARLHalfCheetahVel", f"{_PEARL}HalfCheetah", _VELOCITY, None, _UP_TO_3),
-    _law("PEARLHalfCheetahDir", f"{_PEARL}HalfCheetah", _DIRECTION, None, _COINS),
-    _law("PEARLAntDir", f"{_PEARL}Ant", _PLANE),
+    _law("PEARLHalfCheetahVel", f"{_PEARL}PEARLHalfCheetah", _VELOCITY, None, _UP_TO_3),
+    _law("PEARLHalfCheetahDir", f"{_PEARL}PEARLHalfCheetah", _DIRECTION, None, _COINS),
+    _law("PEARLAntDir", f"{_PEARL}PEARLAnt", _PLANE),
     _law(
         "RandParamsHopper", "locomotion.laws.pearl:RandParamsHopper", _DYNAMICS, None, _RAND_PARAMS
     ),
