@@ -24,6 +24,7 @@ PROMP_HALF_CHEETAH_DIR = replace(
 
 PRESETS: dict[str, Preset] = {
     "promp-half-cheetah-dir": Preset(
-        "HalfCheetah, run forward or backward, as in ProMP, dt 0.05 s", PROMP_HALF_CHEETAH_DIR
+        "HalfCheetah, run forward or backward, as in Rothfuss et al. 2019, dt 0.05 s",
+        PROMP_HALF_CHEETAH_DIR,
     ),
 }
