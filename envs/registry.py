@@ -133,6 +133,7 @@ _VELOCITY, _DIRECTION, _PLANE, _POSITION, _DYNAMICS = (
     for name in ("GoalVelocity", "Direction", "PlaneDirection", "GoalPosition", "Dynamics")
 )
 _UP_TO_2, _UP_TO_3 = {"goal_range": (0.0, 2.0)}, {"goal_range": (0.0, 3.0)}
+_SLOWLY = {"goal_range": (0.1, 0.2)}
 _COINS = {"balanced": False}
 _ALIVE = {"survival_bonus": 1.05}
 # gymnasium's own weight of a humanoid's velocity.
@@ -144,7 +145,7 @@ _PLACED = {
     "terminate_when_unhealthy": False,
 }
 
-# The laws of other papers, each by its source's name.
+# The laws of papers, each by its source's name.
 _PROMP, _PEARL = "locomotion.laws.promp:", "locomotion.laws.pearl:"
 _RAND_PARAMS = {"number_by_number": True, "derive": False}
 
@@ -191,16 +192,14 @@ LAWS = (
         {**_HUMANOID_WEIGHT, **_COINS},
     ),
     _law("ProMPHumanoidDir2D", f"{_PROMP}ProMPHumanoid", _PLANE, None, _HUMANOID_WEIGHT),
-    _law("ProMPSwimmerVel", _SWIMMER, _VELOCITY, None, {"goal_range": (0.1, 0.2)}),
+    _law("ProMPSwimmerVel", _SWIMMER, _VELOCITY, None, _SLOWLY),
     _law("PEARLHalfCheetahVel", f"{_PEARL}PEARLHalfCheetah", _VELOCITY, None, _UP_TO_3),
     _law("PEARLHalfCheetahDir", f"{_PEARL}PEARLHalfCheetah", _DIRECTION, None, _COINS),
     _law("PEARLAntDir", f"{_PEARL}PEARLAnt", _PLANE),
-    _law(
-        "RandParamsHopper", "locomotion.laws.pearl:RandParamsHopper", _DYNAMICS, None, _RAND_PARAMS
-    ),
+    _law("RandParamsHopper", f"{_PEARL}RandParamsHopper", _DYNAMICS, None, _RAND_PARAMS),
     _law(
         "RandParamsWalker2d",
-        "locomotion.laws.pearl:RandParamsWalker2d",
+        f"{_PEARL}RandParamsWalker2d",
         _DYNAMICS,
         None,
         _RAND_PARAMS,
@@ -225,33 +224,12 @@ ENVIRONMENTS = (
     locomotion("rlmaml/HumanoidVel-v0", _HUMANOID, _VELOCITY, task_defaults=_UP_TO_2),
     locomotion("rlmaml/HumanoidDir-v0", _HUMANOID, _DIRECTION, task_defaults=_HUMANOID_WEIGHT),
     locomotion("rlmaml/HumanoidDir2D-v0", _HUMANOID, _PLANE, task_defaults=_HUMANOID_WEIGHT),
-    locomotion(
-        "rlmaml/SwimmerVel-v0", _SWIMMER, _VELOCITY, task_defaults={"goal_range": (0.1, 0.2)}
-    ),
+    locomotion("rlmaml/SwimmerVel-v0", _SWIMMER, _VELOCITY, task_defaults=_SLOWLY),
     locomotion("rlmaml/SwimmerDir-v0", _SWIMMER, _DIRECTION),
-    locomotion(
-        "rlmaml/PaperHalfCheetahVel-v0",
-        _PAPER_CHEETAH,
-        _VELOCITY,
-        task_defaults=_UP_TO_2,
-        fixed=True,
-    ),
-    locomotion(
-        "rlmaml/PaperHalfCheetahDir-v0",
-        _PAPER_CHEETAH,
-        _DIRECTION,
-        task_defaults=_COINS,
-        fixed=True,
-    ),
-    locomotion(
-        "rlmaml/PaperAntVel-v0",
-        _PAPER_ANT,
-        _VELOCITY,
-        robot_defaults=_ALIVE,
-        task_defaults=_UP_TO_3,
-        fixed=True,
-    ),
-    locomotion("rlmaml/PaperAntDir-v0", _PAPER_ANT, _DIRECTION, task_defaults=_COINS, fixed=True),
+    _law("PaperHalfCheetahVel", _PAPER_CHEETAH, _VELOCITY, None, _UP_TO_2),
+    _law("PaperHalfCheetahDir", _PAPER_CHEETAH, _DIRECTION, None, _COINS),
+    _law("PaperAntVel", _PAPER_ANT, _VELOCITY, _ALIVE, _UP_TO_3),
+    _law("PaperAntDir", _PAPER_ANT, _DIRECTION, None, _COINS),
     *LAWS,
     Environment(
         "rlmaml/Navigation2D-v0",

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ..core.angles import on_circle
 from ..core.arguments import Interval, Range, check_bool, check_interval, check_range, check_scale
 from ..core.ranges import Ranges
 from ..core.tasks import Split, Tasks, check_split
@@ -133,7 +134,7 @@ class GoalAngle(PlaneTasks):
         return self._angles.sample(n, rng, split, balanced=self._balanced)[:, None]
 
     def goals(self, tasks: np.ndarray) -> Floats:
-        return _on_circle(tasks[..., 0])
+        return on_circle(tasks[..., 0])
 
     def reward(self, tasks: np.ndarray, result: Floats) -> Floats:
         """Rewards of positions, `[M, 2]`: sparse ones, or dense ones if the family is dense."""
@@ -149,7 +150,7 @@ class GoalAngle(PlaneTasks):
 
     def lines(self) -> list[Floats]:
         """Arcs of both ranges."""
-        return [_on_circle(np.linspace(*ends, 100)) for ends in self._angles.intervals]
+        return [on_circle(np.linspace(*ends, 100)) for ends in self._angles.intervals]
 
     def describe(self, task: np.ndarray) -> str:
         return f"goal at {np.degrees(task[0]):.0f}°"
@@ -163,8 +164,3 @@ def _check_angles(name: str, given: Range) -> None:
     """
     if np.abs(check_range(name, given)).max() > 2 * np.pi:
         raise ValueError(f"{name} is in radians, from -2π to 2π, got {given!r}")
-
-
-def _on_circle(angles: Floats) -> Floats:
-    """Points of the unit circle at angles `[...]`, `[..., 2]`."""
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)

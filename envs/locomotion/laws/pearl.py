@@ -17,7 +17,6 @@ from ..robots.base import Floats, State
 from ..robots.half_cheetah import HalfCheetah
 from ..robots.hopper import Hopper
 from ..robots.walker2d import Walker2d
-from .promp import always_alive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +26,6 @@ class PEARLHalfCheetah(HalfCheetah):
     @property
     def reads(self) -> tuple[str, ...]:
         return ("xpos",)
-
-    torso_index: ClassVar[int] = 1
-    """The torso among the model's bodies."""
 
     def observation(self, state: State) -> Floats:
         torso = state.fields["xpos"][:, self.torso_index]
@@ -53,9 +49,7 @@ class RandParamsHopper(Hopper):
     """
 
     time_step: ClassVar[float | None] = 0.004
-
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return always_alive(self, actions)
+    fall_pays: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +61,4 @@ class RandParamsWalker2d(Walker2d):
 
     asset: ClassVar[str] = "walker2d.xml"
     time_step: ClassVar[float | None] = 0.004
-
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return always_alive(self, actions)
+    fall_pays: ClassVar[bool] = True

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..robots.ant import Ant
-from ..robots.base import Floats, State, flat
+from ..robots.base import State
 from ..robots.humanoid import Humanoid
-from ..robots.planar import Planar
 from ..robots.walker2d import Walker2d
 
 
@@ -29,10 +28,9 @@ class ProMPAnt(Ant):
     survival_bonus: float = 1.0
     healthy_z_range: tuple[float, float] = (0.0, 1.0)
     contact_cost_weight: float = 0.5e-3
+    include_cfrc_ext_in_observation: bool = True
 
-    def observation(self, state: State) -> Floats:
-        forces = flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0))
-        return np.concatenate([self.seen_positions(state), state.qvel, forces], axis=1)
+    first_body: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +43,7 @@ class ProMPWalker2d(Walker2d):
     frame_skip: int = 8
 
     asset: ClassVar[str] = "walker2d.xml"
-
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return always_alive(self, actions)
+    fall_pays: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,36 +54,16 @@ class ProMPHumanoid(Humanoid):
     """
 
     contact_cost_weight: float = 0.5e-6
+    include_cinert_in_observation: bool = True
+    include_cvel_in_observation: bool = True
+    include_qfrc_actuator_in_observation: bool = True
+    include_cfrc_ext_in_observation: bool = True
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")
-
-    def observation(self, state: State) -> Floats:
-        fields = state.fields
-        parts = (
-            self.seen_positions(state),
-            state.qvel,
-            flat(fields["cinert"]),
-            flat(fields["cvel"]),
-            fields["qfrc_actuator"],
-            flat(fields["cfrc_ext"]),
-        )
-        return np.concatenate(parts, axis=1)
-
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        parts = super().rewards(actions, state)
-        return {**parts, "reward_survive": np.full(len(actions), self.survival_bonus)}
+    fall_pays: ClassVar[bool] = True
+    first_body: ClassVar[int] = 0
+    first_actuated: ClassVar[int] = 0
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         """The bounds of the height are healthy here, and are not in gymnasium's."""
         low, high = self.healthy_z_range
         return (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
-
-
-def always_alive(robot: Planar, actions: Floats) -> dict[str, Floats]:
-    """Rewards beside the task where the survival bonus is paid in every step."""
-    return {
-        "reward_ctrl": -robot.ctrl_cost(actions),
-        "reward_survive": np.full(len(actions), robot.survival_bonus),
-    }

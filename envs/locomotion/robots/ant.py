@@ -37,8 +37,9 @@ class Ant(Robot):
     asset: ClassVar[str] = "ant.xml"
     hidden: ClassVar[int] = 2
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -22.0}
-    torso_index: ClassVar[int] = 1
-    """The torso among the model's bodies."""
+    fall_pays: ClassVar[bool] = True
+    first_body: ClassVar[int] = 1
+    """The first body of which forces are observed; 0 is the world."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ class Ant(Robot):
     def observation(self, state: State) -> Floats:
         parts = [self.seen_positions(state), state.qvel]
         if self.include_cfrc_ext_in_observation:
-            parts.append(flat(np.clip(state.fields["cfrc_ext"][:, 1:], -1.0, 1.0)))
+            parts.append(flat(np.clip(state.fields["cfrc_ext"][:, self.first_body :], -1.0, 1.0)))
         return np.concatenate(parts, axis=1)
 
     def position(self, state: State) -> Floats:
@@ -58,7 +59,7 @@ class Ant(Robot):
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         return {
             "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": np.full(len(actions), self.survival_bonus),
+            "reward_survive": self.survival(self.survival_bonus, state),
             "reward_contact": -self.contact_cost(state),
         }
 

@@ -72,6 +72,10 @@ class Robot:
     """Leading entries of qpos that say where on the plane it is."""
     torso: ClassVar[str] = "torso"
     """The body that cameras follow and above which a task's arrows are drawn."""
+    torso_index: ClassVar[int] = 1
+    """The same among the model's bodies."""
+    fall_pays: ClassVar[bool] = False
+    """Pay a survival bonus in the step of a fall too."""
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -15.0}
     """Position of the camera that looks at it, unless `default_camera_config` says otherwise."""
     camera_height: ClassVar[float] = 0.7
@@ -165,6 +169,12 @@ class Robot:
             state: after the step.
         """
         return {"reward_ctrl": -self.ctrl_cost(actions)}
+
+    def survival(self, bonus: float, state: State) -> Floats:
+        """A bonus where the robot stands, or everywhere where a fall pays too, `[m]`."""
+        if self.fall_pays:
+            return np.full(len(state.qpos), bonus)
+        return np.where(self.healthy(state), bonus, 0.0)
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """ctrl_cost_weight Σa², `[m]`, of actions `[m, A]` in C order."""

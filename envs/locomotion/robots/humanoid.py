@@ -47,8 +47,11 @@ class Humanoid(Robot):
     hidden: ClassVar[int] = 2
     camera: ClassVar[Mapping[str, float]] = {"distance": 3.7, "azimuth": 90.0, "elevation": -15.0}
     camera_height: ClassVar[float] = 1.1
-    root: ClassVar[int] = 6
-    """Degrees of freedom of the body as a whole, which has no actuator."""
+    first_body: ClassVar[int] = 1
+    """The first body of which inertia, velocity and forces are observed; 0 is the world."""
+    first_actuated: ClassVar[int] = 6
+    """The first degree of freedom of which forces are observed; those of the body as a whole, which
+    has no actuator, come before."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -70,13 +73,13 @@ class Humanoid(Robot):
     def observation(self, state: State) -> Floats:
         parts = [self.seen_positions(state), state.qvel]
         if self.include_cinert_in_observation:
-            parts.append(flat(state.fields["cinert"][:, 1:]))
+            parts.append(flat(state.fields["cinert"][:, self.first_body :]))
         if self.include_cvel_in_observation:
-            parts.append(flat(state.fields["cvel"][:, 1:]))
+            parts.append(flat(state.fields["cvel"][:, self.first_body :]))
         if self.include_qfrc_actuator_in_observation:
-            parts.append(state.fields["qfrc_actuator"][:, self.root :])
+            parts.append(state.fields["qfrc_actuator"][:, self.first_actuated :])
         if self.include_cfrc_ext_in_observation:
-            parts.append(flat(state.fields["cfrc_ext"][:, 1:]))
+            parts.append(flat(state.fields["cfrc_ext"][:, self.first_body :]))
         return np.concatenate(parts, axis=1)
 
     def position(self, state: State) -> Floats:
@@ -87,7 +90,7 @@ class Humanoid(Robot):
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         return {
             "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": np.where(self.healthy(state), self.survival_bonus, 0.0),
+            "reward_survive": self.survival(self.survival_bonus, state),
             "reward_contact": -self.contact_cost(state),
         }
 

@@ -35,7 +35,7 @@ class Planar(Robot):
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         return {
             "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": np.where(self.healthy(state), self.survival_bonus, 0.0),
+            "reward_survive": self.survival(self.survival_bonus, state),
         }
 
     def healthy(self, state: State) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
+from ...core.angles import on_circle
 from ...core.arguments import Range, check_bool, check_range
 from ...core.ranges import Ranges
 from ...core.tasks import Split, check_split
@@ -114,8 +115,3 @@ class PlaneDirection(LocomotionTasks):
     def describe(self, task: np.ndarray) -> str:
         degrees = math.degrees(math.atan2(task[1], task[0])) % 360.0
         return f"goal: {degrees:.0f}°"
-
-
-def on_circle(angles: Floats) -> Floats:
-    """Points of the unit circle, `[n, 2]`, at angles `[n]` from x toward y, in radians."""
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -108,15 +109,6 @@ class Dynamics(LocomotionTasks):
             "test_log_scale_limit",
             log_scale_limit if test_log_scale_limit is None else test_log_scale_limit,
         )
-        self._parameters = {
-            "vary": chosen,
-            "log_scale_limit": train,
-            "test_log_scale_limit": test,
-            "balanced": balanced,
-            "forward_reward_weight": forward_reward_weight,
-            "number_by_number": number_by_number,
-            "derive": derive,
-        }
         self._exponents = Ranges("log_scale_limit", (-train, train), (-test, test))
         self._balanced = check_bool("balanced", balanced)
         self._weight = forward_reward_weight
@@ -131,13 +123,13 @@ class Dynamics(LocomotionTasks):
         counts = [int(rows.sum()) for rows in matters.values()]
         self._ends = np.cumsum(counts)[:-1]
         self._bases = np.repeat([q.base for q in self._quantities.values()], counts)
-        furthest = max(abs(self._exponents.low), abs(self._exponents.high))
-        self.space = spaces.Box(self._bases**-furthest, self._bases**furthest, dtype=np.float64)
+        low, high = self._exponents.low, self._exponents.high
+        self.space = spaces.Box(self._bases**low, self._bases**high, dtype=np.float64)
         self.default = np.ones(len(self._bases))
 
     def of(self, model: mujoco.MjModel) -> Dynamics:
         """The family for this model: only now it is known how many factors there are."""
-        family = Dynamics(**self._parameters)
+        family = copy.copy(self)
         family._set_up({name: q.has_effect(model) for name, q in family._quantities.items()})
         family._nominal = {
             name: getattr(model, name).copy()

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from gymnasium import spaces
 
+from ...core.angles import on_circle
 from ...core.arguments import Range, check_bool
 from ...core.ranges import Ranges
 from ...core.tasks import Split
 from ..goal import Goal
 from ..robots.base import Motion
 from .base import Floats, LocomotionTasks
-from .direction import on_circle
 
 
 class GoalPosition(LocomotionTasks):
