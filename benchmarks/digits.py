@@ -36,7 +36,7 @@ from rlmaml.types import Examples, InputsWithStatistics, MetaBatch, Params
 from runners.environments import build_experiment
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
-from runners.evaluation.results import Summary
+from runners.evaluation.summaries import Summary
 from runners.io import versions, write_json
 from runners.run_dir import RunDir
 

@@ -162,3 +162,18 @@ def check_names(names: tuple[str, ...]) -> tuple[Baseline, ...]:
             "is compared by naming it: rlmaml evaluate A B."
         )
     return tuple(name for name in BASELINES if name in names)
+
+
+def check_step_sizes(sizes: tuple[float, ...], against: tuple[Baseline, ...]) -> None:
+    """Check sizes of inner steps that `pretrained` is to try.
+
+    Raises:
+        ConfigError: sizes that are no positive numbers, or no such baseline to try them.
+    """
+    if sizes and "pretrained" not in against:
+        raise ConfigError("--pretrained-step-sizes goes with --against pretrained: add it.")
+    bad = [f"{size:g}" for size in sizes if not 0 < size < math.inf]
+    if bad:
+        raise ConfigError(
+            f"--pretrained-step-sizes must be above 0 and finite; got {', '.join(bad)}."
+        )

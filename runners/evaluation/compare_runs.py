@@ -14,7 +14,13 @@ from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners.errors import UnwrittenError
 from runners.evaluation import plots, statistics
-from runners.evaluation.baselines import Baseline, check_names, plan, trained
+from runners.evaluation.baselines import (
+    Baseline,
+    check_names,
+    check_step_sizes,
+    plan,
+    trained,
+)
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.grouping import by_method, check_place, check_runs, common_folder
 from runners.evaluation.measure import measure
@@ -30,6 +36,7 @@ def compare_runs(
     config: EvalConfig | None = None,
     *,
     against: tuple[Baseline, ...] = (),
+    pretrained_step_sizes: tuple[float, ...] = (),
     out: Path | None = None,
     quiet: bool = False,
 ) -> Comparison:
@@ -43,6 +50,9 @@ def compare_runs(
         config: what to draw and how to adapt; its defaults if None.
         against: baselines of the first method's runs, trained in their folders where they are not
             there yet.
+        pretrained_step_sizes: sizes of the inner steps to try for `pretrained`. The one that is
+            best after any number of steps, on these very tasks, is in the table; the means of the
+            others are in the file.
         out: folder for the files; the run's, or what the runs lie in together, if None.
         quiet: show no progress.
 
@@ -53,6 +63,7 @@ def compare_runs(
         UnwrittenError: a folder that cannot be written to; with the comparison.
     """
     against = check_names(against)
+    check_step_sizes(pretrained_step_sizes, against)
     configs = [folder.read_config() for folder in folders]
     check_runs(folders, configs)
     out = out or common_folder([folder.path for folder in folders])
@@ -71,11 +82,16 @@ def compare_runs(
         for name, places in runs.items()
     }
     of_baselines = dataclasses.replace(config, checkpoint=None)
+    tried: dict[str, Floats] = {}
     for name, planned in plans.items():
         runs[name] = [trained(each, quiet=quiet) for each in planned]
-        own = dataclasses.replace(of_baselines, steps=0) if name == "oracle" else of_baselines
+        own = of_baselines
+        if name == "oracle":
+            own = dataclasses.replace(own, steps=0)
+        elif name == "pretrained" and pretrained_step_sizes:
+            own, tried = _best_size(runs[name], own, pretrained_step_sizes, quiet)
         results[name] = [_evaluated(folder, own, unwritten, quiet) for folder in runs[name]]
-    compared = _comparison(runs, results, out)
+    compared = _comparison(runs, results, tried, out)
     try:
         compared = compared.save(out / "comparison.json")
         plots.comparison(compared, out / "plots" / "comparison.png", compared.preset)
@@ -84,6 +100,29 @@ def compare_runs(
     if unwritten:
         raise UnwrittenError(unwritten[0], compared) from unwritten[0]
     return compared
+
+
+def _best_size(
+    folders: list[RunDir], config: EvalConfig, sizes: tuple[float, ...], quiet: bool
+) -> tuple[EvalConfig, dict[str, Floats]]:
+    """The evaluation with the size of steps that is best, and means [K+1] by size.
+
+    Best is the mean after the number of steps, one or more, that suits a size best. Means that are
+    not finite are no best, nor is a size with which a policy blows up.
+    """
+    tried, best = {}, {}
+    for size in sizes:
+        own = dataclasses.replace(config, step_size=size)
+        best[size] = -np.inf
+        try:
+            found = [measure(folder, own, quiet=quiet) for folder in folders]
+        except FloatingPointError:
+            continue
+        scores = statistics.finite(np.stack([each.scores[each.metric] for each in found]))
+        tried[f"{size:g}"] = means = statistics.mean(scores)
+        signed = means if found[0].higher_is_better else -means
+        best[size] = np.nanmax(signed[min(1, len(means) - 1) :], initial=-np.inf)
+    return dataclasses.replace(config, step_size=max(best, key=best.__getitem__)), tried
 
 
 def _for_all(config: EvalConfig, configs: list[TrainConfig]) -> EvalConfig:
@@ -125,7 +164,10 @@ def _evaluated(
 
 
 def _comparison(
-    runs: dict[str, list[RunDir]], results: dict[str, list[Evaluation]], out: Path
+    runs: dict[str, list[RunDir]],
+    results: dict[str, list[Evaluation]],
+    tried: dict[str, Floats],
+    out: Path,
 ) -> Comparison:
     """All evaluations in one result; the first method is the one that is compared."""
     main = next(iter(runs))
@@ -140,6 +182,8 @@ def _comparison(
         name: _method(folders, results[name], out, finite[name], scores[name])
         for name, folders in runs.items()
     }
+    if tried:
+        methods["pretrained"] = dataclasses.replace(methods["pretrained"], sizes_tried=tried)
     if "oracle" in runs:
         ends = finite[reference][..., :1], finite["oracle"]
         methods |= {
@@ -186,6 +230,7 @@ def _method(
         iteration=tuple(each.iteration for each in results),
         checkpoint_sha256=tuple(each.checkpoint_sha256 or "" for each in results),
         train_env_steps=tuple(each.train_env_steps for each in results),
+        train_seconds=np.array([each.train_seconds for each in results], np.float64),
         step_size=np.array([each.step_size for each in results], np.float64),
         later_step_size=np.array(later),
         run_means=finite.mean(1),

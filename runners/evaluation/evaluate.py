@@ -24,6 +24,7 @@ def evaluate(
     config: Annotated[EvalConfig, tyro.conf.arg(name="")] = EvalConfig(),  # noqa: B008 - frozen
     *,
     against: tuple[Baseline, ...] = (),
+    pretrained_step_sizes: tuple[float, ...] = (),
     out: Path | None = None,
     quiet: bool = False,
 ) -> Evaluation | Comparison:
@@ -35,6 +36,8 @@ def evaluate(
         config: What to draw and how to adapt.
         against: Baselines to compare with: random (untrained), pretrained (one policy for all
             tasks), oracle (it is shown the task). They are trained in DIR/baselines once.
+        pretrained_step_sizes: Inner step sizes to try for `pretrained`; the table has the one that
+            is best on these very tasks, after as many steps as suit it.
         out: Folder for the comparison of several runs; the one they lie in together if not given.
         quiet: Show no progress.
 
@@ -47,8 +50,15 @@ def evaluate(
     if not runs:
         raise ConfigError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
     folders = [RunDir(path) for path in runs]
-    if against or len(folders) > 1:
-        return compare_runs(folders, config, against=against, out=out, quiet=quiet)
+    if against or pretrained_step_sizes or len(folders) > 1:
+        return compare_runs(
+            folders,
+            config,
+            against=against,
+            pretrained_step_sizes=pretrained_step_sizes,
+            out=out,
+            quiet=quiet,
+        )
     if out is not None:
         raise ConfigError("--out is for comparisons; one run is evaluated into its own folder.")
     return evaluate_run(folders[0], config, quiet=quiet)

@@ -29,7 +29,8 @@ from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, 
 from runners import torch_setup
 from runners.environments import build_experiment, task_label
 from runners.evaluation.eval_config import EvalConfig, Sizes
-from runners.evaluation.results import Evaluation, Fit, Group, Summary
+from runners.evaluation.results import Evaluation
+from runners.evaluation.summaries import Fit, Group, Summary
 from runners.io import command, versions
 from runners.progress import progress
 from runners.run_dir import RunDir
@@ -121,6 +122,7 @@ def measure(
         iteration=source.iteration,
         checkpoint_sha256=source.digest,
         train_env_steps=totals.env_steps,
+        train_seconds=totals.seconds,
         seconds=time.perf_counter() - began,
         versions=versions(),
         command=command(),

@@ -18,58 +18,13 @@ from rlmaml.config import DEFAULT_ALGORITHM
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.task_values import is_array, plain
 from runners import formatting
-from runners.evaluation import shapes, statistics, tables
+from runners.evaluation import shapes, tables
 from runners.evaluation.records import Record, from_record, to_record
+from runners.evaluation.summaries import Fit, Group, Summary
 from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import read_json, write_csv, write_json
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Summary:
-    """Mean over tasks and half-width of its 95 % interval, [K+1] each."""
-
-    mean: Floats
-    ci95: Floats
-
-    @classmethod
-    def of(cls, scores: np.ndarray) -> Summary:
-        """The summary of scores [N, K+1], by the normal approximation.
-
-        NaN for a step after which the score of some task is not finite.
-        """
-        count = len(scores)
-        scores = statistics.finite(scores)
-        with np.errstate(over="ignore"):  # or nearly so
-            spread = scores.std(0, ddof=1) if count > 1 else np.zeros(scores.shape[1])
-            mean = scores.mean(0)
-        return cls(mean.astype(np.float64), (1.96 * spread / np.sqrt(count)).astype(np.float64))
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Tasks of one kind: how many, and means [K+1] over them by score, the metric first."""
-
-    tasks: int
-    mean: Floats
-    ci95: Floats
-    others: dict[str, Floats] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """Curves that a regression of one number on one fits to a task's examples."""
-
-    task: np.ndarray
-    grid: Floats
-    """[G]."""
-    curves: Floats
-    """[K+1, G], after each step."""
-    support: Floats
-    """[2, shots], inputs and targets."""
-    query: Floats
-    """[2, queries]."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,6 +70,11 @@ class Conditions:
         return [plain(task) for task in self.tasks]
 
     @property
+    def higher_is_better(self) -> bool:
+        """True where the better score is the higher one."""
+        return self.metric != "mse"
+
+    @property
     def data(self) -> str:
         """Noun for a count of what runs are trained on."""
         return "environment steps" if self.episodes else "labeled examples"
@@ -131,6 +91,8 @@ class Evaluation(Conditions):
     """SHA-256 of its meta-parameters, as in its manifest; None in files of before."""
     train_env_steps: int
     """Or examples, that it was trained on."""
+    train_seconds: float | None = None
+    """Time that training took; None in files of before."""
     tasks_given: bool = False
     """True if the tasks were given, and not drawn by the seed."""
     scores: dict[str, Floats]
@@ -254,6 +216,10 @@ class ComparedMethod:
     gap_closed_ci95: Floats | None = None
     later_step_size: Floats = field(default_factory=lambda: np.zeros(0))
     """[R]; NaN where it is that of the first step."""
+    train_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    """[R]; empty in files of before."""
+    sizes_tried: dict[str, Floats] = field(default_factory=dict)
+    """Means [K+1] by size of the inner steps, where some were tried."""
     checkpoint_sha256: tuple[str, ...] = ()
     """SHA-256 of each run's meta-parameters; empty in files of before."""
 
@@ -271,6 +237,8 @@ class ComparedMethod:
             phrase = f"{formatting.amount(cost)} {data} of training{' each' * several}"
         if several:
             phrase += f"; seeds {formatting.listed(self.seeds)}"
+        if self.sizes_tried:
+            phrase += f"; steps of {self.step_size[0]:g}, of {', '.join(self.sizes_tried)} the best"
         what = formatting.BASELINES.get(name)
         return phrase if what is None else f"{what}; {phrase}"
 

@@ -101,6 +101,9 @@ def _of_method(name: str, method: ComparedMethod, tasks: int, steps: int) -> Ite
     per_run = (method.seeds, method.iteration, method.train_env_steps, method.step_size)
     for each in per_run:
         yield _Sized(f"runs of {name}", np.asarray(each), (runs,))
-    for each in (method.later_step_size, method.checkpoint_sha256):  # files of before have none
+    for size, means in method.sizes_tried.items():
+        yield _Sized(f"means of {name} by steps of {size}", means, after)
+    # Files of before have none of these.
+    for each in (method.later_step_size, method.train_seconds, method.checkpoint_sha256):
         if len(each):
             yield _Sized(f"runs of {name}", np.asarray(each), (runs,))

@@ -122,7 +122,7 @@ def _introduction(data: ReportData) -> Context:
         "unseen": not result.groups,
         "mean": sentences.mean_noun(result.metric),
         "noun": formatting.NOUNS[result.metric],
-        "direction": f"{'Lower' if result.metric == 'mse' else 'Higher'} is better.",
+        "direction": f"{'Higher' if result.higher_is_better else 'Lower'} is better.",
     }
 
 

@@ -20,7 +20,8 @@ from runners.evaluation import grouping
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate_run
-from runners.evaluation.results import Comparison, Evaluation, Group, Summary
+from runners.evaluation.results import Comparison, Evaluation
+from runners.evaluation.summaries import Group, Summary
 from runners.reporting import provenance
 from runners.run_dir import RunDir
 from runners.training.plots import Metrics

@@ -14,6 +14,7 @@ from runners.evaluation import measure as measuring
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
+from runners.evaluation.results import Comparison, Evaluation
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, refused, run, tiny
 
@@ -71,6 +72,39 @@ def test_all_methods_meet_the_same_tasks_and_draws(seeds, monkeypatch):
     places = [*seeds, *(seeds[0].path / "baselines" / n for n in ("random", "oracle"))]
     found = [json.loads((getattr(p, "path", p) / "evaluation.json").read_text()) for p in places]
     assert len({str([task["task"] for task in each["per_task"]]) for each in found}) == 1
+
+
+def test_pretrained_takes_the_best_of_the_sizes_that_are_tried(seeds):
+    result = compare_runs(
+        seeds[:1],
+        SMALL,
+        against=("pretrained",),
+        pretrained_step_sizes=(1e30, 1e-3, 0.1),
+        quiet=True,
+    )
+    method, folder = (
+        result.methods["pretrained"],
+        RunDir(seeds[0].path / "baselines" / "pretrained"),
+    )
+    for size, means in method.sizes_tried.items():
+        alone = measure(folder, dataclasses.replace(SMALL, step_size=float(size)), quiet=True)
+        np.testing.assert_allclose(means, alone.mean, rtol=1e-5)
+    best = max(method.sizes_tried, key=lambda size: method.sizes_tried[size][1:].max())
+    assert method.step_size.tolist() == [float(best)]
+    np.testing.assert_array_equal(method.mean, method.sizes_tried[best])
+    assert list(method.sizes_tried) == ["0.001", "0.1"]  # with the other it blows up
+    assert f"steps of {best}, of 0.001, 0.1 the best" in str(result)
+    assert Evaluation.load(folder.evaluation).step_size == float(best)
+    read = Comparison.load(seeds[0].path / "comparison.json").methods["pretrained"]
+    assert read.sizes_tried.keys() == method.sizes_tried.keys()
+    assert read.train_seconds[0] > 0
+
+
+def test_sizes_to_try_are_checked(seeds, capsys):
+    words = ("evaluate", seeds[0].path, "--pretrained-step-sizes")
+    assert "goes with --against pretrained" in refused(capsys, *words, 0.1)
+    against = ("--against", "pretrained")
+    assert "above 0 and finite; got 0, inf" in refused(capsys, *words, 0, "inf", *against)
 
 
 def test_without_random_the_gap_begins_before_adaptation(seeds):

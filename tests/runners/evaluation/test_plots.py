@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from runners.evaluation import plots
-from runners.evaluation.results import Evaluation, Group
+from runners.evaluation.results import Evaluation
+from runners.evaluation.summaries import Group
 
 
 def result(tasks, **more):

@@ -13,7 +13,8 @@ from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.evaluation.records import to_record
-from runners.evaluation.results import Comparison, Evaluation, Summary
+from runners.evaluation.results import Comparison, Evaluation
+from runners.evaluation.summaries import Summary
 from runners.studies.reproduce import Reproduction
 from tests.helpers.runs import tiny
 

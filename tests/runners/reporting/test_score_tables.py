@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from runners.evaluation.results import Evaluation, Group, Summary
+from runners.evaluation.results import Evaluation
+from runners.evaluation.summaries import Group, Summary
 from runners.reporting.score_tables import evaluation_table, kinds_table
 
 RESULT = Evaluation(

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from runners.evaluation.results import Evaluation, Fit
+from runners.evaluation.results import Evaluation
+from runners.evaluation.summaries import Fit
 from runners.presets import PRESETS
 from runners.reporting import sentences
 
