@@ -27,6 +27,7 @@ from rlmaml.sampling.examples import ClassFamily, ClassLabels, ExampleSampler, F
 from rlmaml.sampling.faults import require_finite_examples
 from rlmaml.sampling.fill_to_horizon import FillToHorizon
 from rlmaml.sampling.fixed_task import FixedTask
+from rlmaml.sampling.fixed_tasks import FixedTasks
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, check_reach, encoder
@@ -211,11 +212,18 @@ def _from_episodes(
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
     fixed = isinstance(env, FixedTask)
-    sample_tasks = _no_tasks if fixed else TaskSampler(env)
+    sample_tasks = _no_tasks if fixed else _task_law(config, TaskSampler(env))
     if training or (config.env.observe_task and not fixed):  # or a folder would be made before
         copies = algorithm.data_spec.task_copies if training else 1
         _try_tasks(config.env.id, env, sample_tasks, tasks // copies)
     return Experiment(sample_tasks, sampler, model, algorithm, device, Returns())
+
+
+def _task_law(config: TrainConfig, sample: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A family's law of tasks, or lists drawn from it once, if the run is to have some."""
+    counts = {"train": config.env.train_tasks, "test": config.env.test_tasks}
+    given = {split: count for split, count in counts.items() if count is not None}
+    return FixedTasks(sample, config.env.tasks_seed, given) if given else sample
 
 
 def _try_tasks(name: str, env: Any, sample: Callable[..., np.ndarray], count: int) -> None:
@@ -278,7 +286,8 @@ def _from_examples(
     )
     _check_fit(family, partial(loss(models.functional(model)), models.parameters(model)))
     fingerprint = getattr(family, "fingerprint", None)
-    return Experiment(family.sample, sampler, model, algorithm, device, metric, spec, fingerprint)
+    sample = _task_law(config, family.sample)
+    return Experiment(sample, sampler, model, algorithm, device, metric, spec, fingerprint)
 
 
 def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None:

@@ -39,6 +39,12 @@ DEFAULT_ALGORITHM = next(iter(algorithms.TABLE))
 class EnvConfig:
     """The task family."""
 
+    limits: ClassVar[dict[str, float]] = {
+        "train_tasks": 1_000_000,
+        "test_tasks": 1_000_000,
+        "tasks_seed": 2**128,
+    }
+
     id: str = "rlmaml/HalfCheetahDir-v0"
     """Gymnasium id; `module:id` imports the module first, for environments of your own."""
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -50,9 +56,21 @@ class EnvConfig:
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
     rescale_actions: bool = False
     """Scale what the policy does from [-1, 1] to the bounds of the actions, which are a Box."""
+    train_tasks: int | None = None
+    """Tasks to train on, a list drawn once; new ones in every iteration if not given."""
+    test_tasks: int | None = None
+    """Tasks to evaluate on, a list drawn once; new ones if not given."""
+    tasks_seed: int = 0
+    """Draws those lists, so that runs of several seeds have the same."""
 
     def __post_init__(self) -> None:
         check_values(self, "env.")
+        for name in ("train_tasks", "test_tasks"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ConfigError(f"env.{name} is {count}: at least 1, or leave it out.")
+        if self.tasks_seed < 0:
+            raise ConfigError(f"env.tasks_seed is {self.tasks_seed}: at least 0.")
 
 
 @dataclass(frozen=True)

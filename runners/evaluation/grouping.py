@@ -74,6 +74,7 @@ def check_runs(folders: list[RunDir], configs: list[TrainConfig]) -> None:
     families = {
         json.dumps(
             [config.env.id, config.env.kwargs, config.data]
+            + ([config.env.test_tasks, config.env.tasks_seed] if config.env.test_tasks else [])
             + ([config.examples.shots] if config.data == "examples" else [config.horizon]),
             sort_keys=True,
         )
