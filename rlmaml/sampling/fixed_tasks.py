@@ -8,7 +8,6 @@ import numpy as np
 
 from rlmaml.rng import Phase, generator
 
-
 _KEYS = {"train": Phase.TASKS, "test": Phase.EVALUATION_TASKS}
 
 
