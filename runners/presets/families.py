@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.settings import InnerConfig
-from rlmaml.config import EnvConfig
+from rlmaml.config import EnvConfig, Options
 from rlmaml.models.mlp import PolicyConfig
 from runners.presets.base import Preset
 from runners.presets.control import HALF_CHEETAH_DIR_V5
@@ -22,9 +23,86 @@ PROMP_HALF_CHEETAH_DIR = replace(
     normalize_observations=True,
 )
 
+# For all others: episodes of 200 steps, half as many, and values fitted on a task's other episodes.
+# Ten are so few that fitted on themselves they take a part of the return for their own.
+_LEARNER = replace(
+    PROMP_HALF_CHEETAH_DIR,
+    horizon=200,
+    episodes=10,
+    inner_advantages=AdvantageConfig(discount=0.9, gae_lambda=0.9, baseline="cross-fitted"),
+    outer_advantages=AdvantageConfig(discount=0.99, gae_lambda=0.95, baseline="cross-fitted"),
+)
+_OF_VELOCITIES: Options = {
+    # In units of the reward: a step is short where there is little to gain, and so a goal near the
+    # velocity that there is already is not overshot.
+    "inner.step_size": 0.2,
+    "inner_advantages.normalize": False,
+    "outer_advantages.normalize": False,
+    "env.kwargs": {"balanced": True},
+}
+
+
+_OF_50_MS: Options = {  # the same horizons in seconds, a step being as long
+    "inner_advantages.discount": 0.7,
+    "outer_advantages.discount": 0.97,
+    "outer_advantages.gae_lambda": 0.9,
+}
+
+
+def _preset(
+    name: str, id: str, description: str, iterations: int, options: Options | None = None
+) -> Preset:
+    """A preset that differs from `_LEARNER` in some options."""
+    base = replace(_LEARNER, preset=name, env=EnvConfig(f"rlmaml/{id}-v0"), iterations=iterations)
+    return Preset(description, base.changed(options or {}))
+
+
 PRESETS: dict[str, Preset] = {
     "promp-half-cheetah-dir": Preset(
         "HalfCheetah, run forward or backward, as in Rothfuss et al. 2019, dt 0.05 s",
         PROMP_HALF_CHEETAH_DIR,
     ),
+} | {
+    preset.config.preset: preset
+    for preset in (
+        _preset(
+            "promp-half-cheetah-vel",
+            "ProMPHalfCheetahVel",
+            "HalfCheetah, run at a goal velocity of 0 to 3 m/s, as in Rothfuss et al. 2019",
+            100,
+            _OF_VELOCITIES | _OF_50_MS,
+        ),
+        _preset(
+            "half-cheetah-params",
+            "HalfCheetahParams",
+            "HalfCheetah of unknown masses, friction and damping, run forward, dt 0.05 s",
+            100,
+            _OF_50_MS,
+        ),
+        _preset(
+            "hopper-params",
+            "HopperParams",
+            "Hopper of unknown masses, friction and damping, hop forward, dt 0.008 s",
+            60,
+        ),
+        _preset(
+            "walker-dir",
+            "Walker2dDir",
+            "Walker2d, walk forward or backward, dt 0.008 s",
+            60,
+        ),
+        _preset(
+            "swimmer-vel",
+            "SwimmerVel",
+            "Swimmer, swim at a goal velocity of 0.1 to 0.2 m/s, dt 0.04 s",
+            50,
+            # A stroke takes a second. Observations as they are: with standardized ones, and values
+            # fitted on a task's own episodes, it first got worse.
+            {
+                "inner_advantages.discount": 0.95,
+                "normalize_observations": False,
+                "env.kwargs": {"balanced": True},
+            },
+        ),
+    )
 }
