@@ -47,6 +47,26 @@ ANT_DIR = replace(
     iterations=300,
 )
 
+NAVIGATION = TrainConfig(
+    preset="navigation",
+    env=EnvConfig("rlmaml/Navigation2D-v0"),
+    iterations=90,
+    horizon=100,
+    # Noise of the size of a step, .1, and actions that begin near zero: with more, a
+    # policy only diffuses, and α is small because the gradient grows as 1/σ.
+    policy=PolicyConfig(
+        hidden=(64, 64),
+        activation="tanh",
+        output_gain=0.1,
+        init_log_std=-2.0,
+        min_log_std=-3.0,
+    ),
+    inner=InnerConfig(steps=3, step_size=0.01),
+    trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
+    inner_advantages=_INNER,
+    outer_advantages=_OUTER,
+)
+
 # Outer advantages are in units of the reward: adapted policies become sure, and what is left to
 # gain would be noise if it were scaled to 1. (With the log-likelihood surrogate long runs get worse
 # again.)
@@ -88,25 +108,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "navigation": Preset(
         "A point that walks to a goal it cannot see, in the plane",
-        TrainConfig(
-            preset="navigation",
-            env=EnvConfig("rlmaml/Navigation2D-v0"),
-            iterations=90,
-            horizon=100,
-            # Noise of the size of a step, .1, and actions that begin near zero: with more, a
-            # policy only diffuses, and α is small because the gradient grows as 1/σ.
-            policy=PolicyConfig(
-                hidden=(64, 64),
-                activation="tanh",
-                output_gain=0.1,
-                init_log_std=-2.0,
-                min_log_std=-3.0,
-            ),
-            inner=InnerConfig(steps=3, step_size=0.01),
-            trust_region=TrustRegion(max_kl=0.015, fisher_fraction=0.1),
-            inner_advantages=_INNER,
-            outer_advantages=_OUTER,
-        ),
+        NAVIGATION,
     ),
     "bandit": Preset(
         "Bandits: 5 arms that pay with unknown probabilities, a pull an episode",

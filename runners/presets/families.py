@@ -9,7 +9,7 @@ from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, Options
 from rlmaml.models.mlp import PolicyConfig
 from runners.presets.base import Preset
-from runners.presets.control import HALF_CHEETAH_DIR_V5
+from runners.presets.control import HALF_CHEETAH_DIR_V5, NAVIGATION
 
 # ProMP's network. A small last layer begins without running; standardized observations and longer
 # inner steps are what learns ten times as fast as without (docs/families.md).
@@ -48,6 +48,17 @@ _OF_50_MS: Options = {  # the same horizons in seconds, a step being as long
     "outer_advantages.gae_lambda": 0.9,
 }
 
+# Noise that crosses a good part of the circle in an episode: what is not found pays nothing.
+SPARSE_POINT = replace(
+    NAVIGATION,
+    preset="sparse-point",
+    env=EnvConfig("rlmaml/SparseNavigation2D-v0"),
+    iterations=300,
+    horizon=20,
+    policy=replace(NAVIGATION.policy, init_log_std=-1.5, min_log_std=-2.0),
+    inner=InnerConfig(step_size=0.03),
+)
+
 
 def _preset(
     name: str, id: str, description: str, iterations: int, options: Options | None = None
@@ -65,6 +76,10 @@ PRESETS: dict[str, Preset] = {
 } | {
     preset.config.preset: preset
     for preset in (
+        Preset(
+            "A point that looks for a goal on half a circle, and is paid near it alone",
+            SPARSE_POINT,
+        ),
         _preset(
             "promp-half-cheetah-vel",
             "ProMPHalfCheetahVel",
