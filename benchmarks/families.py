@@ -1,0 +1,100 @@
+"""The table of the field's families: a line a preset, made from the files of docs/results/families.
+
+    python -m benchmarks.families [--results DIR]
+
+`NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
+random networks; `NAME-baselines.json` that of the seed beside which a pre-trained policy and an
+oracle were trained. docs/results/families.md has the commands, and the table as it is printed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from runners import formatting
+from runners.evaluation.results import ComparedMethod, Comparison
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "families"
+META = "meta-trained"
+PUBLISHED = {
+    "promp-half-cheetah-dir": "254, at 211 M",
+    "promp-ant-goal": "-535, at 372 M, 2 steps",
+}
+"""Figures on the same laws, of docs/families.md."""
+HEADER = (
+    "preset",
+    "before",
+    "1 step",
+    "2 steps",
+    "3 steps",
+    "random",
+    "pre-trained",
+    "oracle",
+    "env steps",
+    "minutes",
+    "published",
+)
+
+
+def line(results: Path, preset: str) -> list[str]:
+    """Cells of a preset's line.
+
+    Args:
+        results: folder of the files.
+        preset: its name.
+    """
+    compared = Comparison.load(results / f"{preset}.json")
+    decimals = formatting.digits(compared.metric, list(compared.methods[META].mean))
+    own, random = compared.methods[META], compared.methods["random"]
+
+    def shown(value: float) -> str:
+        return formatting.number(value, decimals).replace("−", "-")
+
+    means = [shown(value) for value in own.mean]
+    seeds = ", ".join(shown(value) for value in own.run_means[:, 1])
+    after = [means[0], f"**{means[1]}** ({seeds})", *means[2:]]
+    minutes = ", ".join(f"{seconds / 60:.0f}" for seconds in own.train_seconds)
+    path = results / f"{preset}-baselines.json"
+    beside = ["not trained", "not trained"]
+    if path.exists():
+        methods = Comparison.load(path).methods
+        beside = [pretrained(methods["pretrained"], shown), shown(methods["oracle"].mean[0])]
+    return [
+        f"`{preset}`",
+        *[*after, "–", "–"][:4],
+        f"{shown(random.mean[0])}, {shown(np.nanmax(random.mean[1:]))}",
+        *beside,
+        formatting.amount(float(np.mean(own.train_env_steps))),
+        minutes or "not kept",
+        PUBLISHED.get(preset, "–"),
+    ]
+
+
+def pretrained(method: ComparedMethod, shown: Callable[[float], str]) -> str:
+    """The policy for all tasks before, and at its best after steps of its best size."""
+    best = 1 + int(np.nanargmax(method.mean[1:]))
+    steps = f"{formatting.steps(best)} of {method.step_size[0]:g}"
+    return f"{shown(method.mean[0])}, {shown(method.mean[best])} after {steps}"
+
+
+def table(results: Path = RESULTS) -> str:
+    """The table in Markdown, presets in the order of their names."""
+    presets = sorted(
+        path.stem for path in results.glob("*.json") if not path.stem.endswith("-baselines")
+    )
+    rows = [HEADER, ["---"] * len(HEADER), *(line(results, preset) for preset in presets)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the files")
+    print(table(parser.parse_args().results))
+
+
+if __name__ == "__main__":
+    main()
