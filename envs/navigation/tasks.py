@@ -8,9 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ..core.angles import on_circle
-from ..core.arguments import Interval, Range, check_bool, check_interval, check_range, check_scale
-from ..core.ranges import Ranges
+from ..core.angles import angle_ranges, on_circle
+from ..core.arguments import Interval, Range, check_bool, check_interval, check_scale
 from ..core.tasks import Split, Tasks, check_split
 
 Floats = NDArray[np.float64]
@@ -98,7 +97,7 @@ class GoalAngle(PlaneTasks):
             may have, ((0, 1), (2, 3)) to train and (1, 2) to test, ask for interpolation.
         balanced: draw one of n angles from each n-th part of the range; otherwise each by itself.
         goal_radius: distance to the goal within which it pays.
-        dense: pay -||x - g|| everywhere, which is easier to learn from; `reward_sparse` in info
+        dense: pay -||x - g|| everywhere, which is easier to learn from; `sparse_reward` in info
             stays what the sparse reward would be.
 
     Raises:
@@ -108,7 +107,7 @@ class GoalAngle(PlaneTasks):
 
     reached = 0.0
     extent = 1.0
-    diagnostics = ("distance", "reward_sparse")
+    diagnostics = ("distance", "sparse_reward")
     goal_radius: float
 
     def __init__(
@@ -123,10 +122,7 @@ class GoalAngle(PlaneTasks):
         self._balanced = check_bool("balanced", balanced)
         self._dense = check_bool("dense", dense)
         self.goal_radius = check_scale("goal_radius", goal_radius)
-        _check_angles("angle_range", angle_range)
-        if test_angle_range is not None:
-            _check_angles("test_angle_range", test_angle_range)
-        self._angles = Ranges("angle_range", angle_range, test_angle_range)
+        self._angles = angle_ranges(angle_range, test_angle_range)
         self.space = spaces.Box(self._angles.low, self._angles.high, (1,), dtype=np.float64)
         self.default = np.array([self._angles.middle])
 
@@ -143,7 +139,7 @@ class GoalAngle(PlaneTasks):
 
     def details(self, tasks: np.ndarray, positions: Floats) -> dict[str, Floats]:
         distances = self.distances(tasks, positions)
-        return {"distance": distances, "reward_sparse": self._sparse(distances)}
+        return {"distance": distances, "sparse_reward": self._sparse(distances)}
 
     def _sparse(self, distances: Floats) -> Floats:
         return np.where(distances <= self.goal_radius, 1.0 - distances, 0.0)
@@ -154,13 +150,3 @@ class GoalAngle(PlaneTasks):
 
     def describe(self, task: np.ndarray) -> str:
         return f"goal at {np.degrees(task[0]):.0f}°"
-
-
-def _check_angles(name: str, given: Range) -> None:
-    """Refuse a range that no angle in radians has.
-
-    Raises:
-        ValueError: no range, or one that leaves -2π to 2π.
-    """
-    if np.abs(check_range(name, given)).max() > 2 * np.pi:
-        raise ValueError(f"{name} is in radians, from -2π to 2π, got {given!r}")

@@ -74,9 +74,9 @@ def render(
 
     Args:
         run: Run folder.
-        task: The task: a goal velocity, 0 or 1 for forward or backward, two numbers for a goal on
-            the plane; several tasks are shown one after another. If not given, both directions,
-            else a held-out task drawn by the seed.
+        task: The task, as its numbers: a goal velocity, 0 or 1 for forward or backward, two for a
+            direction or a place on the plane, factors of a world; several tasks are shown one after
+            another. If not given, both directions, else a held-out task drawn by the seed.
         steps: Inner steps of the adaptation; if not given, as in training, but at least 1.
         out: An .mp4 or .gif; DIR/videos/task-TASK-steps-K.mp4 if not given, or .gif where
             imageio-ffmpeg is not installed.

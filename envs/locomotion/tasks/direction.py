@@ -8,9 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
-from ...core.angles import on_circle
+from ...core.angles import angle_ranges, on_circle
 from ...core.arguments import Range, check_bool, check_range
-from ...core.ranges import Ranges
 from ...core.tasks import Split, check_split
 from ..goal import Goal
 from ..robots.base import Motion
@@ -72,7 +71,7 @@ class PlaneDirection(LocomotionTasks):
 
     Raises:
         TypeError: `balanced` is not True or False.
-        ValueError: no ranges.
+        ValueError: no ranges, or some that leave -2π to 2π.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class PlaneDirection(LocomotionTasks):
         forward_reward_weight: float = 1.0,
     ) -> None:
         self._balanced = check_bool("balanced", balanced)
-        self._angles = Ranges("angle_range", angle_range, test_angle_range)
+        self._angles = angle_ranges(angle_range, test_angle_range)
         self._weight = forward_reward_weight
         self.space = spaces.Box(-1.0, 1.0, (2,), dtype=np.float64)
         start = float(check_range("angle_range", angle_range)[0, 0])

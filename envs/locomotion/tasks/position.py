@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from gymnasium import spaces
 
-from ...core.angles import on_circle
+from ...core.angles import angle_ranges, on_circle
 from ...core.arguments import Range, check_bool
 from ...core.ranges import Ranges
 from ...core.tasks import Split
@@ -35,7 +35,8 @@ class GoalPosition(LocomotionTasks):
 
     Raises:
         TypeError: `balanced` is not True or False.
-        ValueError: a `radius` not above 0, no ranges, or an unknown `distance`.
+        ValueError: a `radius` not above 0, no ranges or some that leave -2π to 2π, or an unknown
+            `distance`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class GoalPosition(LocomotionTasks):
             raise ValueError(f"distance is {distance!r}; there are 'manhattan' and 'euclidean'")
         self._balanced = check_bool("balanced", balanced)
         self._radius, self._distance = float(radius), distance
-        self._angles = Ranges("angle_range", angle_range, test_angle_range)
+        self._angles = angle_ranges(angle_range, test_angle_range)
         # The share of the disk that is nearer to its middle than a goal is uniform.
         self._shares = Ranges("share", (0.0, 1.0))
         self.space = spaces.Box(-self._radius, self._radius, (2,), dtype=np.float64)

@@ -52,7 +52,7 @@ def test_sparse_navigation_stays_until_the_time_limit(dense):
         np.testing.assert_allclose(info["distance"], distances, atol=1e-12)
         if step != 5:  # sums of tenths may round to either side of the edge
             sparse = [x if step > 5 else 0.0, 0.0]
-            np.testing.assert_allclose(info["reward_sparse"], sparse)
+            np.testing.assert_allclose(info["sparse_reward"], sparse)
             expected = [-d for d in distances] if dense else sparse
             np.testing.assert_allclose(rewards, expected, atol=1e-12)
         assert not terminations.any()

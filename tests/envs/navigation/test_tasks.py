@@ -40,7 +40,7 @@ def test_goal_angle_pays_near_the_goal_alone(angle, position, distance, paid):
         details = family.details(tasks, positions)
         assert set(details) == set(family.diagnostics)
         assert details["distance"] == pytest.approx([distance])
-        assert details["reward_sparse"] == pytest.approx([paid])
+        assert details["sparse_reward"] == pytest.approx([paid])
 
 
 def test_what_is_near_can_be_set():

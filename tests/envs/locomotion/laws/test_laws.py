@@ -176,26 +176,31 @@ def test_the_step_of_a_fall_pays_for_being_alive(name, bonus):
     assert robot.rewards(np.zeros((1, robot.model().nu)), fallen)["reward_survive"] == bonus
 
 
-DURATIONS = {
+DURATIONS = {  # of an action in seconds, by how the names begin; of an episode in actions
     "ProMPHalfCheetahDir": (0.05, 100),
-    "PEARLHalfCheetahVel": (0.05, 200),
-    "ProMPAntGoal": (0.05, 200),
-    "ProMPWalker2dVel": (0.016, 200),
-    "ProMPHumanoidDir2D": (0.015, 200),
-    "ProMPSwimmerVel": (0.04, 200),
-    "RandParamsHopper": (0.016, 200),
-    "RandParamsWalker2d": (0.016, 200),
+    "ProMPHalfCheetah": (0.05, 200),
+    "PEARL": (0.05, 200),
+    "ProMPAnt": (0.05, 200),
+    "ProMPWalker2d": (0.016, 200),
+    "ProMPHumanoid": (0.015, 200),
+    "ProMPSwimmer": (0.04, 200),
+    "RandParams": (0.016, 200),
 }
 
 
-@pytest.mark.parametrize("name", DURATIONS)
+@pytest.mark.parametrize("name", SIZES)
 def test_time_step_and_horizon(name):
-    duration, steps = DURATIONS[name]
+    duration, steps = next(DURATIONS[start] for start in DURATIONS if name.startswith(start))
     assert gymnasium.make(f"rlmaml/{name}-v0").unwrapped.dt == pytest.approx(duration, rel=1e-12)
     assert find(f"rlmaml/{name}-v0").max_episode_steps == steps
 
 
-GOALS = {"ProMPHalfCheetahVel": (0, 3), "ProMPWalker2dVel": (0, 10), "ProMPSwimmerVel": (0.1, 0.2)}
+GOALS = {
+    "ProMPHalfCheetahVel": (0, 3),
+    "PEARLHalfCheetahVel": (0, 3),
+    "ProMPWalker2dVel": (0, 10),
+    "ProMPSwimmerVel": (0.1, 0.2),
+}
 
 
 @pytest.mark.parametrize("name", GOALS)
@@ -204,3 +209,15 @@ def test_goal_velocities(name):
     drawn = parts(name)[1].sample(2000, np.random.default_rng(0))
     assert low <= drawn.min() < low + 0.01 * (high - low)
     assert high - 0.01 * (high - low) < drawn.max() <= high
+
+
+@pytest.mark.parametrize("name", ["RandParamsHopper", "RandParamsWalker2d"])
+def test_factors_of_worlds(name):
+    _, family = parts(name)
+    family = family.of(parts(name)[0].model())
+    drawn = np.log(family.sample(2000, np.random.default_rng(0)))
+    ends = 3 * np.log(1.5), 3 * np.log(1.3)
+    for most, column in ((ends[0], 0), (ends[1], -1)):  # masses first, damping last
+        assert -most <= drawn[:, column].min() < -0.99 * most
+        assert 0.99 * most < drawn[:, column].max() <= most
+    assert np.abs(drawn).max() <= ends[0]
