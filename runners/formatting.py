@@ -77,6 +77,11 @@ def kind(name: str) -> str:
     return f"task {name}" if name.isdigit() else printable(name)
 
 
+def tasks(count: int, kinds: int = 0) -> str:
+    """Tasks that something was measured on: held out, unless there are so few kinds of them."""
+    return f"{count} tasks of {kinds} kinds" if kinds else f"{count} held-out tasks"
+
+
 def steps(count: int) -> str:
     """A number of inner steps: 1 step, 2 steps."""
     return f"{count} step" + "s" * (count != 1)

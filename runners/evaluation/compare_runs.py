@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.grouping import by_method, check_place, check_runs, common_folder
 from runners.evaluation.measure import measure
 from runners.evaluation.results import ComparedMethod, Comparison, Evaluation
+from runners.evaluation.summaries import Group, kinds_of
 from runners.io import command, versions
 from runners.run_dir import RunDir
 
@@ -215,14 +217,8 @@ def _comparison(
 def _method(
     folders: list[RunDir], results: list[Evaluation], out: Path, finite: Floats, scores: Floats
 ) -> ComparedMethod:
-    """Summarize runs' scores [R, N, K+1]: means and intervals over runs and tasks."""
-    means, iqms = (
-        [
-            statistics.bootstrap(statistic, finite, whole_runs=whole_runs)
-            for whole_runs in (False, True)
-        ]
-        for statistic in (statistics.mean, statistics.interquartile_mean)
-    )
+    """Summarize runs' scores [R, N, K+1]."""
+    kinds = kinds_of(results[0].tasks)
     later = [np.nan if each.later_step_size is None else each.later_step_size for each in results]
     return ComparedMethod(
         runs=tuple(_relative(folder.path, out) for folder in folders),
@@ -235,13 +231,20 @@ def _method(
         later_step_size=np.array(later),
         run_means=finite.mean(1),
         mean=statistics.mean(finite),
-        mean_ci95=np.stack(means[0]),
-        mean_ci95_whole_runs=np.stack(means[1]),
+        mean_ci95=statistics.interval(finite, kinds),
         iqm=statistics.interquartile_mean(finite),
-        iqm_ci95=np.stack(iqms[0]),
-        iqm_ci95_whole_runs=np.stack(iqms[1]),
+        groups={} if kinds is None else _groups(results[0].groups, finite, kinds),
         scores=scores,
     )
+
+
+def _groups(names: Iterable[str], scores: Floats, kinds: np.ndarray) -> dict[str, Group]:
+    """Means of scores [R, N, K+1] by kind of task, with their intervals over runs."""
+    groups = {}
+    for name, kind in zip(names, np.unique(kinds), strict=True):
+        own = scores[:, kinds == kind]
+        groups[name] = Group(own.shape[1], *statistics.over_runs(own.mean(1), own[0]))
+    return groups
 
 
 def _with_gap(
@@ -249,10 +252,7 @@ def _with_gap(
 ) -> ComparedMethod:
     """With the share of the gap between reference and oracle that is closed."""
     gap = statistics.gap_closed(scores, reference, oracle)
-    interval = None
-    if len(scores) == len(reference):  # runs can be drawn alike
-        ends = statistics.bootstrap(statistics.gap_closed, scores, reference, oracle)
-        interval = np.stack(ends)
+    interval = statistics.gap_interval(scores, reference, oracle)
     return dataclasses.replace(method, gap_closed=gap, gap_closed_ci95=interval)
 
 

@@ -30,7 +30,7 @@ from runners import torch_setup
 from runners.environments import build_experiment, task_label
 from runners.evaluation.eval_config import EvalConfig, Sizes
 from runners.evaluation.results import Evaluation
-from runners.evaluation.summaries import Fit, Group, Summary
+from runners.evaluation.summaries import Fit, Group, Summary, kinds_of
 from runners.io import command, versions
 from runners.progress import progress
 from runners.run_dir import RunDir
@@ -95,7 +95,8 @@ def measure(
         fits = _fits(experiment, meta, batch, drawn)
         groups = _groups(experiment, drawn, scores)
     metric, note = experiment.metric.name, experiment.metric.note
-    total = Summary.of(scores[metric])
+    kinds = kinds_of(drawn)
+    total = Summary.of(scores[metric], kinds)
     supervised = trained.data == "examples"
     return Evaluation(
         metric=metric,
@@ -108,7 +109,9 @@ def measure(
         scores={name: values.astype(np.float64) for name, values in scores.items()},
         mean=total.mean,
         ci95=total.ci95,
-        others={name: Summary.of(values) for name, values in scores.items() if name != metric},
+        others={
+            name: Summary.of(values, kinds) for name, values in scores.items() if name != metric
+        },
         groups=groups,
         fits=fits,
         episodes=None if supervised else sizes.episodes,
@@ -281,7 +284,7 @@ def _array(values: torch.Tensor) -> np.ndarray:
 
 def _groups(experiment: Experiment, tasks: np.ndarray, scores: Scores) -> dict[str, Group]:
     """The kinds of task by name, where there are few (a Discrete task space); else none."""
-    if tasks.ndim > 1 or tasks.dtype == object:
+    if kinds_of(tasks) is None:
         return {}
     metric = experiment.metric.name
     groups = {}

@@ -18,6 +18,7 @@ def adaptation_curve(result: Evaluation, path: Target, title: str) -> None:
     """Plot the metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
     figure, axes = blank()
     x, mean, half = np.asarray(result.steps), result.mean, result.ci95
+    tasks = formatting.tasks(len(result.tasks), len(result.groups))
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
     styles = ("--", ":", "-.")
@@ -26,7 +27,7 @@ def adaptation_curve(result: Evaluation, path: Target, title: str) -> None:
     axes.set(
         xlabel="inner gradient steps",
         ylabel=formatting.METRICS[result.metric],
-        title=title and f"{title}: {len(result.tasks)} held-out tasks, mean and 95 % interval",
+        title=title and f"{title}: {tasks}, mean and 95 % interval",
         xticks=x,
     )
     if result.groups:
@@ -35,10 +36,10 @@ def adaptation_curve(result: Evaluation, path: Target, title: str) -> None:
 
 
 def comparison(result: Comparison, path: Target, title: str) -> None:
-    """Plot the metric after 0..K inner steps of several methods: means over runs and tasks.
+    """Plot the metric after 0..K inner steps of several methods: means over runs.
 
-    Bands are 95 % intervals over runs and tasks, thin lines single runs; an oracle, which does not
-    adapt, is a level.
+    Bands are 95 % intervals over runs, or over the tasks of one, thin lines single runs; an oracle,
+    which does not adapt, is a level.
     """
     figure, axes = blank()
     x = np.asarray(result.steps)
@@ -53,7 +54,8 @@ def comparison(result: Comparison, path: Target, title: str) -> None:
         for run in runs if len(runs) > 1 else []:
             axes.plot(x, run, color=color, linewidth=0.6, alpha=0.6)
     count = max(len(method.runs) for method in result.methods.values())
-    held_out = f"{len(result.tasks)} held-out tasks" + f", {count} runs" * (count > 1)
+    kinds = max(len(method.groups) for method in result.methods.values())
+    held_out = formatting.tasks(len(result.tasks), kinds) + f", {count} runs" * (count > 1)
     axes.set(
         xlabel="inner gradient steps",
         ylabel=formatting.METRICS[result.metric],

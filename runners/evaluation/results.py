@@ -18,9 +18,9 @@ from rlmaml.config import DEFAULT_ALGORITHM
 from rlmaml.errors import ConfigError
 from rlmaml.sampling.task_values import is_array, plain
 from runners import formatting
-from runners.evaluation import shapes, tables
+from runners.evaluation import shapes, statistics, tables
 from runners.evaluation.records import Record, from_record, to_record
-from runners.evaluation.summaries import Fit, Group, Summary
+from runners.evaluation.summaries import Fit, Group, Summary, kinds_of
 from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import read_json, write_csv, write_json
 
@@ -181,7 +181,8 @@ class Evaluation(Conditions):
                 tables.spread_row(name, other.mean, other.ci95, decimals)
                 for name, other in self.others.items()
             ]
-        title = f"{self.metric} on {len(self.tasks)} held-out tasks{_note(self)}"
+        tasks = formatting.tasks(len(self.tasks), len(self.groups))
+        title = f"{self.metric} on {tasks}{_note(self)}"
         return Table([str(k) for k in self.steps], [Body("", "", lines)], title=title)
 
     def __str__(self) -> str:
@@ -203,12 +204,9 @@ class ComparedMethod:
     """[R, K+1]."""
     mean: Floats
     mean_ci95: Floats
-    mean_ci95_whole_runs: Floats
-    """The interval where runs are drawn for all tasks alike."""
+    """As of `statistics.interval`."""
     iqm: Floats
     """Interquartile mean."""
-    iqm_ci95: Floats
-    iqm_ci95_whole_runs: Floats
     scores: Floats
     """[R, N, K+1]."""
     gap_closed: Floats | None = None
@@ -220,6 +218,8 @@ class ComparedMethod:
     """[R]; empty in files of before."""
     sizes_tried: dict[str, Floats] = field(default_factory=dict)
     """Means [K+1] by size of the inner steps, where some were tried."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    """By kind of task, where there are few kinds."""
     checkpoint_sha256: tuple[str, ...] = ()
     """SHA-256 of each run's meta-parameters; empty in files of before."""
 
@@ -246,10 +246,11 @@ class ComparedMethod:
         """Rows of mean, interquartile mean, gap to the oracle closed and single runs."""
         several = len(self.runs) > 1
         rows = [tables.interval_row("mean", self.mean, self.mean_ci95, decimals)]
-        if several:
-            ends = self.mean_ci95_whole_runs
-            rows.append(tables.interval_row("mean, runs drawn whole", self.mean, ends, decimals))
-        rows.append(tables.interval_row("interquartile mean", self.iqm, self.iqm_ci95, decimals))
+        rows += [
+            tables.spread_row(formatting.kind(name), group.mean, group.ci95, decimals)
+            for name, group in self.groups.items()
+        ]
+        rows.append(tables.plain_row("interquartile mean", self.iqm, decimals))
         if self.gap_closed is not None:
             rows.append(
                 tables.share_row("gap to oracle closed", self.gap_closed, self.gap_closed_ci95)
@@ -298,7 +299,7 @@ class Comparison(Conditions):
         """
         read = from_record(cls, read_json(path), path)
         shapes.check_comparison(read, path)
-        return read
+        return _with_our_intervals(read)
 
     def table(self, decimals: int | None = None) -> Table:
         """Table of methods by steps."""
@@ -312,12 +313,27 @@ class Comparison(Conditions):
                 row.cells.extend([Cell("–")] * (len(self.steps) - len(row.cells)))
             bodies.append(Body(name, method.training(name, self.data), rows))
         runs = max(len(method.runs) for method in self.methods.values())
-        title = f"{self.metric} on {len(self.tasks)} held-out tasks"
+        kinds = max(len(method.groups) for method in self.methods.values())
+        title = f"{self.metric} on {formatting.tasks(len(self.tasks), kinds)}"
         title += f", {runs} runs" * (runs > 1) + _note(self)
         return Table([str(k) for k in self.steps], bodies, title=title)
 
     def __str__(self) -> str:
         return f"{self.table()}{_written(self.path, 'csv', 'plots/comparison.png')}"
+
+
+def _with_our_intervals(read: Comparison) -> Comparison:
+    """The same with the intervals of `statistics`; those in files of before are bootstraps."""
+    kinds, scores = kinds_of(read.tasks), {n: each.scores for n, each in read.methods.items()}
+    oracle, reference = scores.get("oracle"), scores.get(read.reference or "")
+    methods = {}
+    for name, method in read.methods.items():
+        gap = None
+        if method.gap_closed is not None and oracle is not None and reference is not None:
+            gap = statistics.gap_interval(method.scores, reference[..., :1], oracle)
+        own = statistics.interval(method.scores, kinds)
+        methods[name] = dataclasses.replace(method, mean_ci95=own, gap_closed_ci95=gap)
+    return dataclasses.replace(read, methods=methods)
 
 
 def shown(task: Any) -> str:

@@ -86,14 +86,10 @@ def _of_method(name: str, method: ComparedMethod, tasks: int, steps: int) -> Ite
     yield _Sized(f"scores of {name}", method.scores, (runs, tasks, *after))
     yield _Sized(f"means of the runs of {name}", method.run_means, (runs, *after))
     yield _Sized(f"interquartile means of {name}", method.iqm, after)
-    intervals = (
-        method.mean_ci95,
-        method.mean_ci95_whole_runs,
-        method.iqm_ci95,
-        method.iqm_ci95_whole_runs,
-        method.gap_closed_ci95,
-    )
-    for interval in intervals:
+    for group, summary in method.groups.items():
+        yield _Sized(f"means of {name}, {group}", summary.mean, after)
+        yield _Sized(f"ci95 of {name}, {group}", summary.ci95, after)
+    for interval in (method.mean_ci95, method.gap_closed_ci95):
         if interval is not None:
             yield _Sized(f"intervals of {name}", interval, (2, *after))
     if method.gap_closed is not None:

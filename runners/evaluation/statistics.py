@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
-Statistic = Callable[..., Floats]
-"""A function of arrays [R, N, ...], runs by tasks, that leaves their further axes."""
-_AT_ONCE = 200  # resamples; more take memory and no less time
 
 
 def finite(scores: Floats) -> Floats:
@@ -33,49 +30,6 @@ def interquartile_mean(scores: Floats) -> Floats:
     return stats.trim_mean(scores.reshape(-1, *scores.shape[2:]), 0.25, axis=0)
 
 
-def bootstrap(
-    statistic: Statistic,
-    *scores: Floats,
-    whole_runs: bool = False,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[Floats, Floats]:
-    """A 95 % interval by the percentile bootstrap over tasks and, within each task, over runs.
-
-    Tasks are drawn with replacement, and for each of them runs, independently (Agarwal et al.
-    2021; rliable's `StratifiedBootstrap` with `task_bootstrap`). That takes what happened to a run
-    on one task for independent of what happened to it on another, which it is not where a run is
-    one meta-trained policy: `whole_runs` draws runs for all tasks alike, and its intervals are as
-    wide as the runs differ.
-
-    Args:
-        statistic: of the resampled scores.
-        scores: arrays [R, N, ...] of the same runs and tasks, resampled alike.
-        resamples: how many.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper end, each as the statistic's value. One run and one task: no width.
-    """
-    runs, tasks = scores[0].shape[:2]
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for start in range(0, resamples, _AT_ONCE):
-        draws = [
-            (
-                rng.integers(tasks, size=(1, tasks)),
-                rng.integers(runs, size=(runs, 1 if whole_runs else tasks)),
-            )
-            for _ in range(min(_AT_ONCE, resamples - start))
-        ]
-        chosen_tasks, chosen_runs = (np.stack(each, -1) for each in zip(*draws, strict=True))
-        # Resamples are the last of the axes that the statistic leaves.
-        resampled = (np.moveaxis(each[chosen_runs, chosen_tasks], 2, -1) for each in scores)
-        drawn.append(statistic(*resampled))
-    low, high = np.percentile(np.concatenate(drawn, -1), (2.5, 97.5), axis=-1)
-    return low, high
-
-
 def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
     """Share of the way from a reference to an oracle: 0 is the one, 1 the other.
 
@@ -91,17 +45,61 @@ def gap_closed(scores: Floats, reference: Floats, oracle: Floats) -> Floats:
         return (mean(scores) - start) / (end - start)
 
 
-def over_runs(per_run: Floats, per_task: Floats) -> tuple[Floats, Floats]:
+def over_tasks(scores: Floats, kinds: NDArray[Any] | None = None) -> Floats:
+    """Half-width of the 95 % interval of a mean over tasks, by the normal approximation.
+
+    Where there are few kinds of task, all of which there are, how they differ is no error of
+    sampling: what counts is how scores differ within a kind.
+
+    Args:
+        scores: [N, ...].
+        kinds: of the tasks, [N]; None where each is a draw from many.
+
+    Returns:
+        [...]; 0 where there is one task of a kind.
+    """
+    kinds = np.zeros(len(scores)) if kinds is None else kinds
+    variance = np.zeros(scores.shape[1:])
+    for kind in np.unique(kinds):
+        own = scores[kinds == kind]
+        if len(own) > 1:
+            variance = variance + len(own) * own.var(0, ddof=1) / len(scores) ** 2
+    return 1.96 * np.sqrt(variance)
+
+
+def over_runs(
+    per_run: Floats, per_task: Floats, kinds: NDArray[Any] | None = None
+) -> tuple[Floats, Floats]:
     """Mean of runs' means, and half-width of its 95 % interval, [...] each.
+
+    By Student's t over runs, which share their tasks: of another seed's mean on these tasks. A
+    single run says nothing of others, and its interval is `over_tasks`.
 
     Args:
         per_run: [R, ...], a run's mean over tasks each.
-        per_task: [N, ...], the only run's tasks.
-
-    Over runs by Student's t; of a single run, which says nothing of others, over its tasks by the
-    normal approximation.
+        per_task: [N, ...], the scores of the only run.
+        kinds: of the tasks, as of `over_tasks`.
     """
     if len(per_run) == 1:
-        return per_run[0], 1.96 * per_task.std(0, ddof=1) / np.sqrt(len(per_task))
+        return per_run[0], over_tasks(per_task, kinds)
     spread = per_run.std(0, ddof=1) / np.sqrt(len(per_run))
     return per_run.mean(0), float(stats.t.ppf(0.975, len(per_run) - 1)) * spread
+
+
+def interval(scores: Floats, kinds: NDArray[Any] | None = None) -> Floats:
+    """Ends of the 95 % interval of the mean of scores [R, N, ...], as of `over_runs`: [2, ...]."""
+    middle, half = over_runs(scores.mean(1), scores[0], kinds)
+    return np.stack([middle - half, middle + half])
+
+
+def gap_interval(scores: Floats, reference: Floats, oracle: Floats) -> Floats | None:
+    """Ends of the 95 % interval of `gap_closed`, by Student's t over the gaps of runs: [2, ...].
+
+    None for one run, or where the three are not of as many.
+    """
+    if len({len(scores), len(reference), len(oracle)}) > 1 or len(scores) == 1:
+        return None
+    every = zip(scores, reference, oracle, strict=True)
+    gaps = np.stack([gap_closed(*(each[None] for each in run)) for run in every])
+    middle, half = over_runs(gaps, gaps)
+    return np.stack([middle - half, middle + half])

@@ -15,6 +15,11 @@ from runners.evaluation import statistics
 Floats = NDArray[np.float64]
 
 
+def kinds_of(tasks: np.ndarray) -> np.ndarray | None:
+    """The kinds of tasks [N, ...], where there are few and so all of them are seen; else None."""
+    return None if tasks.ndim > 1 or tasks.dtype == object else tasks
+
+
 @dataclass(frozen=True, eq=False)
 class Summary:
     """Mean over tasks and half-width of its 95 % interval, [K+1] each."""
@@ -23,17 +28,15 @@ class Summary:
     ci95: Floats
 
     @classmethod
-    def of(cls, scores: np.ndarray) -> Summary:
-        """The summary of scores [N, K+1], by the normal approximation.
+    def of(cls, scores: np.ndarray, kinds: np.ndarray | None = None) -> Summary:
+        """The summary of scores [N, K+1] of tasks of these kinds [N], if there are any.
 
         NaN for a step after which the score of some task is not finite.
         """
-        count = len(scores)
         scores = statistics.finite(scores)
-        with np.errstate(over="ignore"):  # or nearly so
-            spread = scores.std(0, ddof=1) if count > 1 else np.zeros(scores.shape[1])
-            mean = scores.mean(0)
-        return cls(mean.astype(np.float64), (1.96 * spread / np.sqrt(count)).astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):  # or nearly so
+            mean, half = scores.mean(0), statistics.over_tasks(scores, kinds)
+        return cls(mean.astype(np.float64), half.astype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -228,7 +228,7 @@ def _adaptation(data: ReportData) -> EmbeddedFigure:
         draw = partial(plots.comparison, data.comparison, title="")
         caption = "Mean over tasks with its 95 % interval"
         if len(data.seeds) > 1:
-            caption = "Mean over runs and tasks with its 95 % interval; thin lines are single runs"
+            caption = "Mean over runs with its 95 % interval over them; thin lines are single runs"
     alt = sentences.adaptation_alt(result.metric, curves, result.steps, data.decimals)
     return figures.embed(draw, alt=alt, caption=caption)
 

@@ -20,10 +20,9 @@ def evaluation_table(result: Evaluation, name: str, decimals: int) -> Table:
     """
     scores = statistics.finite(result.scores[result.metric][None])
     iqm = statistics.interquartile_mean(scores)
-    ends = np.stack(statistics.bootstrap(statistics.interquartile_mean, scores))
     rows = [
         tables.spread_row("mean", result.mean, result.ci95, decimals),
-        tables.interval_row("interquartile mean", iqm, ends, decimals),
+        tables.plain_row("interquartile mean", iqm, decimals),
     ]
     note = f"{formatting.amount(result.train_env_steps)} {result.data} of training"
     return Table([str(k) for k in result.steps], [Body(name, note, rows)])

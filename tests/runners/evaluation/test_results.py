@@ -96,7 +96,7 @@ def test_published_results_are_read():
 def test_tables_have_the_numbers(seeds):
     result = measure(seeds[0], SMALL, quiet=True)
     lines = str(result.table()).splitlines()
-    assert lines[0] == "return on 3 held-out tasks"
+    assert lines[0] == "return on 3 tasks of 2 kinds"
     (line,) = (line for line in lines if line.startswith("all tasks"))
     assert line.count("±") == 2
     diverged = dataclasses.replace(result, mean=np.array([1.0, np.nan]), ci95=np.full(2, np.nan))
