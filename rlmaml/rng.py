@@ -25,9 +25,11 @@ class Phase(IntEnum):
     EVALUATION_TASKS = 2
     VALIDATION_TASKS = 3
     ACTING = 4
+    FIRST_TASKS = 5
     ROLLOUT = 1000
     EVALUATION_ROLLOUT = 2000
     VALIDATION_ROLLOUT = 3000
+    FIRST_ROLLOUT = 4000
 
 
 def generator(*key: int) -> np.random.Generator:

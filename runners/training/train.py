@@ -13,7 +13,7 @@ from rlmaml import checkpoint, packing, tree
 from rlmaml.build import Experiment, check_new_policy
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError
-from rlmaml.rng import Phase, generator
+from rlmaml.rng import Key, Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.types import Meta, MetaBatch, State
 from runners import torch_setup
@@ -110,7 +110,10 @@ def _run(
     def sample(meta: Meta, iteration: int) -> MetaBatch:
         return meta_batch(experiment, config, meta, iteration)
 
-    Trainer(config, folder, experiment, validator, sample, *start).run(quiet=quiet)
+    def look(meta: Meta) -> MetaBatch:
+        return first_look(experiment, config, meta)
+
+    Trainer(config, folder, experiment, validator, sample, look, *start).run(quiet=quiet)
 
 
 @contextlib.contextmanager
@@ -154,19 +157,46 @@ def meta_batch(
     experiment: Experiment, config: TrainConfig, meta: Meta, iteration: int
 ) -> MetaBatch:
     """Collect what one meta-iteration learns from: its tasks, and what was sampled for them."""
-    algorithm = experiment.algorithm
-    rng = generator(config.seed, iteration, Phase.TASKS)
-    data = algorithm.data_spec
-    tasks = experiment.sample_tasks(config.tasks // data.task_copies, rng)
+    data = experiment.algorithm.data_spec
+    return _collected(
+        experiment,
+        config,
+        meta,
+        tasks=generator(config.seed, iteration, Phase.TASKS),
+        key=(config.seed, iteration, Phase.ROLLOUT),
+        steps=data.steps,
+        separate_hessian=data.separate_hessian,
+    )
+
+
+def first_look(experiment: Experiment, config: TrainConfig, meta: Meta) -> MetaBatch:
+    """Collect episodes of the network as it is made, of which nothing is learned but statistics."""
+    tasks = generator(config.seed, 0, Phase.FIRST_TASKS)
+    key = (config.seed, 0, Phase.FIRST_ROLLOUT)
+    return _collected(experiment, config, meta, tasks=tasks, key=key, steps=0)
+
+
+def _collected(
+    experiment: Experiment,
+    config: TrainConfig,
+    meta: Meta,
+    *,
+    tasks: np.random.Generator,
+    key: Key,
+    steps: int,
+    separate_hessian: bool = False,
+) -> MetaBatch:
+    copies = experiment.algorithm.data_spec.task_copies
+    drawn = experiment.sample_tasks(config.tasks // copies, tasks)
     return collect(
         experiment.sampler,
-        algorithm.inner,
+        experiment.algorithm.inner,
         meta,
-        np.repeat(tasks, data.task_copies, axis=0),
-        steps=data.steps,
-        key=(config.seed, iteration, Phase.ROLLOUT),
+        np.repeat(drawn, copies, axis=0),
+        steps=steps,
+        key=key,
         chunk_size=config.tasks_per_chunk,
-        separate_hessian=data.separate_hessian,
+        separate_hessian=separate_hessian,
     )
 
 

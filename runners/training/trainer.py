@@ -58,6 +58,8 @@ class Trainer:
     validator: Validator | None
     sample: Callable[[Meta, int], MetaBatch]
     """What a meta-iteration learns from, of the meta-parameters and the iteration."""
+    look: Callable[[Meta], MetaBatch]
+    """Episodes that statistics of observations begin with, of the meta-parameters."""
     state: State
     done: int = 0
     totals: Totals = field(default_factory=Totals)
@@ -98,7 +100,23 @@ class Trainer:
             checkpoint.prune(self.folder.checkpoints, self.done, best=best)
             self._saved = self.done
         else:
+            self._begin_statistics()
             self._save()  # what --init brought is part of the run from the start
+
+    def _begin_statistics(self) -> None:
+        """Standardize from the start, by statistics of the policy as it is made.
+
+        Otherwise the first update would be undone in part by those that come after it.
+        """
+        normalizer = self.experiment.normalizer
+        if normalizer is None or normalizer.count > 0 or not self.config.iterations:
+            return
+        began = time.perf_counter()
+        batch = self.look(self.state.meta)
+        normalizer.commit()
+        cost = self.experiment.metric.steps(batch)
+        self.totals = self.totals.after(cost, time.perf_counter() - began)
+        self._whole = self._copied()
 
     def _loop(self, stop: Stop, bar: Any) -> None:
         config = self.config
@@ -143,7 +161,7 @@ class Trainer:
             )
         self.state = state
         if self.experiment.normalizer is not None:
-            self.experiment.normalizer.commit()
+            metrics["kl/statistics"] = updates.commit_statistics(self.experiment, before, batch)
         updated = time.perf_counter()
         return _Step(
             before,

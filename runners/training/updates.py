@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from rlmaml import checkpoint
-from rlmaml.types import Meta
+from rlmaml.build import Experiment
+from rlmaml.returns import masked_mean
+from rlmaml.types import Meta, MetaBatch
 from runners.errors import TrainingStopped
 
 
@@ -36,3 +38,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     return value if isinstance(value, str | int | float | None) else str(value)
+
+
+@torch.no_grad()
+def commit_statistics(experiment: Experiment, meta: Meta, batch: MetaBatch) -> float:
+    """Fold in what was seen of observations; return how far that alone moves the policy.
+
+    Args:
+        experiment: its observations are standardized.
+        meta: of the policy.
+        batch: what was seen; the first query episode of every task is measured on.
+
+    Returns:
+        Mean KL of the policy before from itself after.
+    """
+    normalizer, algorithm = experiment.normalizer, experiment.algorithm
+    assert normalizer is not None
+    seen, mask = batch.query.inputs[:, 0], batch.query.mask[:, 0]
+    raw = normalizer.undo(seen.cpu().double())
+    normalizer.commit()
+    params = algorithm.inner.start(meta)
+    before: Any = algorithm.policy(params, seen)
+    after = algorithm.policy(params, normalizer(raw).to(seen.device))
+    return float(masked_mean(before.kl(after), mask))

@@ -1,5 +1,6 @@
 """Training: the run folder, stopping and resuming without loss, starting from another run."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,9 +19,10 @@ import rlmaml
 from rlmaml import checkpoint, tree
 from rlmaml.algorithms.maml import MAML
 from rlmaml.sampling.normalizer import Normalizer
+from runners.environments import build_experiment
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
-from runners.training import train
+from runners.training import train, updates
 from tests.helpers.runs import TINY, assert_same_run, comparable, learned, run, tiny
 
 pytestmark = pytest.mark.slow
@@ -323,9 +325,48 @@ def test_observation_statistics_change_once_an_iteration_and_after_its_update(
     monkeypatch.setattr(MAML, "update", updated)
     monkeypatch.setattr(Normalizer, "commit", committed)
     folder = train.train(small, tmp_path / "run", quiet=True)
-    assert events == ["update", "commit"] * 2
+    assert events == ["commit", *["update", "commit"] * 2]
     state = checkpoint.load(checkpoint.locate(folder.path)).state
-    sets = small.inner.steps + 1
-    assert state["normalizer"]["count"] == 2 * sets * 2 * 3 * 5  # iterations, tasks, B, T
+    sets = 1 + 2 * (small.inner.steps + 1)  # the first look, and two iterations
+    assert state["normalizer"]["count"] == sets * 2 * 3 * 5  # tasks, B, T
     assert state["normalizer"]["count"] == state["totals"]["env_steps"]
     assert not torch.equal(state["normalizer"]["variance"], torch.ones(2, dtype=torch.float64))
+
+
+def test_only_a_run_that_learns_from_scratch_looks_before_its_first_iteration(tmp_path, small):
+    def count(folder):
+        return checkpoint.load(checkpoint.latest(folder.checkpoints)).state["normalizer"]["count"]
+
+    look = 2 * 3 * 5
+    iterations = 2 * (small.inner.steps + 1) * look
+    folder = train.train(small, tmp_path / "run", quiet=True)
+    assert count(folder) == look + iterations
+    assert folder.read_metrics()[0]["env_steps"] == look + iterations / 2
+    again = train.train(small, tmp_path / "again", init=folder.path, quiet=True)
+    assert count(again) == count(folder) + iterations
+    none = train.train(replace(small, iterations=0), tmp_path / "none", quiet=True)
+    assert count(none) == 0
+
+
+def test_how_far_new_statistics_move_the_policy(small):
+    with contextlib.closing(build_experiment(small)) as experiment:
+        normalizer = experiment.normalizer
+        meta = experiment.algorithm.init_meta(experiment.params)
+        train.first_look(experiment, small, meta)
+        normalizer.commit()
+        batch = train.meta_batch(experiment, small, meta, 0)
+        before = Normalizer((2,))
+        before.load_state_dict(normalizer.state_dict())
+        moved = updates.commit_statistics(experiment, meta, batch)
+        standardized, mask = batch.query.inputs[:, 0], batch.query.mask[:, 0]
+        raw = standardized.double() * (before.variance + 1e-8).sqrt() + before.mean
+        old, new = (
+            experiment.algorithm.policy(meta["params"], statistics(raw))
+            for statistics in (before, normalizer)
+        )
+        divergence = torch.distributions.kl_divergence(
+            *(torch.distributions.Normal(each.mean, each.log_std.exp()) for each in (old, new))
+        )
+        expected = (divergence.sum(-1) * mask).sum() / mask.sum()
+    assert moved == pytest.approx(expected.item(), rel=1e-3)
+    assert moved > 1e-6
