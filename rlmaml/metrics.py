@@ -43,7 +43,8 @@ class Metric(Protocol):
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         """Means over tasks for one line of metrics.jsonl.
 
-        `NAME/pre` is the score of φ_0 = θ, `NAME/post` that of φ_K, in between `NAME/step_k`.
+        `NAME/pre` is the score of φ_0 = θ, `NAME/post` that of φ_K, in between `NAME/step_k`, and
+        `helped` the share of tasks whose score φ_K betters.
         """
         ...
 
@@ -68,8 +69,10 @@ class Returns:
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         sets = _sets(batch)
+        returns = _returns(sets)
         return {
-            **_before_and_after({"return": _returns(sets)}),
+            **_before_and_after({"return": returns}),
+            **_helped(returns),
             "length/pre": _length(sets[0]),
             "length/post": _length(sets[-1]),
             "diverged": sum(
@@ -113,7 +116,9 @@ class Predictions:
         return sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
-        return _before_and_after(self.scores(meta, batch))
+        scores = self.scores(meta, batch)
+        own = scores[self.name] if self.higher_is_better else -scores[self.name]
+        return {**_before_and_after(scores), **_helped(own)}
 
 
 def _before_and_after(scores: Scores) -> dict[str, float]:
@@ -123,6 +128,16 @@ def _before_and_after(scores: Scores) -> dict[str, float]:
         line |= {f"{name}/pre": means[0], f"{name}/post": means[-1]}
         line |= {f"{name}/step_{k}": mean for k, mean in enumerate(means[1:-1], 1)}
     return line
+
+
+def _helped(scores: NDArray[np.floating]) -> dict[str, float]:
+    """Share of tasks that are better after adaptation, of scores [N, K+1]; none if K is 0.
+
+    A task that is as it was counts half.
+    """
+    if scores.shape[1] == 1:
+        return {}
+    return {"helped": float(np.sign(scores[:, -1] - scores[:, 0]).mean() / 2 + 0.5)}
 
 
 def _sets(batch: MetaBatch) -> list[Episodes]:

@@ -98,7 +98,7 @@ PRESETS: dict[str, Preset] = {
             "hopper-params",
             "HopperParams",
             "Hopper of unknown masses, friction and damping, hop forward, dt 0.008 s",
-            60,
+            50,
         ),
         _preset(
             "walker-dir",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,6 +20,7 @@ from runners.terminal import say
 from runners.training import plots, refusals, updates
 from runners.training.logging import EventWriter, peak_memory
 from runners.training.signals import Stop
+from runners.training.signs import Signs, adaptation_kl
 from runners.training.totals import Totals
 from runners.training.validation import Validator
 from runners.workers import ended_workers
@@ -75,8 +76,9 @@ class Trainer:
         self._attempt = self.folder.attempts() + 1
         self._events = EventWriter(self.folder) if config.tensorboard else None
         self._told = False  # of a refused outer step
+        self._signs = Signs()
         self._whole = self._copied()
-        self._odd = set(_not_finite(self._whole.outer))  # one's own may begin with some
+        self._odd = set(updates.not_finite(self._whole.outer))  # one's own may begin with some
         self._saved: int | None = None
         with Stop() as stop:
             try:
@@ -134,6 +136,8 @@ class Trainer:
             due = end or (iteration + 1) % config.checkpoint_every == 0
             if stopping or self._logs(iteration, due, step):
                 line = self._line(iteration, step)
+                if sign := self._signs.note(line):
+                    say(sign)
                 bar.set_postfix_str(self._summary(line, step), refresh=False)
                 self._write(line | self._measured(iteration, due, line))
             self.done = iteration + 1
@@ -152,7 +156,7 @@ class Trainer:
         state, metrics = self.experiment.algorithm.update(self.state, batch)
         updates.check_alike(before, state.meta, iteration)
         metrics = {str(name): updates.plain(value) for name, value in (metrics or {}).items()}
-        if names := _not_finite(state.meta):
+        if names := updates.not_finite(state.meta):
             raise TrainingStopped(
                 f"Iteration {iteration} led to parameters that are not finite ({names[0]}). Look "
                 "at the step sizes (--optimizer.learning-rate, --inner.step-size): lower ones, or "
@@ -190,7 +194,7 @@ class Trainer:
         state = {"state of the outer step": whole.outer, "normalizer": whole.normalizer}
         names = [
             name
-            for name in _not_finite(state)
+            for name in updates.not_finite(state)
             if name.removeprefix("state of the outer step/") not in self._odd
         ]
         if names:
@@ -217,6 +221,8 @@ class Trainer:
             "seconds": self.totals.seconds,
             **self.experiment.metric.line(step.meta, step.batch),
         }
+        if (moved := adaptation_kl(self.experiment, step.batch)) is not None:
+            own["kl/adaptation"] = moved
         return {
             **own,
             **{name: value for name, value in step.metrics.items() if name not in own},
@@ -330,6 +336,8 @@ class Trainer:
         told = refusals.summary(self.totals, self.done)
         if told:
             say(told)
+        if sign := self._signs.summary():
+            say(sign)
         if stop.signal is not None:
             # Also after the last iteration: further seeds are not to begin.
             say(
@@ -378,24 +386,3 @@ class Trainer:
 
 def _cannot_write(what: str, problem: OSError) -> TrainingStopped:
     return TrainingStopped(f"Cannot write {what}: {problem.strerror or problem}.")
-
-
-def _not_finite(tensors: Any) -> list[str]:
-    """The names of tensors that are not finite, however nested."""
-    named = dict(_named(tensors))
-    kinds: dict[Any, list[torch.Tensor]] = {}
-    for value in named.values():
-        kinds.setdefault((value.dtype, value.device), []).append(value.reshape(-1))
-    if all(torch.isfinite(torch.cat(each)).all() for each in kinds.values()):  # one by one is slow
-        return []
-    return [name for name, value in named.items() if not torch.isfinite(value).all()]
-
-
-def _named(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
-        if value.layout is torch.strided:
-            yield name, value
-    elif isinstance(value, dict | list | tuple):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            yield from _named(part, f"{name}/{key}" if name else str(key))

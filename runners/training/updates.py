@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,24 @@ def commit_statistics(experiment: Experiment, meta: Meta, batch: MetaBatch) -> f
     before: Any = algorithm.policy(params, seen)
     after = algorithm.policy(params, normalizer(raw).to(seen.device))
     return float(masked_mean(before.kl(after), mask))
+
+
+def not_finite(tensors: Any) -> list[str]:
+    """Names of tensors that are not finite, however nested."""
+    named = dict(_named(tensors))
+    kinds: dict[Any, list[torch.Tensor]] = {}
+    for value in named.values():
+        kinds.setdefault((value.dtype, value.device), []).append(value.reshape(-1))
+    if all(torch.isfinite(torch.cat(each)).all() for each in kinds.values()):  # one by one is slow
+        return []
+    return [name for name, value in named.items() if not torch.isfinite(value).all()]
+
+
+def _named(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        if value.layout is torch.strided:
+            yield name, value
+    elif isinstance(value, dict | list | tuple):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from _named(part, f"{name}/{key}" if name else str(key))

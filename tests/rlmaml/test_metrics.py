@@ -66,6 +66,21 @@ def test_predictions_are_losses_of_the_query_set(fresh):
     assert line["mse/post"] == pytest.approx(mean_outer_loss(objective, meta, batch).item())
     before = mean_outer_loss(objective, meta, batch._replace(support=()))
     assert line["mse/pre"] == pytest.approx(before.item())
-    assert set(line) == {"mse/pre", "mse/step_1", "mse/step_2", "mse/post"}
+    assert set(line) == {"mse/pre", "mse/step_1", "mse/step_2", "mse/post", "helped"}
+    scores = metric.scores(meta, batch)["mse"]
+    assert line["helped"] == pytest.approx((scores[:, -1] < scores[:, 0]).mean())
     assert metric.steps(batch) == 4 * (5 * (3 if fresh else 1) + 7)
     assert all(leaf.isfinite().all() for leaf in tree.leaves(meta))
+
+
+def test_the_share_of_tasks_that_adaptation_helps():
+    _, meta, batch = random_batch(1)
+    before, after = torch.zeros(5, 3, 4), torch.zeros(5, 3, 4)
+    after[0, 0, 0], after[1, 0, 0], after[2, 0, 0] = 1.0, 2.0, -3.0  # the others are as they were
+    batch = batch._replace(
+        support=(batch.support[0]._replace(rewards=before, mask=torch.ones(5, 3, 4)),),
+        query=batch.query._replace(rewards=after, mask=torch.ones(5, 3, 4)),
+    )
+    assert Returns().line(meta, batch)["helped"] == pytest.approx((2 + 2 / 2) / 5)
+    alone = batch._replace(support=())
+    assert "helped" not in Returns().line(meta, alone)

@@ -1,0 +1,76 @@
+"""Signs of how adaptation goes in training, and when they turn bad."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+
+from rlmaml.build import Experiment
+from rlmaml.objective import over_tasks
+from rlmaml.returns import masked_mean
+from rlmaml.types import Episodes, MetaBatch, Metrics, Params
+
+WINDOW = 20
+"""Lines of metrics that are judged together: some hundred tasks."""
+HARMS, HARDLY_HELPS = 0.4, 0.55
+"""Shares of tasks that inner steps help. Those that do nothing at all help half of the tasks."""
+
+
+@torch.no_grad()
+def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> float | None:
+    """KL(π_{φ_k} ‖ π_{φ_{k+1}}) on the first episode of each task, a mean over tasks and steps.
+
+    None where nothing adapts to episodes.
+    """
+    if not isinstance(batch.query, Episodes) or len(batch.iterates) < 2:
+        return None
+    policy = experiment.algorithm.policy
+
+    def moved(before: Params, after: Params, inputs: Any, mask: torch.Tensor) -> torch.Tensor:
+        old: Any = policy(before, inputs)
+        return masked_mean(old.kl(policy(after, inputs)), mask)
+
+    pairs = zip(batch.iterates, batch.iterates[1:], batch.support, strict=False)
+    steps = [
+        over_tasks(moved)(before, after, data.inputs[:, 0], data.mask[:, 0])
+        for before, after, data in pairs
+    ]
+    return float(torch.stack(steps).mean())
+
+
+class Signs:
+    """Watches the share of tasks that inner steps help."""
+
+    def __init__(self) -> None:
+        self._shares: deque[float] = deque(maxlen=WINDOW)
+        self._told = False
+
+    def note(self, line: Metrics) -> str | None:
+        """Take in a line of metrics; return what is to be said of it, once in a run."""
+        share = line.get("helped")
+        if not isinstance(share, float):
+            return None
+        self._shares.append(share)
+        if self._told or len(self._shares) < WINDOW or self._mean >= HARMS:
+            return None
+        self._told = True
+        return (
+            f"Over {WINDOW} iterations, inner steps made {1 - self._mean:.0%} of the tasks no "
+            "better or worse. Training goes on; look at --inner.step-size, which may be too long."
+        )
+
+    def summary(self) -> str | None:
+        """What is to be said at the end of a run, where adaptation has hardly helped."""
+        if len(self._shares) < WINDOW or self._mean >= HARDLY_HELPS:
+            return None
+        return (
+            f"In the last {WINDOW} iterations inner steps helped in {self._mean:.0%} of the tasks, "
+            "and half is what steps that do nothing come to: one policy may do for all tasks, or "
+            "--inner.step-size be too short or too long."
+        )
+
+    @property
+    def _mean(self) -> float:
+        return sum(self._shares) / len(self._shares)
