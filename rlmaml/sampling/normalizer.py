@@ -30,11 +30,16 @@ class Normalizer:
         return standardized * (self.variance + 1e-8).sqrt() + self.mean
 
     def observe(self, observations: Tensor, mask: Tensor) -> None:
-        """observations [..., *obs], mask [...]."""
-        valid = observations[mask > 0].cpu().double()
-        if len(valid):
-            count = torch.tensor(float(len(valid)), dtype=torch.float64, device="cpu")
-            self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+        """Note tasks' observations [N, ..., *obs], where the mask [N, ...] is 1.
+
+        Moments are taken of each task by itself: what a task adds then does not depend, in the last
+        bit, on which others are beside it.
+        """
+        for own, there in zip(observations, mask > 0, strict=True):
+            valid = own[there].cpu().double()
+            if len(valid):
+                count = torch.tensor(float(len(valid)), dtype=torch.float64, device="cpu")
+                self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
 
     def commit(self) -> None:
         for count, mean, variance in self._noted:

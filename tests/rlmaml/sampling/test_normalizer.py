@@ -43,3 +43,15 @@ def test_loading_forgets_what_was_noted():
     normalizer.load_state_dict(kept)
     normalizer.commit()
     assert normalizer.count == 0
+
+
+def test_what_a_task_adds_does_not_depend_on_its_neighbors():
+    x, mask = torch.randn(5, 7, 9, 3), (torch.rand(5, 7, 9) < 0.7).float()
+    together, apart = Normalizer((3,)), Normalizer((3,))
+    together.observe(x, mask)
+    for some in (slice(0, 2), slice(2, 5)):
+        apart.observe(x[some], mask[some])
+    for each in (together, apart):
+        each.commit()
+    for name, value in together.state_dict().items():
+        assert torch.equal(value, apart.state_dict()[name]), name
