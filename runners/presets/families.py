@@ -101,6 +101,25 @@ PRESETS: dict[str, Preset] = {
             50,
         ),
         _preset(
+            "walker-params",
+            "Walker2dParams",
+            "Walker2d of unknown masses, friction and damping, walk forward, dt 0.008 s",
+            60,
+        ),
+        _preset(
+            "promp-walker-params",
+            "RandParamsWalker2d",
+            "Walker2d of unknown masses, friction and damping, as in rand_param_envs, dt 0.016 s",
+            100,
+        ),
+        _preset(
+            "walker-vel",
+            "Walker2dVel",
+            "Walker2d, walk at a goal velocity of 0 to 2 m/s, dt 0.008 s",
+            100,
+            {"env.kwargs": {"balanced": True}},
+        ),
+        _preset(
             "walker-dir",
             "Walker2dDir",
             "Walker2d, walk forward or backward, dt 0.008 s",
