@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlmaml import losses, models, tree
+from rlmaml import losses, models, processes, tree
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.settings import DataSpec
 from rlmaml.config import TrainConfig
@@ -91,8 +91,8 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
     device = resolve_device(config.device)
     if config.data == "examples":
         return _from_examples(config, source, device, training)
-    number = config.tasks if tasks is None else tasks
-    return _from_episodes(config, source, device, number, training)
+    own = processes.share(config.tasks if tasks is None else tasks)
+    return _from_episodes(config, source, device, own, training)
 
 
 def build_policy(
@@ -179,7 +179,7 @@ def resolve_device(name: str) -> torch.device:
         ConfigError: an unknown device, or one that is not there.
     """
     try:
-        device = torch.device(name)
+        device = torch.device(processes.device(name))
     except RuntimeError as problem:
         raise ConfigError(f"Unknown device {name!r}: use cpu, cuda or cuda:INDEX.") from problem
     if device.type not in ("cpu", "cuda"):
@@ -190,8 +190,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _from_episodes(
-    config: TrainConfig, env: Any, device: torch.device, tasks: int, training: bool
+    config: TrainConfig, env: Any, device: torch.device, own: slice, training: bool
 ) -> Experiment:
+    tasks = own.stop - own.start
     observations = env.single_observation_space
     model = build_policy(config, observations, env.single_action_space)
     algorithm = build_algorithm(config, model)
@@ -208,6 +209,7 @@ def _from_episodes(
         normalizer=normalizer,
         device=resolve_device(config.sampling_device),
         rescale_actions=config.env.rescale_actions,
+        first=own.start,
     )
     if config.batch_by == "steps":
         sampler = FillToHorizon(sampler)
@@ -215,7 +217,7 @@ def _from_episodes(
     sample_tasks = _no_tasks if fixed else _task_law(config, TaskSampler(env))
     if training or (config.env.observe_task and not fixed):  # or a folder would be made before
         copies = algorithm.data_spec.task_copies if training else 1
-        _try_tasks(config.env.id, env, sample_tasks, tasks // copies)
+        _try_tasks(config.env.id, env, sample_tasks, max(1, tasks // copies))
     return Experiment(sample_tasks, sampler, model, algorithm, device, Returns())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlmaml import processes
 from rlmaml.losses import Loss
 from rlmaml.objective import along_iterates
 from rlmaml.returns import episode_mean
@@ -37,11 +38,11 @@ class Metric(Protocol):
         ...
 
     def steps(self, batch: MetaBatch) -> int:
-        """Environment steps that the batch cost; an example is an episode of one step."""
+        """Environment steps that all processes' batches cost; an example is a step."""
         ...
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
-        """Means over tasks for one line of metrics.jsonl.
+        """Means over the tasks of all processes for one line of metrics.jsonl.
 
         `NAME/pre` is the score of φ_0 = θ, `NAME/post` that of φ_K, in between `NAME/step_k`, and
         `helped` the share of tasks whose score φ_K betters.
@@ -65,18 +66,18 @@ class Returns:
     def steps(self, batch: MetaBatch) -> int:
         everything = [*_sets(batch), *batch.hessian]
         counts = (data.mask.sum() + data.diagnostics["diverged"].sum() for data in everything)
-        return int(sum(counts))
+        return int(processes.total(float(sum(counts))))
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
         sets = _sets(batch)
-        returns = _returns(sets)
+        returns = processes.all_rows(_returns(sets))
         return {
             **_before_and_after({"return": returns}),
             **_helped(returns),
             "length/pre": _length(sets[0]),
             "length/post": _length(sets[-1]),
-            "diverged": sum(
-                data.diagnostics["diverged"].sum().item() for data in (*sets, *batch.hessian)
+            "diverged": processes.total(
+                sum(data.diagnostics["diverged"].sum().item() for data in (*sets, *batch.hessian))
             ),
         }
 
@@ -113,10 +114,11 @@ class Predictions:
     def steps(self, batch: MetaBatch) -> int:
         support = batch.support if self.fresh_support else batch.support[:1]
         sets: list[Examples] = [*support, *batch.hessian[:1], batch.query]
-        return sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
+        own = sum(data.targets.shape[0] * data.targets.shape[1] for data in sets)
+        return int(processes.total(own))
 
     def line(self, meta: Meta, batch: MetaBatch) -> dict[str, float]:
-        scores = self.scores(meta, batch)
+        scores = {name: processes.all_rows(own) for name, own in self.scores(meta, batch).items()}
         own = scores[self.name] if self.higher_is_better else -scores[self.name]
         return {**_before_and_after(scores), **_helped(own)}
 
@@ -154,7 +156,7 @@ def _returns(sets: list[Episodes]) -> NDArray[np.floating]:
 
 def _length(data: Episodes) -> float:
     """Mean length of episodes, over tasks."""
-    return episode_mean(data.mask.sum(-1), data.mask).mean().item()
+    return processes.mean(episode_mean(data.mask.sum(-1), data.mask)).item()
 
 
 def _stack(values: Iterable[Tensor]) -> NDArray[np.floating]:

@@ -15,7 +15,7 @@ from typing import NamedTuple, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
-from rlmaml import tree
+from rlmaml import processes, tree
 from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution, fisher, kl, like
 from rlmaml.inner import adapt
@@ -85,8 +85,8 @@ class Reference(NamedTuple):
 
 
 def mean_over_tasks(values: Tensor) -> Tensor:
-    """[N, ...] -> [...]. The one place to reduce across processes, should there be several."""
-    return values.mean(0)
+    """[N, ...] -> [...], over the tasks of all processes, where there are several."""
+    return processes.mean(values)
 
 
 @timer("meta-gradient")
@@ -186,12 +186,7 @@ def _differentiate(
         total = total + torch.cat([part.reshape(-1) for part in parts])
         chunks.append((loss.detach(), noted))
     losses, noted = tree.map(lambda *rows: torch.cat(rows), *chunks)
-    return losses, _mean_of_sum(total, len(losses)), noted
-
-
-def _mean_of_sum(total: Tensor, tasks: int) -> Tensor:
-    """A sum over tasks [...] as their mean, so that one function takes all means."""
-    return mean_over_tasks((total * (1 / tasks)).unsqueeze(0))
+    return losses, processes.mean_of_sum(total, len(losses)), noted
 
 
 @differentiating
@@ -256,7 +251,7 @@ def fisher_product(
             metric = fisher(outputs, like(outputs, pushed))
             cotangent = tuple((_beside(weights, field) * field).detach() for field in metric)
             total = total + torch.autograd.grad(outputs, theta, cotangent, retain_graph=True)[0]
-        return _mean_of_sum(total, tasks)
+        return processes.mean_of_sum(total, tasks)
 
     return product
 

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 import tyro
 
 import rlmaml
-from rlmaml import trust
+from rlmaml import processes, trust
 from rlmaml.errors import ConfigError
+from rlmaml.processes import ProcessLostError
 from runners import console, io
 from runners.errors import TrainingStopped, UnwrittenError
 from runners.formatting import one_line, printable
@@ -37,6 +38,9 @@ COMMANDS: dict[str, str] = {
 }
 """Location of each command's function. Its signature and docstring are the command's options and
 help; what it returns is printed."""
+
+DIVIDED = frozenset({"train", "evaluate"})
+"""Commands whose tasks several processes can share."""
 
 PARSE_THEMSELVES = frozenset({"train"})
 """Commands whose options depend on what is trained, and which read them themselves."""
@@ -78,7 +82,10 @@ def _exit_code(problem: Exception) -> int | None:
     """The code of an error that is told in one line; None of one that needs its traceback."""
     if isinstance(problem, ConfigError | FloatingPointError):
         return 2
-    if isinstance(problem, TrainingStopped) or ended_workers(problem) is not None:
+    if (
+        isinstance(problem, TrainingStopped | ProcessLostError)
+        or ended_workers(problem) is not None
+    ):
         return 1
     if isinstance(problem, OSError):
         return 2 if problem.errno in _OF_DISKS else None
@@ -141,13 +148,18 @@ def _run(arguments: list[str], noted: contextlib.AbstractContextManager[None]) -
     name, *arguments = arguments or [""]
     if name not in COMMANDS:
         raise ConfigError(f"Unknown command {name!r}: use {', '.join(COMMANDS)}.")
+    if processes.started() > 1 and name not in DIVIDED:
+        raise ConfigError(
+            f"{name} runs in one process, and torchrun started {processes.started()}: leave out "
+            f"torchrun. It is for {', '.join(sorted(DIVIDED))}."
+        )
     with noted:
         function = _function(COMMANDS[name])
         if name in PARSE_THEMSELVES:
             result = function(arguments)
         else:
             result = _call(function, arguments, name)
-    if result is not None:
+    if result is not None and processes.is_first():
         print(printable(str(result)))
 
 
@@ -175,5 +187,6 @@ def _told(problem: Exception) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    say(f"rlmaml: {one_line(message)}")
+    who = f" ({name})" if (name := processes.name()) else ""
+    say(f"rlmaml{who}: {one_line(message)}", everywhere=True)
     raise SystemExit(code) from None

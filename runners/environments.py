@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike
 
+from rlmaml import processes
 from rlmaml.build import Experiment, build, resolve_device
 from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
@@ -46,7 +47,8 @@ def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experi
         return build(config, make_family(config), tasks=tasks)
     for device in (config.device, config.sampling_device):
         resolve_device(device)
-    copies = (tasks or config.tasks) * config.episodes
+    own = processes.share(tasks or config.tasks)
+    copies = (own.stop - own.start) * config.episodes
     env = make_env(config, copies, available_threads(config))
     try:
         return build(config, env, tasks=tasks)
@@ -57,7 +59,7 @@ def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experi
 
 def available_threads(config: TrainConfig) -> int:
     """The threads that a run may use: its own number, or as many as there are CPUs for it."""
-    return config.threads or find_envs().available_cpus()
+    return config.threads or max(1, find_envs().available_cpus() // processes.per_host())
 
 
 def make_env(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:

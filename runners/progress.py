@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from rlmaml import processes
 from runners.formatting import printable
 
 
@@ -26,5 +27,5 @@ def progress(
         desc=printable(what),
         unit=unit,
         dynamic_ncols=True,
-        disable=True if quiet else None,
+        disable=True if quiet or not processes.is_first() else None,
     )

@@ -16,13 +16,14 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from rlmaml import processes
 from runners.formatting import printable
 
 UNHEARD = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 """Errors of a stream that nobody reads: what else is written there is not wanted."""
 
 
-def say(text: str, file: Any = None) -> None:
+def say(text: str, file: Any = None, *, everywhere: bool = False) -> None:
     """Print a line, above a progress bar if there is one; to nobody, if nobody listens.
 
     What would command the terminal is spelt out.
@@ -30,7 +31,10 @@ def say(text: str, file: Any = None) -> None:
     Args:
         text: the line.
         file: where to; standard error if not given.
+        everywhere: say it in whichever process; otherwise the first alone speaks.
     """
+    if not (everywhere or processes.is_first()):
+        return
     with contextlib.suppress(OSError, ValueError):  # ValueError: a stream that was closed
         tqdm.write(printable(text), file=sys.stderr if file is None else file)
 

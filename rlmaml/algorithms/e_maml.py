@@ -16,7 +16,7 @@ from typing import ClassVar, cast
 
 from torch import Tensor
 
-from rlmaml import losses
+from rlmaml import losses, processes
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import Requires
 from rlmaml.algorithms.settings import (
@@ -141,9 +141,10 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
         ConfigError: nothing to take a baseline from, or N that is no multiple of copies.
 
     Returns:
-        [N].
+        [n], of the tasks of this process; the baselines are those of all.
     """
-    returns = over_tasks(lambda r, m: reduce(r, m, reduction))(query.rewards, query.mask)
+    own = over_tasks(lambda r, m: reduce(r, m, reduction))(query.rewards, query.mask)
+    returns = processes.all_tasks(own)
     group = len(returns) if copies == 1 else copies
     if group < 2 or len(returns) % group:
         raise ConfigError(
@@ -153,4 +154,4 @@ def credit(query: Episodes, copies: int = 1, reduction: Reduction = "steps") -> 
         )
     grouped = returns.view(-1, group).T  # [group, N / group]
     others = (grouped.sum(0) - grouped) / (group - 1)
-    return (grouped - others).T.flatten()
+    return (grouped - others).T.flatten()[processes.share(len(returns))]

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from rlmaml import losses
+from rlmaml import losses, processes
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import Requires
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings
@@ -200,7 +200,7 @@ class ProximalStep:
             "outcome": outcome,
             "loss": mean_over_tasks(losses).item(),
             "kl": mean_over_tasks(kls).item(),
-            "kl/per_task": kls.tolist(),
+            "kl/per_task": processes.all_tasks(kls).tolist(),
             "kl/inner": inner_kls,
             "kl_coefficients": list(coefficients),
             "gradient_norm": norms[0] if norms else float("nan"),

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rlmaml import tree
+from rlmaml import processes, tree
 from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
 from rlmaml.linalg import solve
@@ -151,7 +151,7 @@ def _metrics_before(losses: Tensor, gradient: Tensor, batch: MetaBatch, ref: Ref
         "surrogate/gain": 0.0,
         "entropy": mean_over_tasks(entropies).item(),
         "kl": 0.0,
-        "kl/per_task": [0.0] * len(losses),
+        "kl/per_task": [0.0] * len(processes.all_tasks(losses)),
         "gradient_norm": gradient.norm().item(),
         "cg_iterations": 0,
         "line_search_steps": 0,
@@ -195,13 +195,13 @@ def _judge(
         after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
         share = kl / config.max_kl
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
-        if not (after < before and kl <= config.max_kl):
+        if not processes.agreed(bool(after < before and kl <= config.max_kl)):
             return None, share
         metrics: Metrics = {
             "surrogate": -after.item(),
             "surrogate/gain": (before - after).item(),
             "kl": kl.item(),
-            "kl/per_task": kls.tolist(),
+            "kl/per_task": processes.all_tasks(kls).tolist(),
         }
         return _Candidate(candidate, metrics), share
 

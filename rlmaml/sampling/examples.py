@@ -10,6 +10,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, flatdim
 from torch import Tensor
 
+from rlmaml import processes
 from rlmaml.errors import ConfigError
 from rlmaml.models.text import token_count
 from rlmaml.rng import Key, generator
@@ -244,9 +245,11 @@ class ExampleSampler:
         last = self._last
         if last is None or last[0] != key or not np.array_equal(last[1], tasks):
             parts = self._sets + self.separate_hessian
-            drawn = self.family.episode(tasks, self.shots * parts, self.queries, generator(*key))
+            everyone = processes.all_rows(tasks)
+            drawn = self.family.episode(everyone, self.shots * parts, self.queries, generator(*key))
+            own = processes.share(len(everyone))
             (x, y), (query_x, query_y) = (
-                tuple(self._tensor(array) for array in pair) for pair in drawn
+                tuple(self._tensor(array[own]) for array in pair) for pair in drawn
             )
             require_finite_examples(x, y, self._name, "support")
             require_finite_examples(query_x, query_y, self._name, "query")

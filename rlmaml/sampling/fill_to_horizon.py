@@ -91,8 +91,7 @@ class FillToHorizon:
         *first, last = key
         role_number = int(role == "hessian")
         return [
-            generator(*first, last + step, i, role_number, number)
-            for i in range(self.sampler.tasks)
+            generator(*first, last + step, i, role_number, number) for i in self.sampler.numbers
         ]
 
     def _used(self, rounds: list[Episodes]) -> Episodes:

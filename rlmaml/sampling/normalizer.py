@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlmaml import processes
+
 
 class Normalizer:
     """Running mean and variance of observations (Chan, Golub and LeVeque 1983).
@@ -17,7 +19,7 @@ class Normalizer:
         as_float64 = {"dtype": torch.float64, "device": "cpu"}
         self.count = torch.zeros((), **as_float64)
         self.mean, self.variance = torch.zeros(shape, **as_float64), torch.ones(shape, **as_float64)
-        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._noted: list[list[tuple[Tensor, Tensor, Tensor]]] = []  # of each batch, by task
 
     def __call__(self, observations: Tensor) -> Tensor:
         """[..., *obs] -> standardized and clipped to ±10."""
@@ -35,14 +37,17 @@ class Normalizer:
         Moments are taken of each task by itself: what a task adds then does not depend, in the last
         bit, on which others are beside it.
         """
+        moments = []
         for own, there in zip(observations, mask > 0, strict=True):
             valid = own[there].cpu().double()
             if len(valid):
                 count = torch.tensor(float(len(valid)), dtype=torch.float64, device="cpu")
-                self._noted.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+                moments.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+        self._noted.append(moments)
 
     def commit(self) -> None:
-        for count, mean, variance in self._noted:
+        """Fold in what all processes have noted, task by task in their order."""
+        for count, mean, variance in self._of_all():
             total = self.count + count
             shift = mean - self.mean
             self.variance = (
@@ -53,6 +58,12 @@ class Normalizer:
             self.mean = self.mean + shift * count / total
             self.count = total
         self._noted.clear()
+
+    def _of_all(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """What was noted, of each batch the tasks of all processes in their order."""
+        of_processes = processes.collected(self._noted)
+        batches = zip(*of_processes, strict=True)
+        return [task for batch in batches for of_one in batch for task in of_one]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"count": self.count, "mean": self.mean, "variance": self.variance}

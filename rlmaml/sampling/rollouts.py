@@ -59,6 +59,7 @@ class RolloutSampler:
         deterministic: take each policy's likeliest action, and draw only the first states. For
             measuring alone: nothing is learned from actions that were not drawn.
         rescale_actions: map what policies do from [-1, 1] to the bounds of the action space.
+        first: the number of the first task among those of all processes.
 
     Raises:
         ConfigError: a number of copies that is no multiple of B, another autoreset mode, spaces
@@ -78,6 +79,7 @@ class RolloutSampler:
         device: torch.device | str = "cpu",
         deterministic: bool = False,
         rescale_actions: bool = False,
+        first: int = 0,
     ) -> None:
         if env.num_envs % episodes:
             raise ConfigError(
@@ -97,7 +99,7 @@ class RolloutSampler:
         self.tasks, self.episodes, self.horizon = env.num_envs // episodes, episodes, horizon
         inner = support_advantages or advantages
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
-        self.normalizer, self.deterministic = normalizer, deterministic
+        self.normalizer, self.deterministic, self.first = normalizer, deterministic, first
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._to_env = action_filter(env.single_action_space, rescale_actions)
         if isinstance(policy, Functional):
@@ -141,6 +143,11 @@ class RolloutSampler:
             recorded = self.roll_out(params, np.full(self.tasks, self.episodes), rngs)
         return self.finish(recorded, role)
 
+    @property
+    def numbers(self) -> range:
+        """The numbers of the tasks among those of all processes, by which their draws go."""
+        return range(self.first, self.first + self.tasks)
+
     def begin(
         self, params: Params, tasks: NDArray[np.generic], key: Key, role: Role, step: int
     ) -> tuple[Params, list[np.random.Generator]]:
@@ -156,7 +163,7 @@ class RolloutSampler:
             )
         require_finite_tasks(tasks, self.env)
         own = (1,) if role == "hessian" else ()
-        rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in range(self.tasks)]
+        rngs = [generator(*key[:-1], key[-1] + step, i, *own) for i in self.numbers]
         params = tree.to(params, self.device)
         self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
         return params, rngs

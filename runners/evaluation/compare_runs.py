@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlmaml import processes
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners.errors import UnwrittenError
@@ -29,6 +29,7 @@ from runners.evaluation.results import ComparedMethod, Comparison, Evaluation
 from runners.evaluation.summaries import Group, kinds_of
 from runners.io import command, versions
 from runners.run_dir import RunDir
+from runners.terminal import say
 
 Floats = NDArray[np.float64]
 
@@ -94,6 +95,8 @@ def compare_runs(
             own, tried = _best_size(runs[name], own, pretrained_step_sizes, quiet)
         results[name] = [_evaluated(folder, own, unwritten, quiet) for folder in runs[name]]
     compared = _comparison(runs, results, tried, out)
+    if not processes.is_first():
+        return compared
     try:
         compared = compared.save(out / "comparison.json")
         plots.comparison(compared, out / "plots" / "comparison.png", compared.preset)
@@ -152,15 +155,15 @@ def _evaluated(
     except FloatingPointError as problem:
         raise FloatingPointError(f"{folder.path}: {problem}") from problem
     try:
-        result = result.save(folder.evaluation)
+        if processes.is_first():
+            result = result.save(folder.evaluation)
     except ConfigError as problem:
         unwritten.append(problem)
     planned = folder.read_config().iterations
     if result.iteration < planned and config.checkpoint is None:
-        print(
+        say(
             f"{folder.path} has done {result.iteration} of its {planned} iterations; baselines "
             "have the budget of all of them.",
-            file=sys.stderr,
         )
     return result
 

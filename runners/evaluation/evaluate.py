@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from rlmaml import processes
 from rlmaml.errors import ConfigError
 from runners.errors import UnwrittenError
 from runners.evaluation import plots
@@ -50,6 +51,7 @@ def evaluate(
     if not runs:
         raise ConfigError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
     folders = [RunDir(path) for path in runs]
+    processes.join(timeout=1800)
     if against or pretrained_step_sizes or len(folders) > 1:
         return compare_runs(
             folders,
@@ -88,6 +90,8 @@ def evaluate_run(
         UnwrittenError: a folder that cannot be written to; with the evaluation.
     """
     result = measure(folder, config, tasks=tasks, quiet=quiet)
+    if not processes.is_first():
+        return result
     try:
         result = result.save(folder.evaluation)
         _draw(folder, result)

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from rlmaml import tree
+from rlmaml import processes, tree
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.distributions import Gaussian
@@ -91,8 +91,10 @@ def measure(
         totals = read_totals(source, folder.path)
         began = time.perf_counter()
         drawn = _drawn(experiment, tasks, sizes.tasks, config.seed)
-        batch, scores = _adapted(experiment, meta, drawn, config, sizes.steps, folder, quiet)
-        fits = _fits(experiment, meta, batch, drawn)
+        own = drawn[processes.share(len(drawn))]
+        batch, scores = _adapted(experiment, meta, own, config, sizes.steps, folder, quiet)
+        scores = {name: processes.all_rows(values) for name, values in scores.items()}
+        fits = _fits(experiment, meta, batch, own)
         groups = _groups(experiment, drawn, scores)
     metric, note = experiment.metric.name, experiment.metric.note
     kinds = kinds_of(drawn)

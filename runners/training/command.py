@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from rlmaml import processes
 from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
@@ -57,6 +58,8 @@ class RunOptions:
     """Train one run per seed, in DIR/seed-S, one after the other."""
     quiet: bool = False
     """Show no progress."""
+    timeout: float = 600.0
+    """Seconds that one of several processes waits for another before the run ends."""
 
 
 def train_command(arguments: Sequence[str]) -> None:
@@ -71,6 +74,9 @@ def train_command(arguments: Sequence[str]) -> None:
         SystemExit: stopped by a signal, after saving; or `--help`.
     """
     choice, run, config = parse(arguments)
+    if not 0 < run.timeout < 1e9:
+        raise ConfigError(f"--timeout must be above 0, got {run.timeout:g}.")
+    processes.join(run.timeout)
     if choice.resume is not None:
         for name in ("out", "init", "seeds"):
             if getattr(run, name):
@@ -84,13 +90,14 @@ def train_command(arguments: Sequence[str]) -> None:
     if run.seeds:
         runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
     for path in runs:  # all of them before hours are spent on the first
-        RunDir(path).check_free()
+        if not processes.restarted() and processes.is_first():
+            RunDir(path).check_free()
         if config.tensorboard:
             check_name(RunDir(path))
     stopped: list[str] = []
     for path, each in runs.items():
         try:
-            train(each, path, init=run.init, quiet=run.quiet)
+            _trained(each, path, run)
         except TrainingStopped as problem:  # another seed may fare better
             if len(runs) == 1:
                 raise
@@ -98,6 +105,14 @@ def train_command(arguments: Sequence[str]) -> None:
             stopped.append(path.name)
     if stopped:
         raise TrainingStopped(f"{len(stopped)} of {len(runs)} runs stopped: {', '.join(stopped)}.")
+
+
+def _trained(config: TrainConfig, path: Path, run: RunOptions) -> None:
+    """Train; or go on with what was begun before torchrun started the processes again."""
+    if processes.agreed(processes.restarted() and not RunDir(path).is_free()):
+        resume(RunDir(path), config, quiet=run.quiet)
+    else:
+        train(config, path, init=run.init, quiet=run.quiet)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:

@@ -7,6 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from rlmaml import processes
 from runners.terminal import tell_from_handler
 
 
@@ -33,6 +34,13 @@ class Stop:
             self._old = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
+    def agreed(self) -> bool:
+        """True if a signal has come to any process; all then know of it, and stop together."""
+        number = processes.highest(int(self.signal or 0))
+        if number and self.signal is None:
+            self.signal = signal.Signals(number)
+        return number > 0
+
     def __exit__(
         self, kind: type | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -42,6 +50,8 @@ class Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal = signal.Signals(number)
-            tell_from_handler("\nStopping after this iteration...\n")
-        if number in (signal.SIGINT, signal.SIGTERM):
+            if processes.is_first():
+                tell_from_handler("\nStopping after this iteration...\n")
+        # torchrun passes on what a terminal has sent already, and waits before it kills.
+        if number in (signal.SIGINT, signal.SIGTERM) and processes.size() == 1:
             signal.signal(number, self._old[number] or signal.SIG_DFL)

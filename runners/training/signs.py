@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rlmaml import processes
 from rlmaml.build import Experiment
 from rlmaml.objective import over_tasks
 from rlmaml.returns import masked_mean
@@ -37,7 +38,7 @@ def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> float | None:
         over_tasks(moved)(before, after, data.inputs[:, 0], data.mask[:, 0])
         for before, after, data in pairs
     ]
-    return float(torch.stack(steps).mean())
+    return float(processes.mean(torch.stack(steps, 1)).mean())
 
 
 class Signs:

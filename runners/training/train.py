@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlmaml import checkpoint, packing, tree
+from rlmaml import checkpoint, packing, processes, tree
 from rlmaml.build import Experiment, check_new_policy
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError
@@ -56,7 +56,8 @@ def train(
         SystemExit: stopped by a signal, after saving: 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM).
     """
     folder = RunDir(out)
-    folder.check_free()
+    if processes.is_first():
+        folder.check_free()
     config.outer_step.validate_schedule(config.iterations)
     if init is None:
         _check_start(config)
@@ -67,8 +68,9 @@ def train(
             state = _warm_started(config, experiment, state, init)
         elif config.iterations:
             check_new_policy(config, experiment)
-        with folder.locked():
-            folder.create(config, init=init)
+        with _held(folder):
+            if processes.is_first():
+                folder.create(config, init=init)
             _run(config, folder, experiment, validator, (state, 0, Totals()), quiet)
     return folder
 
@@ -90,11 +92,13 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
         )
     config.outer_step.validate_schedule(config.iterations)
     torch_setup.configure(config)
-    with folder.locked(), _made(config) as (experiment, validator):
+    with _held(folder), _made(config) as (experiment, validator):
         start = _resumed(config, experiment, folder)
         if start[1] == config.iterations:
             say(f"{folder.path} has all its iterations: there is nothing to train.")
-        folder.write_config(config)
+        processes.wait()  # until all have read
+        if processes.is_first():
+            folder.write_config(config)
         _run(config, folder, experiment, validator, start, quiet)
     return folder
 
@@ -114,6 +118,12 @@ def _run(
         return first_look(experiment, config, meta)
 
     Trainer(config, folder, experiment, validator, sample, look, *start).run(quiet=quiet)
+    processes.wait()  # until all is written that somebody may read next
+
+
+def _held(folder: RunDir) -> contextlib.AbstractContextManager[None]:
+    """The folder's lock, which the process that writes holds for all."""
+    return folder.locked() if processes.is_first() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -187,12 +197,12 @@ def _collected(
     separate_hessian: bool = False,
 ) -> MetaBatch:
     copies = experiment.algorithm.data_spec.task_copies
-    drawn = experiment.sample_tasks(config.tasks // copies, tasks)
+    drawn = np.repeat(experiment.sample_tasks(config.tasks // copies, tasks), copies, axis=0)
     return collect(
         experiment.sampler,
         experiment.algorithm.inner,
         meta,
-        np.repeat(drawn, copies, axis=0),
+        drawn[processes.share(len(drawn))],
         steps=steps,
         key=key,
         chunk_size=config.tasks_per_chunk,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from rlmaml import checkpoint, packing, tree
+from rlmaml import checkpoint, packing, processes, tree
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
@@ -74,7 +74,8 @@ class Trainer:
         """
         config = self.config
         self._attempt = self.folder.attempts() + 1
-        self._events = EventWriter(self.folder) if config.tensorboard else None
+        writes = processes.is_first()
+        self._events = EventWriter(self.folder) if config.tensorboard and writes else None
         self._told = False  # of a refused outer step
         self._signs = Signs()
         self._whole = self._copied()
@@ -97,9 +98,10 @@ class Trainer:
 
     def _start(self) -> None:
         """Save what is not saved yet, and clear away what an interrupted run left."""
-        if checkpoint.available(self.folder.checkpoints):
+        if processes.agreed(bool(checkpoint.available(self.folder.checkpoints))):
             best = self.totals.best_iteration or None
-            checkpoint.prune(self.folder.checkpoints, self.done, best=best)
+            if processes.is_first():
+                checkpoint.prune(self.folder.checkpoints, self.done, best=best)
             self._saved = self.done
         else:
             self._begin_statistics()
@@ -125,7 +127,7 @@ class Trainer:
         began = time.perf_counter() - self.totals.seconds
         for iteration in range(self.done, config.iterations):
             step = self._step(iteration)
-            stopping = stop.signal is not None
+            stopping = stop.agreed()
             self.totals = self.totals.judged(step.refused)
             self.totals = self.totals.after(step.env_steps, time.perf_counter() - began)
             bar.update()
@@ -256,6 +258,8 @@ class Trainer:
         return {}
 
     def _write(self, line: Metrics) -> None:
+        if not processes.is_first():
+            return
         try:
             self.folder.append_metrics(line)
             if self._events is not None:
@@ -266,6 +270,9 @@ class Trainer:
     def _save(self) -> None:
         """Write the checkpoint of the last whole iteration."""
         whole = self._whole
+        if not processes.is_first():
+            self._saved = whole.done
+            return
         packing.check_state(whole.outer)
         state: dict[str, Any] = {
             "totals": asdict(whole.totals),
@@ -362,6 +369,8 @@ class Trainer:
 
     def _draw(self) -> Exception | None:
         """Draw the learning curve; what cannot be drawn is returned, since all else is saved."""
+        if not processes.is_first():
+            return None
         try:
             if metrics := self.folder.read_metrics():
                 path = self.folder.plots / "learning.png"
@@ -372,6 +381,8 @@ class Trainer:
 
     def _report(self) -> None:
         totals = self.totals
+        if not processes.is_first():
+            return
         print(
             f"{self.done} iterations, {totals.env_steps / 1e6:.1f} million env steps, "
             f"{totals.seconds / 60:.1f} min, peak memory {peak_memory():.2f} GiB. "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlmaml import checkpoint
+from rlmaml import checkpoint, processes
 from rlmaml.build import Experiment
 from rlmaml.returns import masked_mean
 from rlmaml.types import Meta, MetaBatch
@@ -51,7 +51,7 @@ def commit_statistics(experiment: Experiment, meta: Meta, batch: MetaBatch) -> f
         batch: what was seen; the first query episode of every task is measured on.
 
     Returns:
-        Mean KL of the policy before from itself after.
+        KL of the policy before from itself after, a mean over tasks.
     """
     normalizer, algorithm = experiment.normalizer, experiment.algorithm
     assert normalizer is not None
@@ -61,7 +61,8 @@ def commit_statistics(experiment: Experiment, meta: Meta, batch: MetaBatch) -> f
     params = algorithm.inner.start(meta)
     before: Any = algorithm.policy(params, seen)
     after = algorithm.policy(params, normalizer(raw).to(seen.device))
-    return float(masked_mean(before.kl(after), mask))
+    moved = [masked_mean(*each) for each in zip(before.kl(after), mask, strict=True)]
+    return float(processes.mean(torch.stack(moved)))
 
 
 def not_finite(tensors: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlmaml import processes
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
@@ -29,13 +30,12 @@ class Validator:
         self.experiment = build_experiment(config, tasks=config.validation_tasks)
         rng = generator(config.seed, 0, Phase.VALIDATION_TASKS)
         try:
-            self._tasks = self.experiment.sample_tasks(
-                config.validation_tasks, rng, split="validation"
-            )
+            tasks = self.experiment.sample_tasks(config.validation_tasks, rng, split="validation")
         except ValueError as problem:
             raise ConfigError(
                 f"There are no validation tasks ({problem}): pass --validation-tasks 0."
             ) from problem
+        self._tasks = tasks[processes.share(len(tasks))]
 
     def __call__(self, state: State, normalizer: Normalizer | None) -> dict[str, float]:
         """Means over tasks, as `validation/NAME/pre` and so on."""
