@@ -54,7 +54,14 @@ def join(timeout: float) -> None:
     if started() < 2 or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    _call(dist.init_process_group, backend, timeout=datetime.timedelta(seconds=timeout))
+    limit = datetime.timedelta(seconds=timeout)
+    store, number, count = _call(lambda: next(dist.rendezvous("env://", timeout=limit)))
+    # torchrun keeps its store when it starts processes again, with the addresses of those that
+    # died: each attempt has names of its own there.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"rlmaml/attempt-{attempt}", store)
+    options: dict[str, Any] = {"store": store, "rank": number, "world_size": count}
+    _call(dist.init_process_group, backend, timeout=limit, **options)
 
 
 def leave() -> None:

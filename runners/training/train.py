@@ -153,6 +153,12 @@ def _resumed(
         state = restore_state(experiment, start, meta, folder.path)
         restore_normalizer(experiment, start, folder.path)
         totals, done = read_totals(start, folder.path), start.iteration
+        before, now = start.state.get("processes", 1), processes.size()
+        if before != now:
+            say(
+                f"{folder.path} goes on with {now} process{'es' * (now > 1)} after {before}: sums "
+                "over tasks are rounded otherwise, so the rest is another run in its last bits."
+            )
     elif (init := folder.read_origin().init) is not None:
         state = _warm_started(config, experiment, state, Path(init))
     if done > config.iterations:

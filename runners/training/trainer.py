@@ -278,6 +278,7 @@ class Trainer:
             "totals": asdict(whole.totals),
             "outer": whole.outer,
             "data": self.experiment.fingerprint,
+            "processes": processes.size(),
         }
         if whole.normalizer is not None:
             state["normalizer"] = whole.normalizer

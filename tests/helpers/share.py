@@ -19,7 +19,7 @@ CONTEXT = multiprocessing.get_context("forkserver")  # imports once, and forks w
 CONTEXT.set_forkserver_preload(["tests.helpers.share"])
 
 
-def run(count, function, *arguments):
+def run(count, function, *arguments, timeout=60):
     """What a function gives in each of `count` processes, in their order.
 
     Raises:
@@ -30,7 +30,7 @@ def run(count, function, *arguments):
         port = free.getsockname()[1]
     queue = CONTEXT.Queue()
     started = [
-        CONTEXT.Process(target=_one, args=(rank, count, port, queue, function, arguments))
+        CONTEXT.Process(target=_one, args=(rank, count, port, queue, timeout, function, arguments))
         for rank in range(count)
     ]
     for each in started:
@@ -43,7 +43,7 @@ def run(count, function, *arguments):
     return [found[rank][1] for rank in range(count)]
 
 
-def _one(rank, count, port, queue, function, arguments):
+def _one(rank, count, port, queue, timeout, function, arguments):
     os.environ.update(
         RANK=str(rank),
         WORLD_SIZE=str(count),
@@ -54,9 +54,8 @@ def _one(rank, count, port, queue, function, arguments):
     )
     torch.set_num_threads(1)
     try:
-        processes.join(60)
+        processes.join(timeout)
         queue.put((rank, (True, function(*arguments))))
-        processes.wait()
     except BaseException:
         queue.put((rank, (False, traceback.format_exc())))
     finally:
@@ -66,7 +65,7 @@ def _one(rank, count, port, queue, function, arguments):
 def problem(preset, algorithm="maml", tasks=5, **options):
     """A preset's configuration, small."""
     config = with_algorithm(PRESETS[preset].config, algorithm)
-    small = {"iterations": 3, "tasks": tasks, "threads": 1, "validation_tasks": 0}
+    small: dict = {"iterations": 3, "tasks": tasks, "threads": 1, "validation_tasks": 0}
     if config.data == "episodes":
         small |= {"episodes": 8, "horizon": 6}
     # Conjugate gradient magnifies rounding by as much as curvature is near to singular, which it

@@ -51,6 +51,4 @@ def test_a_first_iteration_is_the_same(found, name, count):
             if isinstance(value, str | None):
                 assert metrics[key] == value, key
             else:
-                np.testing.assert_allclose(
-                    metrics[key], value, rtol=1e-6, atol=1e-9, err_msg=key
-                )
+                np.testing.assert_allclose(metrics[key], value, rtol=1e-6, atol=1e-9, err_msg=key)

@@ -1,0 +1,164 @@
+"""Processes that end, hang, or are told to stop."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from rlmaml import processes
+from rlmaml.processes import ProcessLostError
+from runners import cli
+from runners.run_dir import RunDir
+from runners.training import train
+from runners.training.trainer import Trainer
+from tests.helpers import share
+from tests.helpers.runs import assert_same_run, refused
+
+pytestmark = pytest.mark.slow
+
+SMALL = share.problem("navigation", tasks=3, iterations=6, checkpoint_every=2)
+
+
+def lost_while(action):
+    """What a process hears of another one that does something at the third iteration."""
+    whole = Trainer._step
+
+    def step(self, iteration):
+        if iteration == 3 and processes.rank() == 1:
+            action()
+        return whole(self, iteration)
+
+    Trainer._step = step
+
+
+def end():
+    os._exit(9)
+
+
+def hang():
+    time.sleep(6)
+
+
+def fail():
+    raise FloatingPointError("of this process alone")
+
+
+def trained(out, action, timeout):
+    lost_while(action)
+    began = time.monotonic()
+    try:
+        train.train(SMALL, out, quiet=True)
+    except Exception as problem:
+        return type(problem).__name__, str(problem), time.monotonic() - began
+    return None
+
+
+@pytest.mark.parametrize(("action", "timeout"), [(hang, 2), (fail, 60)])
+def test_one_that_hangs_or_fails_ends_the_others(tmp_path, action, timeout):
+    found = share.run(2, trained, tmp_path / "run", action, timeout, timeout=timeout)
+    assert found[0][0] == "ProcessLostError"
+    assert found[0][2] < 20
+    expected = "FloatingPointError" if action is fail else "ProcessLostError"
+    assert found[1][0] == expected
+    folder = RunDir(tmp_path / "run")
+    assert [line["iteration"] for line in folder.read_metrics()] == [0, 1, 2]
+    assert (folder.checkpoints / "000003").is_dir()  # saved when the other was lost
+
+
+def stopped(out):
+    whole = Trainer._step
+
+    def step(self, iteration):
+        if iteration == 3 and processes.rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # as torchrun passes on what came already
+        return whole(self, iteration)
+
+    Trainer._step = step
+    try:
+        train.train(SMALL, out, quiet=True)
+    except SystemExit as ended:
+        return ended.code
+    return None
+
+
+def test_a_signal_to_one_stops_all_after_the_same_iteration(tmp_path):
+    assert share.run(2, stopped, tmp_path / "parts") == [143, 143]
+    folder = RunDir(tmp_path / "parts")
+    assert len(folder.read_metrics()) == 4
+    share.run(2, resumed, tmp_path / "parts")
+    share.run(2, whole, tmp_path / "whole")
+    assert_same_run(RunDir(tmp_path / "whole"), folder)
+
+
+def whole(out):
+    train.train(SMALL, out, quiet=True)
+
+
+def resumed(out):
+    train.resume(RunDir(out), SMALL, quiet=True)
+
+
+def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch):
+    words = ["train", "navigation", "--tasks", "2", "--episodes", "2", "--horizon", "4", "--quiet"]
+    words += ["--threads", "1", "--iterations", "3", "--checkpoint-every", "1"]
+    words += ["--seeds", "0", "1", "--out", str(tmp_path / "runs")]
+    stop = Trainer._step
+
+    def dies(self, iteration):
+        if iteration == 2 and self.config.seed == 1:
+            raise KeyboardInterrupt
+        return stop(self, iteration)
+
+    monkeypatch.setattr(Trainer, "_step", dies)
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    monkeypatch.setattr(Trainer, "_step", stop)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    cli.main(words)
+    for seed in (0, 1):
+        assert len(RunDir(tmp_path / "runs" / f"seed-{seed}").read_metrics()) == 3
+
+
+def test_another_number_of_processes_is_told(tmp_path, capsys):
+    share.run(2, whole, tmp_path / "run")
+    more = SMALL.changed({"iterations": 7})
+    train.resume(RunDir(tmp_path / "run"), more, quiet=True)
+    assert "goes on with 1 process after 2" in capsys.readouterr().err
+
+
+def test_commands_of_one_process_are_refused(tmp_path, capsys, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    said = refused(capsys, "report", tmp_path)
+    assert "report runs in one process, and torchrun started 2" in said
+    assert "(process 0 of 2)" in said
+
+
+def test_fewer_tasks_than_processes_are_refused():
+    with pytest.raises(AssertionError, match="3 tasks are too few for 4 processes"):
+        share.run(4, too_many)
+
+
+def too_many():
+    processes.share(3)
+
+
+def test_shares_are_all_tasks_once():
+    every = share.run(3, shares)
+    for count, bounds in zip((3, 7, 20), zip(*every, strict=True), strict=True):
+        rows = [row for start, stop in bounds for row in range(start, stop)]
+        assert rows == list(range(count))
+        lengths = [stop - start for start, stop in bounds]
+        assert max(lengths) - min(lengths) <= 1
+
+
+def shares():
+    return [(own.start, own.stop) for own in map(processes.share, (3, 7, 20))]
+
+
+def test_alone_there_is_nobody_to_wait_for():
+    assert (processes.size(), processes.rank(), processes.name()) == (1, 0, "")
+    assert processes.share(5) == slice(0, 5)
+    assert ProcessLostError.__mro__[1] is RuntimeError
