@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rlmaml.errors import ConfigError
+from rlmaml.profiling import timer
 
 T = TypeVar("T")
 _sent = 0
@@ -197,7 +198,8 @@ def _reduce(packed: Tensor, operation: Any) -> None:
 def _call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call, and tell in our words of a process that is gone."""
     try:
-        return function(*arguments, **options)
+        with timer("communication"):
+            return function(*arguments, **options)
     except (RuntimeError, dist.DistError) as problem:
         lines: Sequence[str] = str(problem).splitlines() or [type(problem).__name__]
         raise ProcessLostError(

@@ -15,11 +15,13 @@ from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
 from rlmaml.json_dataclasses import from_dict
-from runners.errors import TrainingStopped
+from runners.environments import build_experiment
+from runners.errors import TrainingStopped, require_at_least
 from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
+from runners.training.jobs import run_jobs
 from runners.training.logging import check_name
 from runners.training.train import resume, train
 
@@ -56,6 +58,8 @@ class RunOptions:
     """Checkpoint or run folder whose meta-parameters to start from."""
     seeds: tuple[int, ...] = ()
     """Train one run per seed, in DIR/seed-S, one after the other."""
+    jobs: int = 1
+    """Of --seeds so many runs at a time, each in a process and on CPUs of its own."""
     quiet: bool = False
     """Show no progress."""
     timeout: float = 600.0
@@ -76,6 +80,7 @@ def train_command(arguments: Sequence[str]) -> None:
     choice, run, config = parse(arguments)
     if not 0 < run.timeout < 1e9:
         raise ConfigError(f"--timeout must be above 0, got {run.timeout:g}.")
+    require_at_least(1, jobs=run.jobs)
     processes.join(run.timeout)
     if choice.resume is not None:
         for name in ("out", "init", "seeds"):
@@ -95,7 +100,11 @@ def train_command(arguments: Sequence[str]) -> None:
         if config.tensorboard:
             check_name(RunDir(path))
     stopped: list[str] = []
-    for path, each in runs.items():
+    if run.jobs > 1:
+        _check_jobs(run)
+        build_experiment(config, tasks=1).close()  # what is wrong is told once
+        stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
+    for path, each in runs.items() if run.jobs == 1 else ():
         try:
             _trained(each, path, run)
         except TrainingStopped as problem:  # another seed may fare better
@@ -105,6 +114,18 @@ def train_command(arguments: Sequence[str]) -> None:
             stopped.append(path.name)
     if stopped:
         raise TrainingStopped(f"{len(stopped)} of {len(runs)} runs stopped: {', '.join(stopped)}.")
+
+
+def _check_jobs(run: RunOptions) -> None:
+    """Check that there are several runs to have at a time, and that nobody else divides them.
+
+    Raises:
+        ConfigError: there are not, or torchrun does.
+    """
+    if not run.seeds:
+        raise ConfigError("--jobs is for --seeds, a run each: name some, or leave out --jobs.")
+    if processes.started() > 1:
+        raise ConfigError("--jobs starts processes of its own: leave out torchrun, or --jobs.")
 
 
 def _trained(config: TrainConfig, path: Path, run: RunOptions) -> None:

@@ -1,0 +1,117 @@
+"""Meta-iterations/s of several processes on one machine, a thread each, beside one process.
+
+    python -m benchmarks.processes PRESET [--processes 2] [--option NAME=JSON ...] [--out FILE]
+
+The two kinds take turns, each started by torchrun, and the first turn is not counted. Of a turn
+come the median seconds of an iteration (collect and update), of its parts that are sums of all
+processes ("communication", where also those wait that are done first), and the bytes of those sums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rlmaml import processes, profiling, tree
+from rlmaml.config import TrainConfig
+from runners import torch_setup
+from runners.environments import build_experiment
+from runners.io import versions, write_json
+from runners.presets import PRESETS
+from runners.training.train import meta_batch
+
+WARM_UP = 2
+
+
+def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
+    """Seconds and bytes of an iteration of this process, with the others."""
+    processes.join(300)
+    torch_setup.configure(config)
+    experiment = build_experiment(config)
+    algorithm = experiment.algorithm
+    state = algorithm.initial_state(algorithm.init_meta(experiment.params))
+    rows: list[dict[str, float]] = []
+    for iteration in range(WARM_UP + iterations):
+        processes.wait()
+        began, sent = time.perf_counter(), processes.sent()
+        with profiling.recorded() as parts:
+            batch = meta_batch(experiment, config, state.meta, iteration)
+            state, metrics = algorithm.update(state, batch)
+        row = {"seconds": time.perf_counter() - began, "bytes": processes.sent() - sent, **parts}
+        rows.append(row | {"products": metrics.get("cg_iterations", 0)})
+    experiment.close()
+    medians = {
+        name: statistics.median(row.get(name, 0.0) for row in rows[WARM_UP:]) for name in rows[-1]
+    }
+    return medians | {"parameters": len(tree.ravel(state.meta)[0])}
+
+
+def turn(count: int, words: list[str]) -> dict[str, Any]:
+    """One turn of `count` processes: what the first of them measured."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    command += ["--standalone", "-m", "benchmarks.processes", *words, "--worker"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(done.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", help="what to run")
+    parser.add_argument("--processes", type=int, default=2, help="beside one")
+    parser.add_argument("--iterations", type=int, default=5, help="measured in a turn")
+    parser.add_argument("--turns", type=int, default=3, help="counted, of each")
+    parser.add_argument("--option", action="append", default=[], help="NAME=JSON of the preset")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    changes = dict(each.split("=", 1) for each in options.option)
+    given = {name: json.loads(value) for name, value in changes.items()}
+    config = PRESETS[options.preset].config.changed({"threads": 1, **given})
+    if options.worker:
+        measured = measure(config, options.iterations)
+        if processes.is_first():
+            print(json.dumps(measured))
+        processes.leave()
+        return
+    words = [options.preset, "--iterations", str(options.iterations)]
+    for each in options.option:
+        words += ["--option", each]
+    found: dict[int, list[dict[str, Any]]] = {1: [], options.processes: []}
+    for number in range(1 + options.turns):
+        for count, turns in found.items():
+            measured = turn(count, words)
+            if number:
+                turns.append(measured)
+    ratios = [
+        alone["seconds"] / shared["seconds"]
+        for alone, shared in zip(found[1], found[options.processes], strict=True)
+    ]
+    result = {
+        "command": f"python -m benchmarks.processes {' '.join(sys.argv[1:])}",
+        "versions": versions(),
+        "cores": os.cpu_count(),
+        "preset": options.preset,
+        "sizes": [config.tasks, config.episodes, config.horizon],
+        "processes": options.processes,
+        "turns": {str(count): turns for count, turns in found.items()},
+        "speedups": ratios,
+        "speedup": statistics.median(ratios),
+    }
+    print(json.dumps(result, indent=1))
+    if options.out:
+        write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()
