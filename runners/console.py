@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import TextIO
 
+from rlmaml import processes
 from rlmaml.errors import DamageWarning
 from runners.formatting import one_line
 
@@ -64,11 +65,16 @@ def _show(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings in a line; others as they always are."""
+    """Our own warnings in a line; others as they always are, with the process if it is not alone.
+
+    Damage is of files that all processes read, so the first tells of it for all.
+    """
     if not issubclass(category, DamageWarning):
-        _others[-1](message, category, filename, lineno, file, line)
+        who = processes.name()
+        text = f"({who}) {message}" if who else message
+        _others[-1](text, category, filename, lineno, file, line)
         return
-    if str(message) in _said:
+    if str(message) in _said or not processes.is_first():
         return
     _said.add(str(message))
     with contextlib.suppress(OSError):  # nobody may be there to hear it

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from rlmaml import processes
+from rlmaml.errors import DamageWarning
 from rlmaml.processes import ProcessLostError
-from runners import cli
+from runners import cli, console
 from runners.run_dir import RunDir
 from runners.training import train
 from runners.training.trainer import Trainer
@@ -162,3 +163,14 @@ def test_alone_there_is_nobody_to_wait_for():
     assert (processes.size(), processes.rank(), processes.name()) == (1, 0, "")
     assert processes.share(5) == slice(0, 5)
     assert ProcessLostError.__mro__[1] is RuntimeError
+
+
+def test_warnings_name_the_process(monkeypatch, capsys):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    heard = []
+    monkeypatch.setattr(console, "_others", [lambda message, *_: heard.append(message)])
+    console._show("of a library", UserWarning, "file.py", 1)
+    console._show("of a file", DamageWarning, "file.py", 1)
+    assert heard == ["(process 1 of 2) of a library"]
+    assert capsys.readouterr().err == ""  # the first process tells of damage
