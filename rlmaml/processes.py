@@ -25,6 +25,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.profiling import timer
 
 T = TypeVar("T")
+_joined = False  # or groups that somebody has for another purpose would divide our tasks
 _sent = 0
 
 
@@ -52,8 +53,15 @@ def join(timeout: float) -> None:
     Raises:
         ProcessLostError: they do not all come.
     """
-    if started() < 2 or dist.is_initialized():
+    global _joined
+    if started() < 2 or _joined:
         return
+    if not dist.is_initialized():
+        _begin(timeout)
+    _joined = True
+
+
+def _begin(timeout: float) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     limit = datetime.timedelta(seconds=timeout)
     store, number, count = _call(lambda: next(dist.rendezvous("env://", timeout=limit)))
@@ -67,18 +75,20 @@ def join(timeout: float) -> None:
 
 def leave() -> None:
     """Part from the others."""
-    if dist.is_initialized():
+    global _joined
+    if _joined:
+        _joined = False
         dist.destroy_process_group()
 
 
 def size() -> int:
     """P, of those that have met."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _joined else 1
 
 
 def rank() -> int:
-    """The number of this process, 0 .. P - 1, also before they have met."""
-    return int(os.environ["RANK"]) if started() > 1 else 0
+    """The number of this process, 0 .. P - 1, of those that have met."""
+    return dist.get_rank() if _joined else 0
 
 
 def is_first() -> bool:
@@ -92,8 +102,8 @@ def per_host() -> int:
 
 
 def name() -> str:
-    """This process in messages: empty if it is alone."""
-    return f"process {rank()} of {started()}" if started() > 1 else ""
+    """This process in messages, also before they have met; empty if it is alone."""
+    return f"process {os.environ['RANK']} of {started()}" if started() > 1 else ""
 
 
 def device(wanted: str) -> str:

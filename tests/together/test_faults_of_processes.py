@@ -168,6 +168,7 @@ def test_alone_there_is_nobody_to_wait_for():
 def test_warnings_name_the_process(monkeypatch, capsys):
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "is_first", lambda: False)
     heard = []
     monkeypatch.setattr(console, "_others", [lambda message, *_: heard.append(message)])
     console._show("of a library", UserWarning, "file.py", 1)
