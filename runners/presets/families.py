@@ -23,8 +23,8 @@ PROMP_HALF_CHEETAH_DIR = replace(
     normalize_observations=True,
 )
 
-# For all others: episodes of 200 steps, half as many, and values fitted on a task's other episodes.
-# Ten are so few that fitted on themselves they take a part of the return for their own.
+# For all others: episodes of 200 steps, half as many, and values fitted on a task's other episodes,
+# since ten are few to be fitted on themselves.
 _LEARNER = replace(
     PROMP_HALF_CHEETAH_DIR,
     horizon=200,
@@ -40,8 +40,6 @@ _OF_VELOCITIES: Options = {
     "outer_advantages.normalize": False,
     "env.kwargs": {"balanced": True},
 }
-
-
 _OF_50_MS: Options = {  # the same horizons in seconds, a step being as long
     "inner_advantages.discount": 0.7,
     "outer_advantages.discount": 0.97,
@@ -117,7 +115,7 @@ PRESETS: dict[str, Preset] = {
             "Walker2dVel",
             "Walker2d, walk at a goal velocity of 0 to 2 m/s, dt 0.008 s",
             100,
-            {"env.kwargs": {"balanced": True}},
+            _OF_VELOCITIES,
         ),
         _preset(
             "walker-dir",
