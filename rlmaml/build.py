@@ -89,9 +89,9 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
     if not training:
         config = config.for_evaluation()
     device = resolve_device(config.device)
+    own = processes.share(config.tasks if tasks is None else tasks)
     if config.data == "examples":
         return _from_examples(config, source, device, training)
-    own = processes.share(config.tasks if tasks is None else tasks)
     return _from_episodes(config, source, device, own, training)
 
 

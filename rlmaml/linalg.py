@@ -44,19 +44,27 @@ def solve(
     iterations: int = 10,
     tolerance: float = 1e-10,
     early: bool = True,
+    agreed: Callable[[bool], bool] = bool,
 ) -> tuple[Tensor, Tensor, int]:
-    """`conjugate_gradient` with the residual b - A x [P] between x and the number of products."""
+    """`conjugate_gradient` with the residual b - A x [P] between x and the number of products.
+
+    Args:
+        product: v [P] -> A v [P].
+        b: [P].
+        iterations, tolerance, early: as of `conjugate_gradient`.
+        agreed: what several solvers of one system make of a decision to go on.
+    """
     x = torch.zeros_like(b)
     residual = direction = b
     squared = residual @ residual
     floor = tolerance * squared
     for spent in range(iterations):
-        if early and not squared > floor:
+        if early and not agreed(bool(squared > floor)):
             return x, residual, spent
         image = product(direction)
         curvature = direction @ image
         going = (squared > floor) & (curvature > 0)
-        if early and not going:
+        if early and not agreed(bool(going)):
             return x, residual, spent + 1
         step = torch.where(going, squared / curvature, 0)
         x = x + step * direction

@@ -11,9 +11,15 @@ them is the same sum on all, or the first process's word (`agreed`).
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Callable, Sequence
+import socket
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +33,7 @@ from rlmaml.profiling import timer
 T = TypeVar("T")
 _joined = False  # or groups that somebody has for another purpose would divide our tasks
 _sent = 0
+_PAUSE = 0.02  # seconds between looks at the store
 
 
 class ProcessLostError(RuntimeError):
@@ -41,7 +48,18 @@ def started() -> int:
 
 def restarted() -> bool:
     """True if torchrun started the processes again after one was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return highest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
+
+
+def launcher() -> str | None:
+    """A mark of the torchrun that started this process, the same when it starts it again."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    parent = os.getppid()
+    began = b""
+    with contextlib.suppress(OSError):  # Linux: no other process of that number ever began then
+        began = Path(f"/proc/{parent}/stat").read_bytes().rpartition(b")")[2].split()[19]
+    return f"{zlib.crc32(f'{socket.gethostname()} {parent}'.encode() + began):08x}"
 
 
 def join(timeout: float) -> None:
@@ -52,25 +70,57 @@ def join(timeout: float) -> None:
 
     Raises:
         ProcessLostError: they do not all come.
+        ConfigError: somebody has begun with torch.distributed already.
     """
     global _joined
     if started() < 2 or _joined:
         return
-    if not dist.is_initialized():
-        _begin(timeout)
-    _joined = True
-
-
-def _begin(timeout: float) -> None:
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if dist.is_initialized():
+        raise ConfigError(
+            "torch.distributed is in use already, for something else than the tasks of a run: let "
+            "rlmaml.processes.join be the one to begin with it, or start one process."
+        )
     limit = datetime.timedelta(seconds=timeout)
     store, number, count = _call(lambda: next(dist.rendezvous("env://", timeout=limit)))
     # torchrun keeps its store when it starts processes again, with the addresses of those that
-    # died: each attempt has names of its own there.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"rlmaml/attempt-{attempt}", store)
-    options: dict[str, Any] = {"store": store, "rank": number, "world_size": count}
-    _call(dist.init_process_group, backend, timeout=limit, **options)
+    # died: those that meet have names of their own there.
+    attempt = _call(_meet, store, number, count, time.monotonic() + timeout)
+    options: dict[str, Any] = {"rank": number, "world_size": count, "timeout": limit}
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    _call(dist.init_process_group, backend, store=dist.PrefixStore(attempt, store), **options)
+    _joined = True
+
+
+def _meet(store: dist.Store, number: int, count: int, until: float) -> str:
+    """A name that these processes share, and that none before them had.
+
+    The first makes it up, and answers whoever asks until each of the others has said that it knows.
+    What processes that died have left in the store is answered too, and nobody hears it.
+    """
+
+    def look(key: str) -> bool:
+        if time.monotonic() > until:
+            raise RuntimeError(f"process {number} of {count} waited in vain for {key}")
+        return store.check([key])
+
+    own = uuid.uuid4().hex
+    if number > 0:
+        store.set(f"rlmaml/asks/{number}", own)
+        while not look(f"rlmaml/answer/{own}"):
+            time.sleep(_PAUSE)
+        name = store.get(f"rlmaml/answer/{own}").decode()
+        store.set(f"rlmaml/{name}/knows/{number}", "")
+        return name
+    others = set(range(1, count))
+    while others:
+        for other in tuple(others):
+            if look(f"rlmaml/asks/{other}"):
+                asking = store.get(f"rlmaml/asks/{other}").decode()
+                store.set(f"rlmaml/answer/{asking}", own)
+            if look(f"rlmaml/{own}/knows/{other}"):
+                others.remove(other)
+        time.sleep(_PAUSE)
+    return own
 
 
 def leave() -> None:
@@ -121,8 +171,8 @@ def share(count: int) -> slice:
     """
     if count < size():
         raise ConfigError(
-            f"{count} tasks are too few for {size()} processes: each needs one. Start fewer, or "
-            "take more --tasks."
+            f"{count} tasks are too few for {size()} processes: each needs one. Start fewer "
+            "processes, or take more tasks."
         )
     bounds = [count * i // size() for i in (rank(), rank() + 1)]
     return slice(*bounds)
@@ -140,7 +190,7 @@ def mean_of_sum(total: Tensor, count: int) -> Tensor:
     if size() == 1:
         return total * (1 / count)
     packed = torch.cat([total.reshape(-1), total.new_tensor([count])])
-    _reduce(packed, dist.ReduceOp.SUM)
+    _count_and_call(dist.all_reduce, packed, op=dist.ReduceOp.SUM)
     return (packed[:-1] / packed[-1]).view(total.shape)
 
 
@@ -154,7 +204,7 @@ def highest(value: int) -> int:
     if size() == 1:
         return value
     packed = torch.tensor([value])
-    _reduce(packed, dist.ReduceOp.MAX)
+    _count_and_call(dist.all_reduce, packed, op=dist.ReduceOp.MAX)
     return int(packed)
 
 
@@ -188,6 +238,27 @@ def agreed(decision: bool) -> bool:
     return bool(packed)
 
 
+@contextlib.contextmanager
+def together(kind: type[Exception]) -> Iterator[None]:
+    """Have an error of this kind in all processes if it is raised in one."""
+    problem: Exception | None = None
+    try:
+        yield
+    except kind as raised:
+        problem = raised
+    if highest(int(problem is not None)):
+        raise problem or kind("It was raised in another process, which says why.")
+
+
+def of_first(values: Tensor) -> Tensor:
+    """What the first process has of a tensor that all have, for all."""
+    if size() == 1:
+        return values
+    values = values.detach().clone()
+    _count_and_call(dist.broadcast, values, src=0)
+    return values
+
+
 def wait() -> None:
     """Wait for all processes to come here."""
     if size() > 1:
@@ -195,14 +266,14 @@ def wait() -> None:
 
 
 def sent() -> int:
-    """Bytes of the sums that this process has taken part in."""
+    """Bytes of the sums and vectors that this process has shared with the others."""
     return _sent
 
 
-def _reduce(packed: Tensor, operation: Any) -> None:
+def _count_and_call(function: Callable[..., Any], packed: Tensor, **options: Any) -> None:
     global _sent
     _sent += packed.numel() * packed.element_size()
-    _call(dist.all_reduce, packed, op=operation)
+    _call(function, packed, **options)
 
 
 def _call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

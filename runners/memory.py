@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 
+from rlmaml import processes
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 
@@ -25,6 +26,8 @@ def check_memory(config: TrainConfig, tasks: int | None = None) -> None:
         ConfigError: more than the machine has.
     """
     count = tasks or config.tasks
+    if config.data == "episodes":  # of which a machine holds its processes' share
+        count = count * processes.per_host() // processes.size() or 1
     batches = config.inner.steps + 1
     if config.data == "episodes":
         what = "time steps"

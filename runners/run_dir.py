@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from rlmaml import checkpoint, json_files, places, trust
+from rlmaml import checkpoint, json_files, places, processes, trust
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
@@ -40,6 +40,7 @@ class Origin(NamedTuple):
     command: str | None = None  # what made it, where that was a command
     started_with: dict[str, str] | None = None  # versions, where they were noted
     versions: dict[str, str] | None = None  # those it was last gone on with
+    launcher: str | None = None  # a mark of the torchrun that began it
 
 
 class RunDir:
@@ -102,7 +103,8 @@ class RunDir:
         """
         self.check_free()
         started_from = None if init is None else str(init)
-        self._write(config, Origin(started_from, command(), versions(), versions()))
+        origin = Origin(started_from, command(), versions(), versions(), processes.launcher())
+        self._write(config, origin)
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.json for a run that goes on, keeping what started it."""

@@ -169,11 +169,13 @@ def _longest_step(
     def damped(v: Tensor) -> Tensor:
         return curvature(v) + config.damping * v
 
-    x, residual, spent = solve(damped, gradient, iterations=config.cg_iterations)
+    x, residual, spent = solve(
+        damped, gradient, iterations=config.cg_iterations, agreed=processes.agreed
+    )
     # x·Hx without another product. Rounding leaves the residual not quite orthogonal to x, so that
     # x·g alone would be off by a hundredth where H is nearly singular.
     quadratic = x @ (gradient - residual)
-    if not (torch.isfinite(quadratic) and quadratic > 0):
+    if not processes.agreed(bool(torch.isfinite(quadratic) and quadratic > 0)):
         return None, spent
     return -x * (2 * config.max_kl / quadratic).sqrt(), spent
 

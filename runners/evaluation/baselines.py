@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from rlmaml import algorithms, checkpoint
+from rlmaml import algorithms, checkpoint, processes
 from rlmaml.build import data_per_task
 from rlmaml.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from rlmaml.errors import ConfigError
@@ -85,7 +85,7 @@ def prepared(folder: RunDir, config: TrainConfig, *, device: str | None = None) 
         config = dataclasses.replace(config, device=device, sampling_device="cpu")
     planned = PlannedRun(folder, config, exists)
     if not planned.finished:
-        build_experiment(config, tasks=1).close()
+        build_experiment(config, tasks=processes.size()).close()
     return planned
 
 
@@ -108,7 +108,8 @@ def trained(planned: PlannedRun, *, init: Path | None = None, quiet: bool = Fals
             return train.resume(planned.folder, planned.config, quiet=quiet)
         return train.train(planned.config, planned.folder.path, init=init, quiet=quiet)
     except TrainingStopped as problem:
-        if not planned._replace(exists=True).finished:
+        # Of several processes it may be one alone that stopped, and the others wait for it.
+        if processes.size() > 1 or not planned._replace(exists=True).finished:
             raise
         say(str(problem))  # it learned nothing, which its scores are to show
         return planned.folder

@@ -92,7 +92,8 @@ def measure(
         began = time.perf_counter()
         drawn = _drawn(experiment, tasks, sizes.tasks, config.seed)
         own = drawn[processes.share(len(drawn))]
-        batch, scores = _adapted(experiment, meta, own, config, sizes.steps, folder, quiet)
+        with processes.together(FloatingPointError):
+            batch, scores = _adapted(experiment, meta, own, config, sizes.steps, folder, quiet)
         scores = {name: processes.all_rows(values) for name, values in scores.items()}
         fits = _fits(experiment, meta, batch, own)
         groups = _groups(experiment, drawn, scores)

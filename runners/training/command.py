@@ -81,6 +81,8 @@ def train_command(arguments: Sequence[str]) -> None:
     if not 0 < run.timeout < 1e9:
         raise ConfigError(f"--timeout must be above 0, got {run.timeout:g}.")
     require_at_least(1, jobs=run.jobs)
+    if run.jobs > 1:
+        _check_jobs(run)
     processes.join(run.timeout)
     if choice.resume is not None:
         for name in ("out", "init", "seeds"):
@@ -94,21 +96,21 @@ def train_command(arguments: Sequence[str]) -> None:
         raise ConfigError("--seeds names a seed twice: one run would be counted as two.")
     if run.seeds:
         runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
+    again = processes.restarted()
     for path in runs:  # all of them before hours are spent on the first
-        if not processes.restarted() and processes.is_first():
+        if processes.is_first() and not (again and _begun_here(path)):
             RunDir(path).check_free()
         if config.tensorboard:
             check_name(RunDir(path))
     stopped: list[str] = []
     if run.jobs > 1:
-        _check_jobs(run)
         build_experiment(config, tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
     for path, each in runs.items() if run.jobs == 1 else ():
         try:
-            _trained(each, path, run)
+            _trained(each, path, run, again)
         except TrainingStopped as problem:  # another seed may fare better
-            if len(runs) == 1:
+            if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped
                 raise
             say(f"{path}: {problem}")
             stopped.append(path.name)
@@ -128,9 +130,15 @@ def _check_jobs(run: RunOptions) -> None:
         raise ConfigError("--jobs starts processes of its own: leave out torchrun, or --jobs.")
 
 
-def _trained(config: TrainConfig, path: Path, run: RunOptions) -> None:
+def _begun_here(path: Path) -> bool:
+    """True of a run that processes of the same torchrun began, before it started them again."""
+    folder = RunDir(path)
+    return not folder.is_free() and folder.read_origin().launcher == processes.launcher()
+
+
+def _trained(config: TrainConfig, path: Path, run: RunOptions, again: bool) -> None:
     """Train; or go on with what was begun before torchrun started the processes again."""
-    if processes.agreed(processes.restarted() and not RunDir(path).is_free()):
+    if processes.agreed(again and _begun_here(path)):
         resume(RunDir(path), config, quiet=run.quiet)
     else:
         train(config, path, init=run.init, quiet=run.quiet)

@@ -55,13 +55,19 @@ def run_jobs(arguments: Sequence[str], runs: dict[Path, int], jobs: int) -> list
         for process, _ in working.values():
             process.send_signal(signal.SIGTERM)
 
-    before = {each: signal.signal(each, pass_on) for each in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        heard.append(hangup)
+    before = {each: signal.signal(each, pass_on) for each in heard}
     try:
         while working or (waiting and not stopped):
             for slot in range(jobs):
                 if slot not in working and waiting and not stopped:
                     path, seed = waiting.pop(0)
                     working[slot] = _started(arguments, path, seed, places[slot]), path
+                    if stopped:  # while it was started
+                        working[slot][0].send_signal(signal.SIGTERM)
             for slot, (process, path) in list(working.items()):
                 if process.poll() is not None:
                     del working[slot]
@@ -69,6 +75,8 @@ def run_jobs(arguments: Sequence[str], runs: dict[Path, int], jobs: int) -> list
                         failed.append(path.name)
             time.sleep(0.1)
     finally:
+        for process, _ in working.values():
+            process.send_signal(signal.SIGTERM)
         for number, handler in before.items():
             signal.signal(number, handler)
     if stopped:

@@ -20,13 +20,14 @@ HARMS, HARDLY_HELPS = 0.4, 0.55
 
 
 @torch.no_grad()
-def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> float | None:
-    """KL(π_{φ_k} ‖ π_{φ_{k+1}}) on the first episode of each task, a mean over tasks and steps.
+def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> dict[str, float]:
+    """How far inner steps move policies, as metrics; none where nothing adapts to episodes.
 
-    None where nothing adapts to episodes.
+    `kl/adaptation` is KL(π_{φ_k} ‖ π_{φ_{k+1}}) on the first episode of each task, a mean over
+    tasks and steps.
     """
     if not isinstance(batch.query, Episodes) or len(batch.iterates) < 2:
-        return None
+        return {}
     policy = experiment.algorithm.policy
 
     def moved(before: Params, after: Params, inputs: Any, mask: torch.Tensor) -> torch.Tensor:
@@ -38,7 +39,7 @@ def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> float | None:
         over_tasks(moved)(before, after, data.inputs[:, 0], data.mask[:, 0])
         for before, after, data in pairs
     ]
-    return float(processes.mean(torch.stack(steps, 1)).mean())
+    return {"kl/adaptation": float(processes.mean(torch.stack(steps, 1)).mean())}
 
 
 class Signs:

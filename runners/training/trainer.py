@@ -165,7 +165,7 @@ class Trainer:
                 "--optimizer.clip-norm, keep them finite; what is saved can be started from "
                 "(--init)."
             )
-        self.state = state
+        self.state = state = updates.alike(state)
         if self.experiment.normalizer is not None:
             metrics["kl/statistics"] = updates.commit_statistics(self.experiment, before, batch)
         updated = time.perf_counter()
@@ -222,9 +222,8 @@ class Trainer:
             "env_steps": self.totals.env_steps,
             "seconds": self.totals.seconds,
             **self.experiment.metric.line(step.meta, step.batch),
+            **adaptation_kl(self.experiment, step.batch),
         }
-        if (moved := adaptation_kl(self.experiment, step.batch)) is not None:
-            own["kl/adaptation"] = moved
         return {
             **own,
             **{name: value for name, value in step.metrics.items() if name not in own},
@@ -341,6 +340,7 @@ class Trainer:
 
     def _end(self, stop: Stop) -> None:
         """Draw, and say how it ended."""
+        stop.agreed()  # and all is saved
         told = refusals.summary(self.totals, self.done)
         if told:
             say(told)

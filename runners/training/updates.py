@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlmaml import checkpoint, processes
+from rlmaml import checkpoint, processes, tree
 from rlmaml.build import Experiment
 from rlmaml.returns import masked_mean
-from rlmaml.types import Meta, MetaBatch
+from rlmaml.types import Meta, MetaBatch, State
 from runners.errors import TrainingStopped
 
 
@@ -28,6 +28,17 @@ def check_alike(before: Meta, after: Meta, iteration: int) -> None:
             f"Iteration {iteration} led to other parameters than it began with: they {problem}. "
             "Look at the update of the outer step or the algorithm."
         ) from problem
+
+
+def alike(state: State) -> State:
+    """The state with the first process's meta-parameters.
+
+    Those of the others are the same, but on machines that are not alike, which round otherwise.
+    """
+    if processes.size() == 1:
+        return state
+    theta, unravel = tree.ravel(state.meta)
+    return state._replace(meta=unravel(processes.of_first(theta)))
 
 
 def plain(value: Any) -> Any:

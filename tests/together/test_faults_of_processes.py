@@ -1,15 +1,20 @@
 """Processes that end, hang, or are told to stop."""
 
 import os
+import shutil
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from rlmaml import processes
 from rlmaml.errors import DamageWarning
 from rlmaml.processes import ProcessLostError
 from runners import cli, console
+from runners.evaluation import measure as measuring
+from runners.evaluation.compare_runs import compare_runs
+from runners.evaluation.eval_config import EvalConfig
 from runners.run_dir import RunDir
 from runners.training import train
 from runners.training.trainer import Trainer
@@ -101,7 +106,7 @@ def resumed(out):
     train.resume(RunDir(out), SMALL, quiet=True)
 
 
-def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch):
+def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch, capsys):
     words = ["train", "navigation", "--tasks", "2", "--episodes", "2", "--horizon", "4", "--quiet"]
     words += ["--threads", "1", "--iterations", "3", "--checkpoint-every", "1"]
     words += ["--seeds", "0", "1", "--out", str(tmp_path / "runs")]
@@ -117,9 +122,56 @@ def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch):
         cli.main(words)
     monkeypatch.setattr(Trainer, "_step", stop)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    with pytest.raises(SystemExit):  # what others began is not gone on with
+        cli.main(words)
+    assert "exists already" in capsys.readouterr().err
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     cli.main(words)
     for seed in (0, 1):
         assert len(RunDir(tmp_path / "runs" / f"seed-{seed}").read_metrics()) == 3
+
+
+def blown_up(out):
+    """What evaluating comes to where one process alone has a policy that blew up."""
+    whole = measuring._adapted
+
+    def adapted(*arguments):
+        if processes.rank() == 1:
+            raise FloatingPointError("of this process alone")
+        return whole(*arguments)
+
+    measuring._adapted = adapted
+    try:
+        measuring.measure(RunDir(out), EvalConfig(tasks=3, steps=1, episodes=2), quiet=True)
+    except FloatingPointError as problem:
+        return str(problem)
+    return None
+
+
+def test_a_policy_that_blows_up_in_one_ends_the_evaluation_in_all(tmp_path):
+    train.train(SMALL.changed({"iterations": 1}), tmp_path / "run", quiet=True)
+    first, second = share.run(2, blown_up, tmp_path / "run")
+    assert second == "of this process alone"
+    assert "in another process" in first
+
+
+def evaluated(out):
+    config = EvalConfig(tasks=3, steps=1, episodes=2)
+    compared = compare_runs([RunDir(out)], config, against=("random", "pretrained"), quiet=True)
+    return {name: method.scores for name, method in compared.methods.items()}
+
+
+def test_evaluations_and_baselines_are_divided(tmp_path):
+    train.train(SMALL.changed({"iterations": 1}), tmp_path / "run", quiet=True)
+    shutil.copytree(tmp_path / "run", tmp_path / "alone")
+    alone = evaluated(tmp_path / "alone")
+    for found in share.run(2, evaluated, tmp_path / "run"):
+        assert found.keys() == alone.keys()
+        for name, scores in alone.items():
+            rtol = 1e-4 if name == "pretrained" else 0  # trained, by sums that round otherwise
+            np.testing.assert_allclose(found[name], scores, rtol=rtol)
+    assert (tmp_path / "run" / "comparison.json").exists()
 
 
 def test_another_number_of_processes_is_told(tmp_path, capsys):
