@@ -16,7 +16,7 @@ from runners.presets import PRESETS, with_algorithm
 from runners.training import train, updates
 
 CONTEXT = multiprocessing.get_context("forkserver")  # imports once, and forks what has no threads
-CONTEXT.set_forkserver_preload(["tests.helpers.share"])
+CONTEXT.set_forkserver_preload(["tests.helpers.warm"])
 
 
 def run(count, function, *arguments, timeout=60):
