@@ -151,7 +151,7 @@ def _metrics_before(losses: Tensor, gradient: Tensor, batch: MetaBatch, ref: Ref
         "surrogate/gain": 0.0,
         "entropy": mean_over_tasks(entropies).item(),
         "kl": 0.0,
-        "kl/per_task": [0.0] * len(processes.all_tasks(losses)),
+        "kl/per_task": [0.0] * int(processes.total(len(losses))),
         "gradient_norm": gradient.norm().item(),
         "cg_iterations": 0,
         "line_search_steps": 0,

@@ -88,8 +88,7 @@ def over_runs(
 
 def interval(scores: Floats, kinds: NDArray[Any] | None = None) -> Floats:
     """Ends of the 95 % interval of the mean of scores [R, N, ...], as of `over_runs`: [2, ...]."""
-    middle, half = over_runs(scores.mean(1), scores[0], kinds)
-    return np.stack([middle - half, middle + half])
+    return _ends(*over_runs(scores.mean(1), scores[0], kinds))
 
 
 def gap_interval(scores: Floats, reference: Floats, oracle: Floats) -> Floats | None:
@@ -101,5 +100,8 @@ def gap_interval(scores: Floats, reference: Floats, oracle: Floats) -> Floats | 
         return None
     every = zip(scores, reference, oracle, strict=True)
     gaps = np.stack([gap_closed(*(each[None] for each in run)) for run in every])
-    middle, half = over_runs(gaps, gaps)
+    return _ends(*over_runs(gaps, gaps))
+
+
+def _ends(middle: Floats, half: Floats) -> Floats:
     return np.stack([middle - half, middle + half])

@@ -11,8 +11,8 @@ from rlmaml.models.mlp import PolicyConfig
 from runners.presets.base import Preset
 from runners.presets.control import HALF_CHEETAH_DIR_V5, NAVIGATION
 
-# ProMP's network. A small last layer begins without running; standardized observations and longer
-# inner steps are what learns ten times as fast as without (docs/families.md).
+# ProMP's network. A small last layer begins without running. It, standardized observations and
+# longer inner steps were taken together (docs/results/families.md).
 PROMP_HALF_CHEETAH_DIR = replace(
     HALF_CHEETAH_DIR_V5,
     preset="promp-half-cheetah-dir",

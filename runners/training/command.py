@@ -102,18 +102,11 @@ def train_command(arguments: Sequence[str]) -> None:
             RunDir(path).check_free()
         if config.tensorboard:
             check_name(RunDir(path))
-    stopped: list[str] = []
     if run.jobs > 1:
         build_experiment(config, tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
-    for path, each in runs.items() if run.jobs == 1 else ():
-        try:
-            _trained(each, path, run, again)
-        except TrainingStopped as problem:  # another seed may fare better
-            if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped
-                raise
-            say(f"{path}: {problem}")
-            stopped.append(path.name)
+    else:
+        stopped = _in_turn(runs, run, again)
     if stopped:
         raise TrainingStopped(f"{len(stopped)} of {len(runs)} runs stopped: {', '.join(stopped)}.")
 
@@ -134,6 +127,20 @@ def _begun_here(path: Path) -> bool:
     """True of a run that processes of the same torchrun began, before it started them again."""
     folder = RunDir(path)
     return not folder.is_free() and folder.read_origin().launcher == processes.launcher()
+
+
+def _in_turn(runs: dict[Path, TrainConfig], run: RunOptions, again: bool) -> list[str]:
+    """Train one run after the other; return the names of those that stopped before their end."""
+    stopped = []
+    for path, config in runs.items():
+        try:
+            _trained(config, path, run, again)
+        except TrainingStopped as problem:  # another seed may fare better
+            if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped
+                raise
+            say(f"{path}: {problem}")
+            stopped.append(path.name)
+    return stopped
 
 
 def _trained(config: TrainConfig, path: Path, run: RunOptions, again: bool) -> None:
