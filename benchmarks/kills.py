@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rlmaml.types import Metrics
 from runners.io import versions, write_json
-from runners.run_dir import RunDir
+from runners.run_dir import RunDir, repeatable
 
 RUN = ["train", "navigation", "--iterations", "40", "--tasks", "5", "--episodes", "4"]
 RUN += ["--horizon", "20", "--checkpoint-every", "5", "--threads", "1", "--quiet"]
@@ -53,13 +54,9 @@ def lines(out: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def metrics(out: Path) -> list[dict[str, Any]]:
+def metrics(out: Path) -> list[Metrics]:
     """What does not depend on the clock or on how often the run was begun."""
-    skipped = ("seconds", "attempt")
-    return [
-        {k: v for k, v in line.items() if k not in skipped and not k.startswith("time/")}
-        for line in RunDir(out).read_metrics()
-    ]
+    return [repeatable(line) for line in RunDir(out).read_metrics()]
 
 
 def killed(count: int, out: Path, after: float, rng: random.Random) -> dict[str, Any]:

@@ -84,11 +84,6 @@ class Reference(NamedTuple):
     policy: Distribution  # of φ_K on the query inputs, fields [N, B, (T), ...]
 
 
-def mean_over_tasks(values: Tensor) -> Tensor:
-    """[N, ...] -> [...], over the tasks of all processes, where there are several."""
-    return processes.mean(values)
-
-
 @timer("meta-gradient")
 @torch.no_grad()
 def reference(objective: Objective, meta: Meta, batch: MetaBatch) -> Reference:

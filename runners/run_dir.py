@@ -43,6 +43,12 @@ class Origin(NamedTuple):
     launcher: str | None = None  # a mark of the torchrun that began it
 
 
+def repeatable(line: Metrics) -> Metrics:
+    """What the same run has again in a line of metrics, to the bit: no clocks, no attempts."""
+    skipped = ("seconds", "attempt")
+    return {k: v for k, v in line.items() if k not in skipped and not k.startswith("time/")}
+
+
 class RunDir:
     """A run's folder, where it keeps its things.
 

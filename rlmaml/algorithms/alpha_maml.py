@@ -20,12 +20,12 @@ from typing import ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from rlmaml import tree
+from rlmaml import processes, tree
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
-from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.objective import Objective, meta_gradient
 from rlmaml.outer.base import OuterCapability
 from rlmaml.outer.optimizer import Optimizer, OptimizerState
 from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State, StateDict
@@ -159,7 +159,7 @@ class HypergradientStep:
         alpha = state.meta["rates"]["alpha"]
         metrics: Metrics = {
             "outcome": "accepted",
-            "loss": mean_over_tasks(losses).item(),
+            "loss": processes.mean(losses).item(),
             "gradient_norm": norm.item(),
             "alpha": alpha.item(),
             "alpha/gradient": slope.item(),

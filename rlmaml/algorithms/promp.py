@@ -27,7 +27,6 @@ from rlmaml.objective import (
     Objective,
     OuterLoss,
     evaluate,
-    mean_over_tasks,
     meta_gradient,
     over_tasks,
     reference,
@@ -198,8 +197,8 @@ class ProximalStep:
         inner_kls = sampling_kls(objective, meta, batch)
         metrics: Metrics = {
             "outcome": outcome,
-            "loss": mean_over_tasks(losses).item(),
-            "kl": mean_over_tasks(kls).item(),
+            "loss": processes.mean(losses).item(),
+            "kl": processes.mean(kls).item(),
             "kl/per_task": processes.all_tasks(kls).tolist(),
             "kl/inner": inner_kls,
             "kl_coefficients": list(coefficients),
@@ -245,4 +244,4 @@ def sampling_kls(objective: Objective, meta: Meta, batch: MetaBatch) -> list[flo
         iterates = adapt(objective.inner, meta, data.support)
         return tuple(step_kls(objective.policy, iterates, data))
 
-    return [mean_over_tasks(moved).item() for moved in over_tasks(one, objective.chunk_size)(batch)]
+    return [processes.mean(moved).item() for moved in over_tasks(one, objective.chunk_size)(batch)]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from rlmaml import tree
+from rlmaml import processes, tree
 from rlmaml.errors import ConfigError
-from rlmaml.objective import Objective, mean_over_tasks, meta_gradient
+from rlmaml.objective import Objective, meta_gradient
 from rlmaml.outer.base import OuterCapability
 from rlmaml.torch_state import plain_defaults
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
@@ -144,7 +144,7 @@ class Optimizer:
         norm = gradient.norm()
         metrics: Metrics = {
             "outcome": "accepted",
-            "loss": mean_over_tasks(losses).item(),
+            "loss": processes.mean(losses).item(),
             "gradient_norm": norm.item(),
             "learning_rate": live.learning_rate,
         }

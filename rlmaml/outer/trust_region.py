@@ -19,7 +19,6 @@ from rlmaml.objective import (
     evaluate,
     fisher_product,
     gradient_and_reference,
-    mean_over_tasks,
     over_tasks,
 )
 from rlmaml.outer.base import OuterCapability
@@ -131,7 +130,7 @@ def update(
         step, metrics["cg_iterations"] = _longest_step(curvature, gradient, config)
     if step is None:
         return meta, metrics | {"outcome": "curvature not positive"}
-    judge = _judge(objective, meta, batch, ref, mean_over_tasks(losses), config)
+    judge = _judge(objective, meta, batch, ref, processes.mean(losses), config)
     accepted, metrics["line_search_steps"] = _line_search(judge, step, config)
     if accepted is None:
         return meta, metrics | {"outcome": "no acceptable step"}
@@ -147,9 +146,9 @@ def _metrics_before(losses: Tensor, gradient: Tensor, batch: MetaBatch, ref: Ref
     entropies = over_tasks(mean_entropy)(ref.policy, batch.query)
     return {
         "outcome": "accepted",
-        "surrogate": -mean_over_tasks(losses).item(),
+        "surrogate": -processes.mean(losses).item(),
         "surrogate/gain": 0.0,
-        "entropy": mean_over_tasks(entropies).item(),
+        "entropy": processes.mean(entropies).item(),
         "kl": 0.0,
         "kl/per_task": [0.0] * int(processes.total(len(losses))),
         "gradient_norm": gradient.norm().item(),
@@ -194,7 +193,7 @@ def _judge(
     def judge(step: Tensor) -> tuple[_Candidate | None, Tensor]:
         candidate = unravel(theta + step)
         losses, kls = evaluate(objective, candidate, batch, ref)
-        after, kl = mean_over_tasks(losses), mean_over_tasks(kls)
+        after, kl = processes.mean(losses), processes.mean(kls)
         share = kl / config.max_kl
         # A NaN fails both comparisons, so it is backed away from like any bad candidate.
         if not processes.agreed(bool(after < before and kl <= config.max_kl)):

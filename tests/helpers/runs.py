@@ -11,7 +11,7 @@ from rlmaml import checkpoint, tree
 from runners import cli
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
-from runners.run_dir import RunDir
+from runners.run_dir import RunDir, repeatable
 
 TINY = [
     *("--tasks", "2", "--episodes", "3", "--horizon", "6", "--iterations", "4"),
@@ -56,15 +56,9 @@ def learned(folder):
     return checkpoint.load(checkpoint.latest(folder.checkpoints))
 
 
-def comparable(line):
-    """All of a metrics line that a resumed run must reproduce to the bit."""
-    skipped = ("seconds", "attempt")
-    return {k: v for k, v in line.items() if k not in skipped and not k.startswith("time/")}
-
-
 def assert_same_run(one, other):
-    assert [comparable(x) for x in one.read_metrics()] == [
-        comparable(x) for x in other.read_metrics()
+    assert [repeatable(x) for x in one.read_metrics()] == [
+        repeatable(x) for x in other.read_metrics()
     ]
     first, second = learned(one), learned(other)
     assert all(map(torch.equal, tree.leaves(first.meta), tree.leaves(second.meta)))

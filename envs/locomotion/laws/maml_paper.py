@@ -64,11 +64,9 @@ class PaperRobot(Robot):
     def reads(self) -> tuple[str, ...]:
         return ("sensordata",)
 
-    def model(self) -> mujoco.MjModel:
+    def compiled(self) -> mujoco.MjModel:
         mujoco_utils.log_warnings()
         spec = mujoco.MjSpec.from_file(str(mujoco_utils.ASSETS / self.asset))
-        if self.time_step is not None:
-            spec.option.timestep = self.time_step
         self._adjust(spec)
         for name, kind in _SENSORS.items():
             of_mass = name.startswith("com")

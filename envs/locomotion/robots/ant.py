@@ -9,15 +9,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Floats, Robot, State, flat
+from .base import Floats, State, flat
+from .legged import Spatial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ant(Robot):
-    """A four-legged walker, 27 observed numbers (105 with contact forces), 8 torques.
+class Ant(Spatial):
+    """A four-legged walker, 27 observed numbers, 8 torques.
 
     A simulator step is 0.01 s; `frame_skip=2` has the time step of the MAML paper. gymnasium's own
-    task has a control cost of 0.5, the paper's 0.005.
+    task has a control cost of 0.5, the paper's 0.005. Both have a contact cost of 5e-4 on forces
+    clipped to ±1, and observe these forces (105 numbers).
     """
 
     frame_skip: int = 5
@@ -26,14 +28,6 @@ class Ant(Robot):
     """Paid every step, the one that ends the episode included. The paper's, to which it adds 1
     where the task is a velocity."""
     healthy_z_range: tuple[float, float] = (0.2, 1.0)
-    """Heights of the torso, in meters, between which the ant stands."""
-    contact_cost_weight: float = 0.0
-    """Weight of the squared contact forces, clipped to ±1; the paper's and gymnasium's is 5e-4. Any
-    but 0 costs a batch about 15 µs a simulation and step."""
-    include_cfrc_ext_in_observation: bool = False
-    """Observe those forces too, 78 numbers more, as the paper and gymnasium do, at the same
-    cost. Those of the world (body 0) are left out."""
-
     asset: ClassVar[str] = "ant.xml"
     hidden: ClassVar[int] = 2
     camera: ClassVar[Mapping[str, float]] = {"distance": 4.0, "azimuth": 90.0, "elevation": -22.0}
@@ -43,8 +37,7 @@ class Ant(Robot):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        contacts = self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
-        return ("xpos", "cfrc_ext") if contacts else ("xpos",)
+        return ("xpos", *super().reads)
 
     def observation(self, state: State) -> Floats:
         parts = [self.seen_positions(state), state.qvel]
@@ -56,17 +49,8 @@ class Ant(Robot):
         # Derived positions lag qpos by one simulator step; so does the velocity, as in gymnasium.
         return state.fields["xpos"][:, self.torso_index, :2].copy()
 
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return {
-            "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": self.survival(self.survival_bonus, state),
-            "reward_contact": -self.contact_cost(state),
-        }
-
     def contact_cost(self, state: State) -> Floats:
         """contact_cost_weight Σ clip(f, ±1)², `[m]`, over the forces on every body."""
-        if self.contact_cost_weight == 0.0:
-            return np.zeros(len(state.qpos))
         clipped = flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0))
         return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
 

@@ -103,10 +103,14 @@ class Robot:
 
     def model(self) -> mujoco.MjModel:
         """The robot's model, compiled anew."""
-        model = mujoco_utils.load(self.asset)
+        model = self.compiled()
         if self.time_step is not None:
             model.opt.timestep = self.time_step
         return model
+
+    def compiled(self) -> mujoco.MjModel:
+        """The model of the file, for `model` to set the time step of."""
+        return mujoco_utils.load(self.asset)
 
     def start(self, model: mujoco.MjModel) -> tuple[Floats, Floats]:
         """qpos `[nq]` and qvel `[nv]` of the first state without its noise."""

@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Floats, Robot, State, flat
+from .base import Floats, State, flat
+from .legged import Spatial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Humanoid(Robot):
+class Humanoid(Spatial):
     """A two-legged body in space, 45 observed numbers (348 with all that can be), 17 torques.
 
     A simulator step is 0.003 s. gymnasium's own task observes 348 numbers and has a contact cost
@@ -26,11 +27,7 @@ class Humanoid(Robot):
     reset_noise_scale: float = 0.01
     """Half-width of the uniform noise on positions and on velocities."""
     survival_bonus: float = 5.0
-    """Paid every step but the one of a fall; gymnasium's `healthy_reward`."""
     healthy_z_range: tuple[float, float] = (1.0, 2.0)
-    """Heights of the torso, in meters, between which the humanoid stands."""
-    contact_cost_weight: float = 0.0
-    """Weight of the squared contact forces; gymnasium's is 5e-7."""
     largest_contact_cost: float = 10.0
     """The contact cost of a step is at most this."""
     include_cinert_in_observation: bool = False
@@ -39,8 +36,6 @@ class Humanoid(Robot):
     """Observe the velocity of each body about the center of mass, 78 numbers more."""
     include_qfrc_actuator_in_observation: bool = False
     """Observe the forces of the actuators, 17 numbers more."""
-    include_cfrc_ext_in_observation: bool = False
-    """Observe the contact forces on each body, 78 numbers more."""
 
     uniform_noise: ClassVar[bool] = True
     asset: ClassVar[str] = "humanoid.xml"
@@ -55,15 +50,13 @@ class Humanoid(Robot):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        contacts = self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
         wanted = {
-            "xipos": True,
             "cinert": self.include_cinert_in_observation,
             "cvel": self.include_cvel_in_observation,
             "qfrc_actuator": self.include_qfrc_actuator_in_observation,
-            "cfrc_ext": contacts,
         }
-        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        chosen = (name for name, is_wanted in wanted.items() if is_wanted)
+        return ("xipos", *chosen, *super().reads)
 
     @cached_property
     def masses(self) -> Floats:
@@ -87,19 +80,9 @@ class Humanoid(Robot):
         weighted = np.sum(self.masses * state.fields["xipos"], axis=1)
         return (weighted / np.sum(self.masses))[:, :2]
 
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return {
-            "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": self.survival(self.survival_bonus, state),
-            "reward_contact": -self.contact_cost(state),
-        }
-
     def contact_cost(self, state: State) -> Floats:
         """contact_cost_weight Σf², `[m]`, over the forces on every body, bounded."""
-        if self.contact_cost_weight == 0.0:
-            return np.zeros(len(state.qpos))
-        squares = np.sum(np.square(flat(state.fields["cfrc_ext"])), axis=-1)
-        return np.minimum(self.contact_cost_weight * squares, self.largest_contact_cost)
+        return np.minimum(super().contact_cost(state), self.largest_contact_cost)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         low, high = self.healthy_z_range

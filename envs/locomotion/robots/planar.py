@@ -8,19 +8,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Floats, Robot, State
+from .base import Floats, State
+from .legged import Legged
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planar(Robot):
+class Planar(Legged):
     """The base of robots that hop or walk in the plane of x and height, and fall."""
 
     reset_noise_scale: float = 0.005
     """Half-width of the uniform noise on positions and on velocities."""
     survival_bonus: float = 1.0
-    """Paid every step but the one of a fall; gymnasium's `healthy_reward`."""
-    healthy_z_range: tuple[float, float]
-    """Heights of the torso, in meters, between which the robot stands."""
     healthy_angle_range: tuple[float, float]
     """Pitches of the torso, in radians, between which the robot stands."""
 
@@ -31,12 +29,6 @@ class Planar(Robot):
     def observation(self, state: State) -> Floats:
         clipped = np.clip(state.qvel, -self.largest_velocity, self.largest_velocity)
         return np.concatenate([self.seen_positions(state), clipped], axis=1)
-
-    def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
-        return {
-            "reward_ctrl": -self.ctrl_cost(actions),
-            "reward_survive": self.survival(self.survival_bonus, state),
-        }
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         height, angle = state.qpos[:, 1], state.qpos[:, 2]
