@@ -93,8 +93,7 @@ def test_a_signal_to_one_stops_all_after_the_same_iteration(tmp_path):
     assert share.run(2, stopped, tmp_path / "parts") == [143, 143]
     folder = RunDir(tmp_path / "parts")
     assert len(folder.read_metrics()) == 4
-    share.run(2, resumed, tmp_path / "parts")
-    share.run(2, whole, tmp_path / "whole")
+    share.run(2, resumed_and_whole, tmp_path / "parts", tmp_path / "whole")
     assert_same_run(RunDir(tmp_path / "whole"), folder)
 
 
@@ -102,8 +101,9 @@ def whole(out):
     train.train(SMALL, out, quiet=True)
 
 
-def resumed(out):
+def resumed_and_whole(out, other):
     train.resume(RunDir(out), SMALL, quiet=True)
+    whole(other)
 
 
 def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch, capsys):

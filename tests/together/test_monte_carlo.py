@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
 
 EPISODES = 2
 TASKS = 500
-BATCHES = 20
+BATCHES = 12
 ALPHA = 0.7
 
 DEFAULT_ALGORITHM = AdvantageConfig(discount=0.9, gae_lambda=0.8)
