@@ -145,6 +145,19 @@ def derived(measured: dict[str, Any]) -> dict[str, Any]:
     return {"forecast": table, f"tasks_for_{WORTH}_of_the_cores": worth}
 
 
+def table(forecasts: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Multiples of one process, in Markdown: a row for each number of tasks."""
+
+    def cell(times: float) -> str:
+        return f"{times:.1f}" if times < 16 else f"{times:.0f}"
+
+    rows = [["tasks", "2 cores", *(f"{cores:,}" for cores in CORES[1:])], ["---"] * 5]
+    for tasks, row in forecasts.items():
+        times = [cell(row[str(cores)]["times"]) if str(cores) in row else "" for cores in CORES]
+        rows.append([f"{int(tasks):,}", *times])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", nargs="?", help="what to run")
@@ -174,9 +187,10 @@ def main() -> None:
         "one_process": alone,
         "sums": {str(count): sums(count, numbers) for count in COUNTS},
     }
-    print(json.dumps(derived(measured), indent=1))
+    found = derived(measured)
+    print(table(found["forecast"]))
     if options.out:
-        write_json(options.out, measured | derived(measured))
+        write_json(options.out, measured | found)
 
 
 if __name__ == "__main__":
