@@ -52,7 +52,8 @@ def line(results: Path, preset: str) -> list[str]:
         return formatting.number(value, decimals).replace("−", "-")
 
     means = [shown(value) for value in own.mean]
-    seeds = ", ".join(shown(value) for value in own.run_means[:, 1])
+    after_one = [shown(value) for value in own.run_means[:, 1]]
+    seeds = ", ".join(after_one) if len(after_one) > 1 else "one seed"
     after = [means[0], f"**{means[1]}** ({seeds})", *means[2:]]
     minutes = ", ".join(f"{seconds / 60:.0f}" for seconds in own.train_seconds)
     path = results / f"{preset}-baselines.json"
