@@ -4,7 +4,7 @@
 
 `NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
 random networks; `NAME-baselines.json` that of the seed beside which a pre-trained policy and an
-oracle were trained. docs/results/families.md has the commands, and the table as it is printed here.
+oracle were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`). docs/results/families.md has the commands, and the table as it is printed here.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ def pretrained(method: ComparedMethod, shown: Callable[[float], str]) -> str:
 
 def table(results: Path = RESULTS) -> str:
     """The table in Markdown, presets in the order of their names."""
-    presets = sorted(
-        path.stem for path in results.glob("*.json") if not path.stem.endswith("-baselines")
-    )
+    beside = ("-baselines", "-curves")
+    presets = sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
     rows = [HEADER, ["---"] * len(HEADER), *(line(results, preset) for preset in presets)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
