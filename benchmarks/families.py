@@ -4,7 +4,8 @@
 
 `NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
 random networks; `NAME-baselines.json` that of the seed beside which a pre-trained policy and an
-oracle were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`). docs/results/families.md has the commands, and the table as it is printed here.
+oracle were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`).
+docs/results/families.md has the commands, and the table as it is printed here.
 """
 
 from __future__ import annotations
