@@ -79,6 +79,19 @@ def killed(count: int, out: Path, after: float, rng: random.Random) -> dict[str,
     return {"rank": rank, "after": after, "lines": before, "recovered": recovered, "code": code}
 
 
+def summary(rows: list[dict[str, Any]], count: int) -> dict[str, Any]:
+    """The kills so far, how many were survived to the bit, and how soon."""
+    recovered = [row["recovered"] for row in rows]
+    return {
+        "command": f"python -m benchmarks.kills {' '.join(sys.argv[1:])}",
+        "versions": versions(),
+        "processes": count,
+        "survived": sum(row["same"] for row in rows),
+        "kills": rows,
+        "recovered": {"median": statistics.median(recovered), "most": max(recovered)},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="how many")
@@ -99,20 +112,9 @@ def main() -> None:
             row["same"] = row["code"] == 0 and metrics(out) == expected
             rows.append(row)
             print(number, row, flush=True)
-    result = {
-        "command": f"python -m benchmarks.kills {' '.join(sys.argv[1:])}",
-        "versions": versions(),
-        "processes": options.processes,
-        "survived": sum(row["same"] for row in rows),
-        "kills": rows,
-        "recovered": {
-            "median": statistics.median(row["recovered"] for row in rows),
-            "most": max(row["recovered"] for row in rows),
-        },
-    }
-    print(json.dumps({name: result[name] for name in ("survived", "recovered")}))
-    if options.out:
-        write_json(options.out, result)
+            if options.out:  # after each, so that an end of this loses none
+                write_json(options.out, summary(rows, options.processes))
+    print(json.dumps({k: v for k, v in summary(rows, options.processes).items() if k != "kills"}))
 
 
 if __name__ == "__main__":
