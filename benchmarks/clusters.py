@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,11 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.processes import measure
+from benchmarks import markdown, torchrun
+from benchmarks.processes import chosen, measure
 from rlmaml import processes
 from rlmaml.config import TrainConfig
 from runners.io import versions, write_json
-from runners.presets import PRESETS
 
 SHARES = (1, 2, 5, 10, 20)
 COUNTS = (2, 4, 8)
@@ -60,14 +59,7 @@ def seconds_of_sum(numbers: int) -> float:
 
 def sums(count: int, numbers: int) -> dict[str, float]:
     """Those times between `count` processes, started by torchrun."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-    command += ["--standalone", "-m", "benchmarks.clusters", "--numbers", str(numbers)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            return json.loads(line)
-    raise SystemExit(done.stderr)
+    return torchrun.answer(count, "benchmarks.clusters", "--numbers", str(numbers))
 
 
 def parts(config: TrainConfig, iterations: int) -> dict[str, dict[str, float]]:
@@ -151,11 +143,11 @@ def table(forecasts: dict[str, dict[str, dict[str, float]]]) -> str:
     def cell(times: float) -> str:
         return f"{times:.1f}" if times < 16 else f"{times:.0f}"
 
-    rows = [["tasks", "2 cores", *(f"{cores:,}" for cores in CORES[1:])], ["---"] * 5]
+    rows = []
     for tasks, row in forecasts.items():
         times = [cell(row[str(cores)]["times"]) if str(cores) in row else "" for cores in CORES]
         rows.append([f"{int(tasks):,}", *times])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(["tasks", "2 cores", *(f"{cores:,}" for cores in CORES[1:])], rows)
 
 
 def main() -> None:
@@ -166,6 +158,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--numbers", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.preset is None and options.numbers is None:
+        parser.error("which PRESET?")
     if options.numbers is not None:
         processes.join(300)
         found = {"vector": seconds_of_sum(options.numbers), "number": seconds_of_sum(1)}
@@ -173,9 +167,7 @@ def main() -> None:
             print(json.dumps(found))
         processes.leave()
         return
-    changes = dict(each.split("=", 1) for each in options.option)
-    given: dict[str, Any] = {name: json.loads(value) for name, value in changes.items()}
-    config = PRESETS[options.preset].config.changed({"threads": 1, **given})
+    config = chosen(options.preset, options.option)
     alone = parts(config, options.iterations)
     numbers = int(alone[str(SHARES[-1])]["parameters"])
     measured = {

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import markdown
 from runners import formatting
 from runners.io import write_json
 from runners.run_dir import RunDir
@@ -58,11 +59,11 @@ def reached(curve: dict[str, list[float]], goal: float) -> tuple[float, float] |
 
 def table(curves: dict[str, dict[str, list[float]]], start: float, goal: float) -> str:
     """A line a seed, in Markdown."""
-    rows = [["seed", *(f"{share:.0%}" for share in SHARES)], ["---"] * (1 + len(SHARES))]
+    rows = []
     for seed, one in curves.items():
         found = [reached(one, start + share * (goal - start)) for share in SHARES]
         rows.append([seed, *map(_cell, found)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(["seed", *(f"{share:.0%}" for share in SHARES)], rows)
 
 
 def _cell(found: tuple[float, float] | None) -> str:
@@ -79,13 +80,18 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=float, help="return of the untrained network")
     parser.add_argument("--to", dest="goal", type=float, help="return of the oracle")
     options = parser.parse_args()
+    if options.show is None and not (options.runs and options.out):
+        parser.error("give RUN... and --out, or --show")
+    if options.show and None in (options.start, options.goal):
+        parser.error("--show needs --from and --to")
     if options.show:
         print(table(json.loads(options.show.read_text())["seeds"], options.start, options.goal))
         return
     found: dict[str, Any] = {}
     for path in options.runs:
-        config = RunDir(path).read_config()
-        found[str(config.seed)] = curve(RunDir(path))
+        run = RunDir(path)
+        config = run.read_config()
+        found[str(config.seed)] = curve(run)
     write_json(options.out, {"preset": config.preset, "seeds": found})
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import markdown
 from runners import formatting
 from runners.evaluation.results import ComparedMethod, Comparison
 
@@ -24,7 +25,7 @@ META = "meta-trained"
 PUBLISHED = {
     "promp-ant-goal": "-535, at 372 M",
     "promp-half-cheetah-dir": "254, at 211 M",
-    "promp-walker-params": "a little under 1000",
+    "promp-walker-params": "VariBAD: a little under 1000",
 }
 """Figures on the same laws, of docs/families.md."""
 HEADER = (
@@ -88,8 +89,7 @@ def table(results: Path = RESULTS) -> str:
     """The table in Markdown, presets in the order of their names."""
     beside = ("-baselines", "-curves")
     presets = sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
-    rows = [HEADER, ["---"] * len(HEADER), *(line(results, preset) for preset in presets)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(HEADER, [line(results, preset) for preset in presets])
 
 
 def main() -> None:

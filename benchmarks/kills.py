@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import torchrun
 from rlmaml.types import Metrics
 from runners.io import versions, write_json
 from runners.run_dir import RunDir, repeatable
@@ -31,15 +32,11 @@ RUN += ["--horizon", "20", "--checkpoint-every", "5", "--threads", "1", "--quiet
 RUN += ["--normalize-observations", "True"]
 
 
-def start(count: int, out: Path) -> subprocess.Popen[bytes]:
+def start(count: int, out: Path) -> subprocess.Popen[str]:
     """The run, under torchrun."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "--max-restarts", "3", "-m", "runners"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     with open(f"{out}.log", "wb") as log:
-        return subprocess.Popen(
-            [*command, *RUN, "--out", str(out)], stdout=log, stderr=log, env=environment
-        )
+        words = ("--max-restarts", "3", "-m", "runners", *RUN, "--out", str(out))
+        return torchrun.start(count, *words, stdout=log, stderr=log)
 
 
 def children(pid: int) -> list[int]:

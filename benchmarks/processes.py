@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import torchrun
 from rlmaml import processes, profiling, tree
 from rlmaml.config import TrainConfig
 from runners import torch_setup
@@ -53,16 +53,16 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
     return medians | {"parameters": len(tree.ravel(state.meta)[0])}
 
 
+def chosen(preset: str, options: list[str]) -> TrainConfig:
+    """A preset with one thread and with options NAME=JSON."""
+    changes = dict(each.split("=", 1) for each in options)
+    given: dict[str, Any] = {name: json.loads(value) for name, value in changes.items()}
+    return PRESETS[preset].config.changed({"threads": 1, **given})
+
+
 def turn(count: int, words: list[str]) -> dict[str, Any]:
     """One turn of `count` processes: what the first of them measured."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-    command += ["--standalone", "-m", "benchmarks.processes", *words, "--worker"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            return json.loads(line)
-    raise SystemExit(done.stderr)
+    return torchrun.answer(count, "benchmarks.processes", *words, "--worker")
 
 
 def main() -> None:
@@ -75,9 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    changes = dict(each.split("=", 1) for each in options.option)
-    given = {name: json.loads(value) for name, value in changes.items()}
-    config = PRESETS[options.preset].config.changed({"threads": 1, **given})
+    config = chosen(options.preset, options.option)
     if options.worker:
         measured = measure(config, options.iterations)
         if processes.is_first():

@@ -26,11 +26,11 @@ def check_memory(config: TrainConfig, tasks: int | None = None) -> None:
         ConfigError: more than the machine has.
     """
     count = tasks or config.tasks
-    if config.data == "episodes":  # of which a machine holds its processes' share
-        count = count * processes.per_host() // processes.size() or 1
     batches = config.inner.steps + 1
     if config.data == "episodes":
         what = "time steps"
+        # Of which a machine holds its processes' share.
+        count = count * processes.per_host() // processes.size() or 1
         copies = count * config.episodes
         data = copies * (config.horizon * batches * _STEP + _COPY)
     else:

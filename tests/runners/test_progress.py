@@ -12,10 +12,11 @@ import pytest
 from tests.helpers.runs import TINY, tiny
 
 pytestmark = pytest.mark.slow
+END = "\x1e"
 
 
 def on_a_terminal(*commands):
-    """What commands write to stderr where that is a terminal."""
+    """What each command writes to stderr where that is a terminal."""
     controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 120))  # a bar is as wide as its terminal
     output = bytearray()
@@ -29,13 +30,18 @@ def on_a_terminal(*commands):
 
     listener = threading.Thread(target=listen)
     listener.start()
-    calls = [f"cli.main({list(map(str, words))})" for words in commands]
-    command = [sys.executable, "-c", "\n".join(["from runners import cli", *calls])]
+    calls = ["import sys", "from runners import cli"]
+    for words in commands:
+        calls += [f"cli.main({list(map(str, words))})", f"sys.stderr.write({END!r})"]
+    command = [sys.executable, "-c", "\n".join(calls)]
     subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, check=True, timeout=120)
     os.close(terminal)
     listener.join(timeout=10)
     os.close(controller)
-    return output.decode()
+    *written, after = output.decode().split(END)
+    assert len(written) == len(commands)
+    assert after == ""
+    return written
 
 
 def commands(out, *more):
@@ -44,13 +50,12 @@ def commands(out, *more):
 
 
 def test_training_and_evaluating_show_the_time_left_on_a_terminal(tmp_path):
-    quiet = commands(tmp_path / "quiet", "--quiet")  # first, and nothing of it is to be seen
-    shown = on_a_terminal(*quiet, *commands(tmp_path / "run"))
-    assert shown.count("| 0/4") == 1
-    assert "evaluate quiet" not in shown
-    trained, _, evaluated = shown.partition("evaluate run")
+    quiet = commands(tmp_path / "quiet", "--quiet")
+    *silence, trained, evaluated = on_a_terminal(*quiet, *commands(tmp_path / "run"))
+    assert silence == ["", ""]
     assert "4/4" in trained
     assert "<" in trained  # tqdm: elapsed<left
+    assert "evaluate run" in evaluated
     assert "5/5" in evaluated  # four sets of episodes, and one chunk of tasks to be scored
 
 
