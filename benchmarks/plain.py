@@ -1,11 +1,12 @@
 """One meta-iteration of TRPO-MAML the way the older packages do it: the baseline of comparisons.
 
-Tasks in a Python loop, for policies, inner steps, losses and curvature; single environments stepped
-one after the other, in this process or in one worker per core; a NumPy baseline; the curvature of
-the KL by differentiating twice through the adaptation. That is how the packages of the MAML and
-ProMP papers and their successors in PyTorch go about it, without what makes some of them slower
-than they need be: environments are made once and half-cheetahs are gymnasium's own, policies act on
-all episodes of a task at once, sampling and the line search record no graph.
+The policy, advantages, inner steps and the update are those of `examples/maml_trpo.py`: tasks in a
+Python loop, autograd, the curvature of the KL by differentiating twice through the adaptation. Here
+single environments of any preset are stepped one after the other, in this process or in one worker
+per core. That is how the packages of the MAML and ProMP papers and their successors in PyTorch go
+about it, without what makes some of them slower than they need be: environments are made once and
+half-cheetahs are gymnasium's own, policies act on all episodes of a task at once, sampling and the
+line search record no graph.
 
 It shares no code with the engine of `rlmaml` but settings, the keys of random draws and the clock.
 So the same seed gives both the same tasks and noise, and `same_update` and
@@ -18,121 +19,69 @@ N, data of several tasks is a list of them. Parameters are those of `models.Gaus
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from benchmarks.plain_environments import Processes, Sync
 from envs.locomotion.mujoco_utils import available_cpus
-from rlmaml.config import AdvantageConfig, PolicyConfig, TrainConfig
+from examples import maml_trpo
+from examples.maml_trpo import Episodes, Estimate, Normal, Params, Settings, adapt, policy
+from rlmaml.config import AdvantageConfig, TrainConfig
 from rlmaml.profiling import recorded, timer
 from rlmaml.rng import Phase, generator
 
-Params = dict[str, Tensor]
 Sampling = Literal["sync", "processes"]
 Curvature = Literal["redone", "kept"]
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "elu": functional.elu}
 
 
-class TaskData(NamedTuple):
-    """B episodes of one task; everything is 0 where the mask is."""
-
-    observations: Tensor  # [B, T, O]
-    actions: Tensor  # [B, T, A]  as drawn
-    log_probs: Tensor  # [B, T]  of the policy that acted
-    advantages: Tensor  # [B, T]
-    mask: Tensor  # [B, T]  1 while the episode lasts
-    rewards: Tensor  # [B, T]
-
-
-# Policy and losses, of one task.
-
-
-class Normal(NamedTuple):
-    mean: Tensor  # [..., A]
-    log_std: Tensor  # [A]
-
-    def log_prob(self, actions: Tensor) -> Tensor:
-        standardized = (actions - self.mean) * (-self.log_std).exp()
-        return -(0.5 * standardized**2 + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-
-    def detach(self) -> Normal:
-        return Normal(self.mean.detach(), self.log_std.detach())
-
-
-def kl(old: Normal, new: Normal) -> Tensor:
-    """KL(old ‖ new), [...]."""
-    squares = (2 * old.log_std).exp() + (old.mean - new.mean) ** 2
-    return (new.log_std - old.log_std + 0.5 * squares * (-2 * new.log_std).exp() - 0.5).sum(-1)
-
-
-def policy(params: Params, observations: Tensor, config: PolicyConfig) -> Normal:
-    x, last = observations, len(config.hidden)
-    for layer in range(last + 1):
-        name = f"mean.{2 * layer}"
-        x = functional.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
-        if layer < last:
-            x = ACTIVATIONS[config.activation](x)
-    return Normal(x, params["log_std"].clamp(min=config.min_log_std))
-
-
-def mean(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean over valid steps."""
-    return (x * mask).sum() / mask.sum()
-
-
-def ratio_loss(new: Normal, data: TaskData) -> Tensor:
-    """-mean π/π_old Â."""
-    log_ratio = (new.log_prob(data.actions) - data.log_probs) * data.mask
-    return -mean(log_ratio.exp() * data.advantages, data.mask)
-
-
-def inner_loss(new: Normal, data: TaskData, surrogate: str) -> Tensor:
-    if surrogate == "lvc":
-        return ratio_loss(new, data)
-    return -mean(new.log_prob(data.actions) * data.advantages, data.mask)
-
-
-def adapt(
-    params: Params, support: Sequence[TaskData], config: TrainConfig, *, first: int = 0, graph: bool
-) -> Params:
-    """Inner steps number `first` and on, one for each entry of `support`.
+def settings_of(config: TrainConfig, fraction: float = 1.0) -> Settings:
+    """A run's settings as `examples/maml_trpo.py` has them.
 
     Args:
-        graph: keep the graph, to differentiate through; or else return leaves.
+        config: the run's.
+        fraction: share of the episodes in curvature products, in place of `fisher_fraction`.
     """
-    if not graph:
-        params = leaves(params)
-    for k, data in enumerate(support, first):
-        new = policy(params, data.observations, config.policy)
-        loss = inner_loss(new, data, config.inner.surrogate)
-        gradients = torch.autograd.grad(loss, list(params.values()), create_graph=graph)
-        size = config.inner.size(k)
-        params = {
-            name: value - size * gradient
-            for (name, value), gradient in zip(params.items(), gradients, strict=True)
-        }
-        if not graph:
-            params = leaves(params)
-    return params
+    region, inner, network = config.trust_region, config.inner, config.policy
+    return Settings(
+        seed=config.seed,
+        iterations=config.iterations,
+        tasks=config.tasks,
+        episodes=config.episodes,
+        horizon=config.horizon,
+        inner_steps=inner.steps,
+        step_size=inner.step_size,
+        later_step_size=inner.later_step_size,
+        surrogate=inner.surrogate,
+        max_kl=region.max_kl,
+        damping=region.damping,
+        cg_iterations=region.cg_iterations,
+        curvature_share=fraction,
+        backtracks=region.backtracks,
+        backtrack_ratio=region.backtrack_ratio,
+        hidden=network.hidden,
+        activation=network.activation,
+        min_log_std=network.min_log_std,
+        inner_estimate=estimate_of(config.inner_advantages),
+        outer_estimate=estimate_of(config.outer_advantages),
+    )
 
 
-# The outer step: TRPO.
+def estimate_of(how: AdvantageConfig) -> Estimate:
+    """Settings of advantages as `examples/maml_trpo.py` has them."""
+    return Estimate(how.discount, how.gae_lambda, how.baseline == "linear", how.normalize)
 
 
 def update(
     params: Params,
-    support: Sequence[Sequence[TaskData]],
-    query: Sequence[TaskData],
+    support: Sequence[Sequence[Episodes]],
+    query: Sequence[Episodes],
     config: TrainConfig,
     *,
     curvature: Curvature = "redone",
@@ -144,6 +93,7 @@ def update(
         params: those that the data was collected with.
         support: of each of N tasks, of each of K inner steps.
         query: of each of N tasks.
+        config: the run's.
         curvature: whether every curvature product adapts anew, as TensorFlow's graphs and the first
             packages in PyTorch do, with the memory of one task at a time; or the graph of the KL's
             gradient is kept for all products, as later ones do, with that of all N.
@@ -154,159 +104,8 @@ def update(
         what they do for `rlmaml.outer.trust_region.update`.
     """
     check(config)
-    region = config.trust_region
-    theta, tasks = leaves(params), list(zip(support, query, strict=True))
-    metrics: dict[str, Any] = {"surrogate/gain": 0.0, "kl": 0.0, "line_search_steps": 0}
-    before, gradient, olds = torch.zeros(()), torch.zeros(()), []
-    for steps, data in tasks:
-        adapted = adapt(theta, steps, config, graph=True)
-        new = policy(adapted, data.observations, config.policy)
-        olds.append(new.detach())
-        loss = ratio_loss(new, data)
-        gradient = gradient + flat_gradient(loss, theta) / len(tasks)
-        before = before + loss.detach() / len(tasks)
-    if not gradient.isfinite().all():
-        return params, {**metrics, "outcome": "gradient not finite"}
-    if not gradient.any():
-        return params, {**metrics, "outcome": "gradient zero"}
-
-    parts = [([part(s, fraction) for s in steps], part(data, fraction)) for steps, data in tasks]
-    product = curvature_product(theta, parts, config, curvature)
-    x = conjugate_gradient(product, gradient, region.cg_iterations)
-    quadratic = x @ product(x)
-    if not 0 < quadratic < math.inf:
-        return params, {**metrics, "outcome": "curvature not positive"}
-    step = -x * (2 * region.max_kl / quadratic).sqrt()
-
-    for tried in range(1, region.backtracks + 1):
-        metrics["line_search_steps"] = tried
-        candidate = moved(params, step)
-        after, distance = measure(candidate, tasks, olds, config)
-        if after < before and distance <= region.max_kl:
-            gain = (before - after).item()
-            metrics |= {"outcome": "accepted", "surrogate/gain": gain, "kl": distance.item()}
-            return candidate, metrics
-        step = step * region.backtrack_ratio
-    return params, {**metrics, "outcome": "no acceptable step"}
-
-
-def curvature_product(
-    theta: Params, tasks: list[Any], config: TrainConfig, way: Curvature
-) -> Callable[[Tensor], Tensor]:
-    """v [P] -> (Hessian of the mean KL + damping) v, the KL being from where `theta` is."""
-
-    def kl_gradient(steps: Sequence[TaskData], data: TaskData) -> Tensor:
-        adapted = adapt(theta, steps, config, graph=True)
-        new = policy(adapted, data.observations, config.policy)
-        return flat_gradient(mean(kl(new.detach(), new), data.mask), theta, graph=True)
-
-    kept = [kl_gradient(*task) for task in tasks] if way == "kept" else None
-
-    def product(v: Tensor) -> Tensor:
-        image = config.trust_region.damping * v
-        for gradient in kept or (kl_gradient(*task) for task in tasks):
-            image = image + flat_gradient(gradient @ v, theta, retain=bool(kept)) / len(tasks)
-        return image
-
-    return product
-
-
-def conjugate_gradient(
-    product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 1e-10
-) -> Tensor:
-    x, residual, direction = torch.zeros_like(b), b, b
-    squared = b @ b
-    floor = tolerance * squared
-    for _ in range(iterations):
-        if not squared > floor:
-            break
-        image = product(direction)
-        curvature = direction @ image
-        if not curvature > 0:
-            break
-        x = x + squared / curvature * direction
-        residual = residual - squared / curvature * image
-        previous, squared = squared, residual @ residual
-        direction = residual + squared / previous * direction
-    return x
-
-
-def measure(
-    params: Params, tasks: list[Any], olds: list[Normal], config: TrainConfig
-) -> tuple[Tensor, Tensor]:
-    """The outer loss and the KL from `olds`, means over tasks."""
-    losses, distances = [], []
-    for (steps, data), old in zip(tasks, olds, strict=True):
-        adapted = adapt(params, steps, config, graph=False)
-        with torch.no_grad():
-            new = policy(adapted, data.observations, config.policy)
-            losses.append(ratio_loss(new, data))
-            distances.append(mean(kl(old, new), data.mask))
-    return torch.stack(losses).mean(), torch.stack(distances).mean()
-
-
-def leaves(params: Params) -> Params:
-    return {name: value.detach().requires_grad_() for name, value in params.items()}
-
-
-def flat_gradient(
-    value: Tensor, params: Params, *, graph: bool = False, retain: bool = False
-) -> Tensor:
-    parts = torch.autograd.grad(
-        value, list(params.values()), create_graph=graph, retain_graph=graph or retain
-    )
-    return torch.cat([piece.flatten() for piece in parts])
-
-
-def moved(params: Params, step: Tensor) -> Params:
-    pieces = step.split([value.numel() for value in params.values()])
-    return {
-        name: value.detach() + piece.view_as(value)
-        for (name, value), piece in zip(params.items(), pieces, strict=True)
-    }
-
-
-def part(data: TaskData, fraction: float) -> TaskData:
-    """The first of the episodes, at least one."""
-    count = max(1, round(fraction * len(data.mask)))
-    return TaskData(*(field[:count] for field in data))
-
-
-# Advantages, of one task.
-
-
-def with_advantages(data: TaskData, config: AdvantageConfig) -> TaskData:
-    rewards, mask = data.rewards.double().numpy(), data.mask.double().numpy()
-    values = np.zeros_like(rewards)
-    if config.baseline == "linear":
-        o = data.observations.double().numpy().clip(-10, 10)
-        t = np.broadcast_to(np.arange(rewards.shape[1]) / 100, rewards.shape)[..., None]
-        features = np.concatenate([o, o**2, t, t**2, t**3, np.ones_like(t)], -1)
-        features *= mask[..., None]
-        x, y = features.reshape(-1, features.shape[-1]), discounted(rewards, config.discount)
-        weights = np.linalg.solve(x.T @ x + 1e-5 * np.eye(x.shape[1]), x.T @ (y * mask).ravel())
-        values = features @ weights
-    following = np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], 1)
-    deltas = (rewards + config.discount * following - values) * mask
-    advantages = discounted(deltas, config.discount * config.gae_lambda) * mask
-    if config.normalize:
-        count = mask.sum()
-        centered = (advantages - advantages.sum() / count) * mask
-        advantages = centered / (np.sqrt((centered**2).sum() / count) + 1e-8)
-    return data._replace(advantages=torch.from_numpy(advantages).to(data.rewards.dtype))
-
-
-def discounted(x: np.ndarray, discount: float) -> np.ndarray:
-    """y_t = x_t + discount · y_{t+1}, [B, T]."""
-    y = np.zeros_like(x)
-    carry = np.zeros(len(x))
-    for t in range(x.shape[1] - 1, -1, -1):
-        carry = x[:, t] + discount * carry
-        y[:, t] = carry
-    return y
-
-
-# Sampling.
+    settings = settings_of(config, fraction)
+    return maml_trpo.update(params, support, query, settings, keep=curvature == "kept")
 
 
 @torch.no_grad()
@@ -317,7 +116,7 @@ def roll_out(
     rngs: Sequence[np.random.Generator],
     space: gymnasium.spaces.Box,
     config: TrainConfig,
-) -> list[TaskData]:
+) -> list[Episodes]:
     """Episodes of G tasks, with parameters and a generator for each; advantages are 0."""
     g, b, horizon, size = len(tasks), config.episodes, config.horizon, space.shape[0]
     seeds = np.stack([rng.integers(2**31, size=b) for rng in rngs])
@@ -328,12 +127,13 @@ def roll_out(
     observations = torch.zeros(horizon, g, b, observed.shape[-1])
     actions, means = torch.zeros(2, horizon, g, b, size)
     rewards, mask = torch.zeros(2, horizon, g, b)
+    settings = settings_of(config)
     log_std = torch.stack([p["log_std"] for p in params]).clamp(min=config.policy.min_log_std)
     std, going = log_std.exp(), np.ones((g, b), bool)
     for t in range(horizon):
         observations[t], mask[t] = torch.from_numpy(observed), torch.from_numpy(going)
         for i in range(g):
-            means[t, i] = policy(params[i], observations[t, i], config.policy).mean
+            means[t, i] = policy(params[i], observations[t, i], settings).mean
             actions[t, i] = means[t, i] + std[i] * noise[t, i]
         clipped = actions[t].numpy().clip(space.low, space.high)
         observed, reward, ended = envs.step(clipped)
@@ -345,7 +145,7 @@ def roll_out(
     observations, actions = observations * mask[..., None], actions * mask[..., None]
     fields = observations, actions, log_probs, torch.zeros_like(mask), mask, rewards
     taskwise = (field.movedim(0, 2).contiguous() for field in fields)
-    return [TaskData(*rows) for rows in zip(*taskwise, strict=True)]
+    return [Episodes(*rows) for rows in zip(*taskwise, strict=True)]
 
 
 class Plain:
@@ -392,7 +192,7 @@ class Plain:
         family: Any = self._one.unwrapped
         return family.sample_tasks(self.config.tasks, rng)
 
-    def sample(self, params: Sequence[Params], iteration: int, k: int) -> list[TaskData]:
+    def sample(self, params: Sequence[Params], iteration: int, k: int) -> list[Episodes]:
         """Episodes of every task, with its parameters after k inner steps; advantages are 0."""
         tasks, key = self.tasks(iteration), (self.config.seed, iteration, Phase.ROLLOUT + k)
         rngs = [generator(*key, i) for i in range(len(tasks))]
@@ -409,15 +209,15 @@ class Plain:
 
     def collect(
         self, params: Params, iteration: int
-    ) -> tuple[list[list[TaskData]], list[TaskData], dict[str, float]]:
+    ) -> tuple[list[list[Episodes]], list[Episodes], dict[str, float]]:
         """Support data [task][inner step], query data [task], and the seconds they took."""
         config = self.config
 
-        def episodes(k: int, how: AdvantageConfig) -> list[TaskData]:
+        def episodes(k: int, how: AdvantageConfig) -> list[Episodes]:
             with timer("sampling"):
                 sampled = self.sample(adapted, iteration, k)
             with timer("advantages"):
-                return [with_advantages(data, how) for data in sampled]
+                return [maml_trpo.with_advantages(data, estimate_of(how)) for data in sampled]
 
         adapted, support = [params] * config.tasks, []
         with recorded() as seconds:
@@ -425,7 +225,7 @@ class Plain:
                 support.append(episodes(k, config.inner_advantages))
                 with timer("adaptation"):
                     adapted = [
-                        adapt(p, [data], config, first=k, graph=False)
+                        adapt(p, [data], settings_of(config), first=k)
                         for p, data in zip(adapted, support[k], strict=True)
                     ]
             query = episodes(config.inner.steps, config.outer_advantages)
@@ -444,7 +244,7 @@ class Plain:
         self._world.close()
 
 
-def by_task(support: list[list[TaskData]], tasks: int) -> list[list[TaskData]]:
+def by_task(support: list[list[Episodes]], tasks: int) -> list[list[Episodes]]:
     """[inner step][task] -> [task][inner step]."""
     return [[data[i] for data in support] for i in range(tasks)]
 
@@ -474,10 +274,10 @@ def check(config: TrainConfig) -> None:
             raise ValueError(f"the plain implementation has no {name} {value}, only {known}")
 
 
-def of_episodes(episodes: Any) -> list[TaskData]:
+def of_episodes(episodes: Any) -> list[Episodes]:
     """The engine's episodes of N tasks, leaves [N, B, ...], as here."""
-    fields = (getattr(episodes, name) for name in TaskData._fields)
-    return [TaskData(*rows) for rows in zip(*fields, strict=True)]
+    fields = (getattr(episodes, name) for name in Episodes._fields)
+    return [Episodes(*rows) for rows in zip(*fields, strict=True)]
 
 
 def same_update(config: TrainConfig, **options: Any) -> float:

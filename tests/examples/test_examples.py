@@ -1,5 +1,6 @@
 """Every example runs as a script, with small arguments, and prints what it says."""
 
+import ast
 import re
 import runpy
 import sys
@@ -19,7 +20,10 @@ ARGUMENTS = {
 }
 
 
-TESTED_ALONE = {"meta_world"}  # it needs a package that is not among ours
+TESTED_ALONE = {
+    "meta_world",  # it needs a package that is not among ours
+    "maml_trpo",  # and in test_plain.py, beside the engine
+}
 
 
 def test_no_example_is_left_out():
@@ -34,3 +38,28 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     after = "PPO" if name == "continue_with_sb3" else "inner steps"
     assert re.search(rf"(return|mean squared error) after .*{after}: -?\d", printed)
+
+
+def test_the_single_file_needs_three_packages():
+    source = ast.parse((EXAMPLES / "maml_trpo.py").read_text())
+    named = {
+        alias.name
+        for node in ast.walk(source)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {node.module for node in ast.walk(source) if isinstance(node, ast.ImportFrom)}
+    packages = {name.partition(".")[0] for name in named} - set(sys.stdlib_module_names)
+    assert packages == {"gymnasium", "numpy", "torch"}
+
+
+def test_the_single_file_runs_and_takes_its_steps(monkeypatch, capsys):
+    words = "maml_trpo.py --iterations 2 --tasks 2 --episodes 6 --horizon 20 --inner-steps 2"
+    words += " --curvature-share 1 --damping 0.1"
+    monkeypatch.setattr(sys, "argv", words.split())
+    runpy.run_path(str(EXAMPLES / "maml_trpo.py"), run_name="__main__")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "iteration" in line]
+    assert len(lines) == 2  # beside what MuJoCo says of gymnasium's robot
+    for line in lines:
+        assert re.search(
+            r"return -?\d+\.\d before adaptation, -?\d+\.\d after; KL 0\.0[01]\d+, accepted", line
+        )
