@@ -1,6 +1,10 @@
 """Meta-iterations/s of several processes on one machine, a thread each, beside one process.
 
-    python -m benchmarks.processes PRESET [--processes 2] [--option NAME=JSON ...] [--out FILE]
+    python -m benchmarks.processes PRESET [--processes 2] [--threads 1] [--option NAME=JSON ...]
+        [--out FILE]
+
+`--threads` are those of the one process: with as many as there are processes, the same cores work
+either way.
 
 The two kinds take turns, each started by torchrun, and the first turn is not counted. Of a turn
 come the median seconds of an iteration (collect and update), of its parts that are sums of all
@@ -53,11 +57,11 @@ def measure(config: TrainConfig, iterations: int) -> dict[str, Any]:
     return medians | {"parameters": len(tree.ravel(state.meta)[0])}
 
 
-def chosen(preset: str, options: list[str]) -> TrainConfig:
-    """A preset with one thread and with options NAME=JSON."""
+def chosen(preset: str, options: list[str], threads: int = 1) -> TrainConfig:
+    """A preset with so many threads and with options NAME=JSON."""
     changes = dict(each.split("=", 1) for each in options)
     given: dict[str, Any] = {name: json.loads(value) for name, value in changes.items()}
-    return PRESETS[preset].config.changed({"threads": 1, **given})
+    return PRESETS[preset].config.changed({"threads": threads, **given})
 
 
 def turn(count: int, words: list[str]) -> dict[str, Any]:
@@ -69,13 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", help="what to run")
     parser.add_argument("--processes", type=int, default=2, help="beside one")
+    parser.add_argument("--threads", type=int, default=1, help="of the one process")
     parser.add_argument("--iterations", type=int, default=5, help="measured in a turn")
     parser.add_argument("--turns", type=int, default=3, help="counted, of each")
     parser.add_argument("--option", action="append", default=[], help="NAME=JSON of the preset")
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    config = chosen(options.preset, options.option)
+    config = chosen(options.preset, options.option, options.threads)
     if options.worker:
         measured = measure(config, options.iterations)
         if processes.is_first():
@@ -88,7 +93,8 @@ def main() -> None:
     found: dict[int, list[dict[str, Any]]] = {1: [], options.processes: []}
     for number in range(1 + options.turns):
         for count, turns in found.items():
-            measured = turn(count, words)
+            threads = ["--threads", str(options.threads if count == 1 else 1)]
+            measured = turn(count, [*words, *threads])
             if number:
                 turns.append(measured)
     ratios = [
@@ -102,6 +108,7 @@ def main() -> None:
         "preset": options.preset,
         "sizes": [config.tasks, config.episodes, config.horizon],
         "processes": options.processes,
+        "threads": options.threads,
         "turns": {str(count): turns for count, turns in found.items()},
         "speedups": ratios,
         "speedup": statistics.median(ratios),

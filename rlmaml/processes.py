@@ -1,8 +1,8 @@
 """Processes that share the tasks of a run: the one file that knows of torch.distributed.
 
-torchrun starts P processes with the same command. Each plays and learns from its own share of the
-N tasks, and what is a mean or a decision over tasks is one over all of them. Without torchrun there
-is one process, whose share is everything, and nothing here does anything.
+torchrun starts P processes with the same command, or one of them the others (`hosting`). Each plays
+and learns from its own share of the N tasks, and what is a mean or a decision over tasks is one
+over all of them. A process by itself has everything for its share, and nothing here does anything.
 
 Shares are of tasks in their order, so what is drawn for a task can depend on its number among all N
 and on nothing else. All processes hold the same meta-parameters: they begin alike, and what moves
@@ -31,6 +31,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.profiling import timer
 
 T = TypeVar("T")
+_hosting = False
 _joined = False  # or groups that somebody has for another purpose would divide our tasks
 _sent = 0
 _PAUSE = 0.02  # seconds between looks at the store
@@ -44,6 +45,35 @@ def started() -> int:
     """The number P of processes that torchrun started, this one included; 1 without it."""
     given = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
     return int(os.environ["WORLD_SIZE"]) if given else 1
+
+
+@contextlib.contextmanager
+def hosting(count: int) -> Iterator[dict[str, str]]:
+    """Be the first of `count` processes on this machine, where no torchrun has started them.
+
+    Yields:
+        Environment variables that each of the others is to be started with, beside its number,
+        RANK and LOCAL_RANK. They are to `join`, as this one is.
+    """
+    global _hosting
+    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    shared |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}
+    shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # there is one, that of torchrun or this
+    own = shared | {"RANK": "0", "LOCAL_RANK": "0"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    _hosting = True
+    try:
+        yield shared
+    finally:
+        leave()
+        _hosting = False
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def restarted() -> bool:
@@ -62,11 +92,12 @@ def launcher() -> str | None:
     return f"{zlib.crc32(f'{socket.gethostname()} {parent}'.encode() + began):08x}"
 
 
-def join(timeout: float) -> None:
-    """Meet the other processes that torchrun started; alone, or a second time, nothing.
+def join(timeout: float, check: Callable[[], None] = lambda: None) -> None:
+    """Meet the other processes; alone, or a second time, nothing.
 
     Args:
         timeout: seconds that each waits for another, at most, then and later.
+        check: called while it waits; what it raises ends the waiting.
 
     Raises:
         ProcessLostError: they do not all come.
@@ -84,14 +115,16 @@ def join(timeout: float) -> None:
     store, number, count = _call(lambda: next(dist.rendezvous("env://", timeout=limit)))
     # torchrun keeps its store when it starts processes again, with the addresses of those that
     # died: those that meet have names of their own there.
-    attempt = _call(_meet, store, number, count, time.monotonic() + timeout)
+    attempt = _call(_meet, store, number, count, time.monotonic() + timeout, check)
     options: dict[str, Any] = {"rank": number, "world_size": count, "timeout": limit}
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     _call(dist.init_process_group, backend, store=dist.PrefixStore(attempt, store), **options)
     _joined = True
 
 
-def _meet(store: dist.Store, number: int, count: int, until: float) -> str:
+def _meet(
+    store: dist.Store, number: int, count: int, until: float, check: Callable[[], None]
+) -> str:
     """A name that these processes share, and that none before them had.
 
     The first makes it up, and answers whoever asks until each of the others has said that it knows.
@@ -99,6 +132,7 @@ def _meet(store: dist.Store, number: int, count: int, until: float) -> str:
     """
 
     def look(key: str) -> bool:
+        check()
         if time.monotonic() > until:
             raise RuntimeError(f"process {number} of {count} waited in vain for {key}")
         return store.check([key])
@@ -131,6 +165,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def hosts() -> bool:
+    """True if this process started the others."""
+    return _hosting
+
+
 def size() -> int:
     """P, of those that have met."""
     return dist.get_world_size() if _joined else 1
@@ -152,8 +191,8 @@ def per_host() -> int:
 
 
 def name() -> str:
-    """This process in messages, also before they have met; empty if it is alone."""
-    return f"process {os.environ['RANK']} of {started()}" if started() > 1 else ""
+    """This process in messages, also before they have met; empty if it is alone or started them."""
+    return f"process {os.environ['RANK']} of {started()}" if started() > 1 and not _hosting else ""
 
 
 def device(wanted: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,8 @@ from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
+from runners.training import helpers
+from runners.training.checkpoints import processes_before
 from runners.training.jobs import run_jobs
 from runners.training.logging import check_name
 from runners.training.train import resume, train
@@ -62,6 +64,9 @@ class RunOptions:
     """Of --seeds so many runs at a time, each in a process and on CPUs of its own."""
     quiet: bool = False
     """Show no progress."""
+    processes: int | None = None
+    """Divide the tasks among so many processes, of a thread each; if not given, one for each CPU
+    where that is fastest: in long runs of many time steps, unless --threads is given."""
     timeout: float = 600.0
     """Seconds that one of several processes waits for another before the run ends."""
 
@@ -83,27 +88,84 @@ def train_command(arguments: Sequence[str]) -> None:
     require_at_least(1, jobs=run.jobs)
     if run.jobs > 1:
         _check_jobs(run)
-    processes.join(run.timeout)
+    runs = _runs(choice, run, config)
+    count = _processes(choice, run, config)
+    if count > 1 and choice.resume is None:  # before others are started for nothing
+        _check_folders(runs, again=False)
+    with helpers.helped(arguments, count) as check:
+        processes.join(run.timeout, check)
+        _train_all(arguments, choice, run, runs)
+
+
+def _runs(choice: Choice, run: RunOptions, config: TrainConfig) -> dict[Path, TrainConfig]:
+    """The folder and configuration of each run that was asked for.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
     if choice.resume is not None:
         for name in ("out", "init", "seeds"):
             if getattr(run, name):
                 raise ConfigError(f"--resume goes on with a run where it is: leave out --{name}.")
-        resume(RunDir(choice.resume), config, quiet=run.quiet)
-        return
+        return {choice.resume: config}
     out = run.out or Path("runs") / config.preset
-    runs = {out: config}
     if len(set(run.seeds)) < len(run.seeds):
         raise ConfigError("--seeds names a seed twice: one run would be counted as two.")
     if run.seeds:
-        runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
-    again = processes.restarted()
-    for path in runs:  # all of them before hours are spent on the first
+        return {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in run.seeds}
+    return {out: config}
+
+
+def _processes(choice: Choice, run: RunOptions, config: TrainConfig) -> int:
+    """The number of processes to be, this one and those that it is to start.
+
+    Raises:
+        ConfigError: a number that cannot be, or that somebody else decides.
+    """
+    others = processes.started() > 1
+    if run.processes is not None:
+        for name, starts in (("--jobs", run.jobs > 1), ("torchrun", processes.launcher())):
+            if starts:
+                raise ConfigError(
+                    f"{name} starts processes of its own: leave it out, or --processes."
+                )
+        helpers.check_count(run.processes, config)
+        return 1 if others else run.processes
+    if others or run.jobs > 1:
+        return 1
+    before = None if choice.resume is None else processes_before(choice.resume)
+    return helpers.worthwhile(config, before)
+
+
+def _check_folders(runs: Iterable[Path], *, again: bool) -> None:
+    """Check the folders of new runs, all of them before hours are spent on the first.
+
+    Raises:
+        ConfigError: one that is taken.
+    """
+    for path in runs:
         if processes.is_first() and not (again and _begun_here(path)):
             RunDir(path).check_free()
+
+
+def _train_all(
+    arguments: Sequence[str], choice: Choice, run: RunOptions, runs: dict[Path, TrainConfig]
+) -> None:
+    """Train, or go on with, each of the runs.
+
+    Raises:
+        TrainingStopped: some could not go on, after saving.
+    """
+    if choice.resume is not None:
+        resume(RunDir(choice.resume), runs[choice.resume], quiet=run.quiet)
+        return
+    again = processes.restarted()
+    _check_folders(runs, again=again)
+    for path, config in runs.items():
         if config.tensorboard:
             check_name(RunDir(path))
     if run.jobs > 1:
-        build_experiment(config, tasks=1).close()  # what is wrong is told once
+        build_experiment(next(iter(runs.values())), tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
     else:
         stopped = _in_turn(runs, run, again)

@@ -53,5 +53,6 @@ class Stop:
             if processes.is_first():
                 tell_from_handler("\nStopping after this iteration...\n")
         # torchrun passes on what a terminal has sent already, and waits before it kills.
-        if number in (signal.SIGINT, signal.SIGTERM) and processes.size() == 1:
+        alone = processes.size() == 1 or processes.hosts()
+        if number in (signal.SIGINT, signal.SIGTERM) and alone:
             signal.signal(number, self._old[number] or signal.SIG_DFL)

@@ -52,13 +52,14 @@ def test_the_single_file_needs_three_packages():
     assert packages == {"gymnasium", "numpy", "torch"}
 
 
-def test_the_single_file_runs_and_takes_its_steps(monkeypatch, capsys):
+def test_the_single_file_runs_and_takes_its_steps(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log of what it says of gymnasium's robot
     words = "maml_trpo.py --iterations 2 --tasks 2 --episodes 6 --horizon 20 --inner-steps 2"
     words += " --curvature-share 1 --damping 0.1"
     monkeypatch.setattr(sys, "argv", words.split())
     runpy.run_path(str(EXAMPLES / "maml_trpo.py"), run_name="__main__")
     lines = [line for line in capsys.readouterr().out.splitlines() if "iteration" in line]
-    assert len(lines) == 2  # beside what MuJoCo says of gymnasium's robot
+    assert len(lines) == 2
     for line in lines:
         assert re.search(
             r"return -?\d+\.\d before adaptation, -?\d+\.\d after; KL 0\.0[01]\d+, accepted", line

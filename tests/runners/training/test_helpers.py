@@ -1,0 +1,126 @@
+"""Runs that start the other processes themselves."""
+
+import os
+import signal
+
+import pytest
+
+from runners.presets import PRESETS
+from runners.run_dir import RunDir
+from runners.training import helpers, train
+from runners.training.trainer import Trainer
+from tests.helpers import share
+from tests.helpers.runs import TINY, assert_same_run, refused, run
+
+WORDS = ("train", "navigation", *TINY, "--processes", "2", "--quiet")
+
+
+@pytest.fixture
+def cpus(monkeypatch):
+    """Have as many CPUs as it is called with."""
+
+    def have(count):
+        monkeypatch.setattr(helpers.find_envs(), "available_cpus", lambda: count)
+
+    return have
+
+
+def as_torchrun(out, config):
+    train.train(config, out, quiet=True)
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_a_helper_goes_on_as_torchrun_would_have_run_it(
+    tmp_path, monkeypatch, capsys
+):
+    started, whole = [], Trainer._step
+    start = helpers._start
+
+    def noted(*arguments):
+        started.append(start(*arguments))
+        return started[-1]
+
+    def step(self, iteration):
+        if iteration == 2:
+            os.kill(started[0].pid, signal.SIGKILL)
+        return whole(self, iteration)
+
+    monkeypatch.setattr(helpers, "_start", noted)
+    monkeypatch.setattr(Trainer, "_step", step)
+    with pytest.raises(SystemExit) as stop:
+        run(*WORDS, "--out", tmp_path / "run")
+    assert stop.value.code == 1
+    assert "Another process ended" in capsys.readouterr().err
+    assert started[0].returncode == -signal.SIGKILL
+    assert (RunDir(tmp_path / "run").checkpoints / "000002").is_dir()
+    monkeypatch.setattr(Trainer, "_step", whole)
+    run("train", "--resume", tmp_path / "run", "--quiet")  # with two, as it was begun
+    assert len(started) == 2
+    assert helpers.processes.started() == helpers.processes.size() == 1  # nothing is left of it
+    own = RunDir(tmp_path / "run")
+    share.run(2, as_torchrun, tmp_path / "torchrun", own.read_config())
+    assert_same_run(own, RunDir(tmp_path / "torchrun"))
+
+
+@pytest.mark.slow
+def test_a_helper_that_fails_is_heard(tmp_path, monkeypatch, capsys):
+    start = helpers._start
+
+    def with_another_preset(arguments, *rest):
+        return start(["no-such-preset", *arguments[1:]], *rest)
+
+    monkeypatch.setattr(helpers, "_start", with_another_preset)
+    with pytest.raises(SystemExit) as stop:
+        run(*WORDS, "--out", tmp_path / "run")
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert "Process 1 ended with code 2" in said
+    assert "process 1 of 2" in said
+    assert "no-such-preset" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_cannot_be_are_refused(tmp_path, capsys, monkeypatch):
+    assert "must be at least 1, got 0" in refused(capsys, *WORDS[:-2], "0")
+    assert "3 are too many for 2 tasks" in refused(capsys, *WORDS[:-2], "3")
+    said = refused(capsys, *WORDS, "--seeds", "0", "1", "--jobs", "2", "--out", tmp_path / "runs")
+    assert "--jobs starts processes of its own" in said
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    assert "torchrun starts processes of its own" in refused(capsys, *WORDS)
+
+
+def test_folders_are_checked_before_others_are_started(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(helpers, "_start", None)
+    assert "exists already" in refused(capsys, *WORDS, "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, 1), (2, 2), (3, 3), (8, 7), (16, 10), (64, 20)]
+)
+def test_no_process_is_started_that_gains_nothing(cpus, count, expected):
+    cpus(count)
+    assert PRESETS["half-cheetah-dir"].config.tasks == 20
+    assert helpers.worthwhile(PRESETS["half-cheetah-dir"].config) == expected
+
+
+@pytest.mark.parametrize(
+    "changes", [{"iterations": 2}, {"threads": 2}, {"device": "cuda"}, {"episodes": 1}]
+)
+def test_small_runs_and_those_with_other_wishes_have_one_process(cpus, changes):
+    cpus(8)
+    assert helpers.worthwhile(PRESETS["half-cheetah-dir"].config.changed(changes)) == 1
+    assert helpers.worthwhile(PRESETS["sinusoid"].config) == 1
+
+
+def test_a_run_that_goes_on_keeps_its_processes(cpus):
+    cpus(4)
+    config = PRESETS["half-cheetah-dir"].config
+    assert helpers.worthwhile(config, before=1) == 1
+    assert helpers.worthwhile(config, before=3) == 3
+    assert helpers.worthwhile(config, before=16) == 4
+
+
+def test_one_process_has_no_others():
+    with helpers.helped([], 1) as check:
+        check()
