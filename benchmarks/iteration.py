@@ -16,9 +16,10 @@ the median of the ratios of single iterations.
     line search    losses and divergences of candidates
     other          the rest
 
-With --plain the same size is run by `benchmarks.plain` too, which writes meta-iterations as the
-older packages do, with curvature on all data and with the preset's part of them, and the two are
-compared on one meta-batch in float64 first. It samples by the faster of its two ways.
+With --plain the same size is run by `benchmarks.plain` too, with the settings that it knows. It
+writes meta-iterations as the older packages do, with curvature on all data and with the preset's
+part of them, and the two are compared on one meta-batch in float64 first. It samples by the faster
+of its two ways.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ from runners.io import versions, write_json
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
+KNOWN_TO_PLAIN = {
+    "normalize_observations": False,
+    "inner_advantages.baseline": "linear",
+    "outer_advantages.baseline": "linear",
+}
+"""Settings that presets may have otherwise, and the plain implementation has not."""
 STAGES = ("rollouts", "advantages", "adaptation", "meta-gradient", "curvature", "line search")
 WARM_UP = 2
 
@@ -179,6 +186,8 @@ def configured(options: argparse.Namespace) -> TrainConfig:
         "policy.hidden": options.hidden and tuple(options.hidden),
         "trust_region.fisher_fraction": options.fisher_fraction,
     }
+    if options.plain:
+        changed |= KNOWN_TO_PLAIN
     return config.changed({name: value for name, value in changed.items() if value is not None})
 
 

@@ -257,6 +257,8 @@ KNOWN = {
     "inner.surrogate": ("lvc", "log-likelihood"),
     "inner.reduction": ("steps",),
     "inner.hessian": ("support",),
+    "inner_advantages.baseline": ("linear", "none"),
+    "outer_advantages.baseline": ("linear", "none"),
     "inner_advantages.bootstrap": (False,),
     "outer_advantages.bootstrap": (False,),
     "normalize_observations": (False,),

@@ -69,7 +69,8 @@ def make(config: TrainConfig) -> gymnasium.Env:
     name, arguments = config.env.id, config.env.kwargs
     if name not in FORWARD:
         return Once(gymnasium.make(name, **limit, **arguments))
-    own = {key: value for key, value in arguments.items() if "goal_range" not in key}
+    of_tasks = ("goal_range", "test_goal_range", "balanced")
+    own = {key: value for key, value in arguments.items() if key not in of_tasks}
     own = {"ctrl_cost_weight": 0.05, **own}
     return Once(Goal(gymnasium.make("HalfCheetah-v5", **limit, **own), FORWARD[name]))
 

@@ -64,7 +64,7 @@ def number(value: float, decimals: int) -> str:
     """A score with a minus sign, not a hyphen; `diverged` if it is not finite."""
     if not np.isfinite(value):
         return "diverged"
-    return f"{value:.{decimals}f}".replace("-", "−")
+    return f"{value:z.{decimals}f}".replace("-", "−")  # z: no minus before 0.0
 
 
 def share(value: float) -> str:

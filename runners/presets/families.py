@@ -9,7 +9,7 @@ from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, Options
 from rlmaml.models.mlp import PolicyConfig
 from runners.presets.base import Preset
-from runners.presets.control import HALF_CHEETAH_DIR_V5, NAVIGATION
+from runners.presets.control import HALF_CHEETAH_DIR_V5, NAVIGATION, OF_VELOCITIES
 
 # ProMP's network. A small last layer begins without running. It, standardized observations and
 # longer inner steps were taken together (docs/results/families.md).
@@ -32,14 +32,7 @@ _LEARNER = replace(
     inner_advantages=AdvantageConfig(discount=0.9, gae_lambda=0.9, baseline="cross-fitted"),
     outer_advantages=AdvantageConfig(discount=0.99, gae_lambda=0.95, baseline="cross-fitted"),
 )
-_OF_VELOCITIES: Options = {
-    # In units of the reward: a step is short where there is little to gain, and so a goal near the
-    # velocity that there is already is not overshot.
-    "inner.step_size": 0.2,
-    "inner_advantages.normalize": False,
-    "outer_advantages.normalize": False,
-    "env.kwargs": {"balanced": True},
-}
+_OF_VELOCITIES: Options = OF_VELOCITIES | {"env.kwargs": {"balanced": True}}
 _OF_50_MS: Options = {  # the same horizons in seconds, a step being as long
     "inner_advantages.discount": 0.7,
     "outer_advantages.discount": 0.97,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import plain
+from benchmarks.iteration import KNOWN_TO_PLAIN
 from examples import maml_trpo
 from rlmaml import tree
 from rlmaml.advantages import estimate_advantages
@@ -27,7 +28,8 @@ def _threads():
 
 def small(preset, steps=1, surrogate="lvc", **changed):
     config = replace(PRESETS[preset][1], tasks=3, episodes=4, horizon=20, threads=1)
-    return config.changed({"inner.steps": steps, "inner.surrogate": surrogate, **changed})
+    own = KNOWN_TO_PLAIN | {"inner.steps": steps, "inner.surrogate": surrogate}
+    return config.changed(own | changed)
 
 
 def begun(config):

@@ -9,7 +9,13 @@ from runners import formatting
 
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
-    [(-1.25, 2, "−1.25"), (3, 0, "3"), (math.nan, 1, "diverged"), (-math.inf, 1, "diverged")],
+    [
+        (-1.25, 2, "−1.25"),
+        (-0.04, 1, "0.0"),
+        (3, 0, "3"),
+        (math.nan, 1, "diverged"),
+        (-math.inf, 1, "diverged"),
+    ],
 )
 def test_numbers(value, decimals, text):
     assert formatting.number(value, decimals) == text

@@ -1,11 +1,11 @@
-"""The table of the field's families: a line a preset, made from the files of docs/results/families.
+"""Tables of presets: a line a preset, made from the files of a folder of docs/results.
 
-    python -m benchmarks.families [--results DIR]
+    python -m benchmarks.presets [FOLDER]        # families, the default, or control
 
 `NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
-random networks; `NAME-baselines.json` that of the seed beside which a pre-trained policy and an
-oracle were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`).
-docs/results/families.md has the commands, and the table as it is printed here.
+random networks; `NAME-baselines.json` that of the seeds beside which pre-trained policies and
+oracles were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`). The pages that
+are about a folder have the commands, and its table as it is printed here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from benchmarks import markdown
 from runners import formatting
 from runners.evaluation.results import ComparedMethod, Comparison
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "families"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PAGES = {"families": "families.md", "control": "README.md"}
+"""The page of each folder."""
 META = "meta-trained"
 PUBLISHED = {
     "promp-ant-goal": "-535, at 372 M",
@@ -85,8 +87,8 @@ def pretrained(method: ComparedMethod, shown: Callable[[float], str]) -> str:
     return f"{shown(method.mean[0])}, {shown(method.mean[best])} after {steps}"
 
 
-def table(results: Path = RESULTS) -> str:
-    """The table in Markdown, presets in the order of their names."""
+def table(results: Path) -> str:
+    """The table in Markdown of a folder's files, presets in the order of their names."""
     beside = ("-baselines", "-curves")
     presets = sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
     return markdown.table(HEADER, [line(results, preset) for preset in presets])
@@ -94,8 +96,8 @@ def table(results: Path = RESULTS) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the files")
-    print(table(parser.parse_args().results))
+    parser.add_argument("folder", nargs="?", default="families", choices=PAGES)
+    print(table(RESULTS / parser.parse_args().folder))
 
 
 if __name__ == "__main__":
