@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import os
 import socket
+import sys
 import time
 import uuid
 import zlib
@@ -35,6 +36,8 @@ _hosting = False
 _joined = False  # or groups that somebody has for another purpose would divide our tasks
 _sent = 0
 _PAUSE = 0.02  # seconds between looks at the store
+_LOOPBACK = "127.0.0.1"
+_HOST = "RLMAML_HOST"  # the first process's number, in the environment of those it started
 
 
 class ProcessLostError(RuntimeError):
@@ -51,15 +54,19 @@ def started() -> int:
 def hosting(count: int) -> Iterator[dict[str, str]]:
     """Be the first of `count` processes on this machine, where no torchrun has started them.
 
+    Nobody on another machine hears of it: all that they say to each other stays on this one.
+
     Yields:
         Environment variables that each of the others is to be started with, beside its number,
         RANK and LOCAL_RANK. They are to `join`, as this one is.
     """
     global _hosting
-    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    shared |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}
+    store = _local_store()
+    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), _HOST: str(os.getpid())}
+    shared |= {"MASTER_ADDR": _LOOPBACK, "MASTER_PORT": str(store.port)}
     shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # there is one, that of torchrun or this
+    if sys.platform == "linux":
+        shared["GLOO_SOCKET_IFNAME"] = "lo"
     own = shared | {"RANK": "0", "LOCAL_RANK": "0"}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
@@ -78,6 +85,8 @@ def hosting(count: int) -> Iterator[dict[str, str]]:
 
 def restarted() -> bool:
     """True if torchrun started the processes again after one was lost."""
+    if _HOST in os.environ:
+        return False
     return highest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
 
 
@@ -117,7 +126,8 @@ def join(timeout: float, check: Callable[[], None] = lambda: None) -> None:
     # died: those that meet have names of their own there.
     attempt = _call(_meet, store, number, count, time.monotonic() + timeout, check)
     options: dict[str, Any] = {"rank": number, "world_size": count, "timeout": limit}
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    by_torchrun = _HOST not in os.environ  # the others share CPUs alone
+    backend = "cpu:gloo,cuda:nccl" if by_torchrun and torch.cuda.is_available() else "gloo"
     _call(dist.init_process_group, backend, store=dist.PrefixStore(attempt, store), **options)
     _joined = True
 
@@ -165,9 +175,24 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def _local_store() -> dist.TCPStore:
+    """A store that listens on this machine alone."""
+    with socket.socket() as listening:
+        listening.bind((_LOOPBACK, 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        options = {"wait_for_workers": False, "master_listen_fd": os.dup(listening.fileno())}
+        return dist.TCPStore(_LOOPBACK, port, is_master=True, **options)
+
+
 def hosts() -> bool:
     """True if this process started the others."""
     return _hosting
+
+
+def host() -> int | None:
+    """The process that started this one to share its tasks; None if none or torchrun did."""
+    return int(os.environ[_HOST]) if _HOST in os.environ and not _hosting else None
 
 
 def size() -> int:

@@ -105,6 +105,7 @@ class MetaBatch(NamedTuple):
     hessian: tuple[Data, ...] = ()  # K more like `support`, where the Jacobian has data of its own
     credit: Tensor | tuple[()] = ()  # scalar: what a task's inner data are credited with (E-MAML)
     iterates: Iterates = ()  # φ_0 .. φ_K that sampled; empty where data do not depend on them
+    before: Data | tuple[()] = ()  # of φ_0, for the outer loss; empty where that is of φ_K alone
 
 
 class InnerLoop(NamedTuple):

@@ -167,6 +167,11 @@ class Algorithm:
                 f"inner.later_step_size {inner.later_step_size} does not go with {name}, "
                 "which learns its step sizes from inner.step_size on: leave it out."
             )
+        if "gradient-only" in requires and inner.before_weight:
+            raise ConfigError(
+                f"inner.before_weight {inner.before_weight} does not go with {name}: "
+                f"{requires['gradient-only']} Leave it out."
+            )
         if "support-hessian" in requires and inner.hessian != "support":
             raise ConfigError(
                 f"inner.hessian {inner.hessian} does not go with {name}: "
@@ -195,6 +200,8 @@ class Algorithm:
             Values by the name of the option.
         """
         overrides: Overrides = {"outer": "optimizer"} if cls._requires_of_outer() else {}
+        if "gradient-only" in cls.requires and config.inner.before_weight:
+            overrides["inner.before_weight"] = 0.0
         off_policy = cls.off_policy_inner and config.data == "episodes"
         if off_policy and config.inner.surrogate == "log-likelihood":
             overrides["inner.surrogate"] = "lvc"
@@ -256,8 +263,11 @@ class Algorithm:
     @property
     def data_spec(self) -> DataSpec:
         """The data to collect for a meta-update."""
+        inner = self.inner_config
         return DataSpec(
-            self.inner_config.steps, separate_hessian=self.inner_config.hessian == "separate"
+            inner.steps,
+            separate_hessian=inner.hessian == "separate",
+            before=inner.before_weight > 0 and inner.steps > 0,
         )
 
     def start(self, meta: Meta) -> Params:
@@ -285,7 +295,10 @@ class Algorithm:
             iterates: φ_0 .. φ_K.
             data: one task's.
         """
-        return self.loss(iterates[-1], data.query)
+        loss = self.loss(iterates[-1], data.query)
+        if self.data_spec.before:
+            loss = loss + self.inner_config.before_weight * self.loss(iterates[0], data.before)
+        return loss
 
     def objective(self, state: State) -> Objective:
         """The meta-objective, at a point of the training."""

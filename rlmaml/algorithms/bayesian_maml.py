@@ -101,6 +101,12 @@ class BayesianMAML(Algorithm):
                 "the policies' KL could improve.",
                 also="algorithm_settings.loss query",
             )
+        if chaser and context.inner.before_weight:
+            raise ConfigError(
+                f"inner.before_weight {context.inner.before_weight} does not go with the chaser "
+                "loss, a distance between parameters: leave it out, or take "
+                "algorithm_settings.loss query."
+            )
         if chaser and context.from_rewards and context.inner.surrogate == "log-likelihood":
             raise ConfigError(
                 "The leader goes on from the parameters that sampled, which inner.surrogate "

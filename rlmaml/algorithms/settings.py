@@ -17,7 +17,7 @@ from rlmaml.values import check_values
 class InnerConfig:
     """The inner loop: how a model adapts to one task."""
 
-    limits: ClassVar[dict[str, float]] = {"steps": 10_000}
+    limits: ClassVar[dict[str, float]] = {"steps": 10_000, "before_weight": 1e6}
 
     steps: int = 1
     """Inner steps K, on fresh episodes each or all on the same examples; 0 trains on the average
@@ -36,6 +36,9 @@ class InnerConfig:
     hessian: Literal["support", "separate"] = "support"
     """Data for the derivative of a step: those of the step, or as many more, independent of them
     (Fallah et al. 2020, algorithm 1)."""
+    before_weight: float = 0.0
+    """Weight, in the outer loss, of the loss before adaptation beside that after it. With 0, as in
+    MAML, it does not count what is done before: a robot may fall at once, and learn from that."""
 
     def __post_init__(self) -> None:
         check_values(self, "inner.")
@@ -45,6 +48,10 @@ class InnerConfig:
             size = getattr(self, name)
             if size is not None and not size > 0:
                 raise ConfigError(f"inner.{name} must be positive, got {size}.")
+        if not self.before_weight >= 0:
+            raise ConfigError(
+                f"inner.before_weight must be zero or positive, got {self.before_weight}."
+            )
 
     def size(self, k: int) -> float:
         """α of step k."""
@@ -118,4 +125,5 @@ class DataSpec(NamedTuple):
     separate_hessian: bool = False  # as many data again for the derivative of every inner step
     fresh_support: bool = False  # examples of its own for every inner step, as episodes have
     task_copies: int = 1  # how often each task is drawn
+    before: bool = False  # what the first step learns from as the outer loss sees it, too
     class_labels: bool = False  # training classes have labels of their own, the same in all tasks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from rlmaml.types import Data, InnerLoop, Meta, MetaBatch, Params, Role
 class Sampler(Protocol):
     """Makes data of tasks.
 
-    One whose data do not depend on the parameters says so: `on_policy = False`.
+    One whose data do not depend on the parameters says so: `on_policy = False`. The others have a
+    method `valued(data, role)`, data as they would be for another purpose, if that is asked for.
     """
 
     def __call__(
@@ -51,6 +52,7 @@ def collect(
     chunk_size: int | None = None,
     separate_hessian: bool = False,
     query: bool = True,
+    before: bool = False,
 ) -> MetaBatch:
     """Sample with φ_k, take inner step k, and so on to φ_K; then sample the query data with it.
 
@@ -67,6 +69,7 @@ def collect(
         chunk_size: tasks per stacked inner step.
         separate_hessian: with φ_k also sample as many data for the derivative of inner step k.
         query: whether to sample with φ_K at all.
+        before: what was sampled with φ_0 for the first step also as it is for the outer loss.
 
     Returns:
         A batch with leaves [N, ...]; `iterates` are φ_0 .. φ_K where the sampler is on-policy, else
@@ -92,9 +95,13 @@ def collect(
             params = over_tasks(step, chunk_size)(params, data)
         iterates.append(params)
     final = tree.to(sampler(params, tasks, key, "query", steps), device) if query else ()
+    first: Data = ()
+    if before and steps:
+        first = cast(Any, sampler).valued(support[0], "query") if on_policy else final
     return MetaBatch(
         tuple(support),
         final,
         tuple(hessian),
         iterates=tuple(iterates) if on_policy else (),
+        before=first,
     )

@@ -74,6 +74,10 @@ class FillToHorizon:
             recorded = self._used(rounds)
         return sampler.finish(recorded, role)
 
+    def valued(self, recorded: Episodes, role: Role) -> Episodes:
+        """`RolloutSampler.valued`."""
+        return self.sampler.valued(recorded, role)
+
     @property
     def _wanted(self) -> int:
         return self.sampler.episodes * self.sampler.horizon

@@ -253,12 +253,16 @@ class RolloutSampler:
                 observations=self.normalizer(recorded.observations),
                 final_observations=self.normalizer(recorded.final_observations),
             )
+        return self.valued(recorded, role)
+
+    def valued(self, recorded: Episodes, role: Role) -> Episodes:
+        """Estimate advantages as they are for a purpose, leaves [N, B, ...]."""
         config = self.advantages[role]
         if config is None:
             return recorded
         with timer("advantages"):
             chunk_size = None
-            if self.device.type == "cpu":
+            if recorded.mask.device.type == "cpu":
                 chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))
             return over_tasks(lambda task: estimate_advantages(task, config), chunk_size)(recorded)
 

@@ -23,15 +23,15 @@ def read_checkpoint(path: Path, which: Path | None = None) -> Checkpoint:
     return checkpoint.load(checkpoint.locate(path, which))
 
 
-def processes_before(path: Path) -> int | None:
+def processes_before(folder: RunDir) -> int | None:
     """The number of processes that a run was at last divided among; None if it has no checkpoint.
 
     Raises:
         CheckpointError: none of its checkpoints is whole.
     """
-    if not checkpoint.available(RunDir(path).checkpoints):
+    if not checkpoint.available(folder.checkpoints):
         return None
-    return read_checkpoint(path).state.get("processes", 1)
+    return read_checkpoint(folder.path).state.get("processes", 1)
 
 
 def load_learner(folder: RunDir, which: Path | None = None) -> Learner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
 from runners.training import helpers
 from runners.training.checkpoints import processes_before
-from runners.training.jobs import run_jobs
+from runners.training.jobs import of_seed, run_jobs
 from runners.training.logging import check_name
 from runners.training.train import resume, train
 
@@ -65,8 +65,8 @@ class RunOptions:
     quiet: bool = False
     """Show no progress."""
     processes: int | None = None
-    """Divide the tasks among so many processes, of a thread each; if not given, one for each CPU
-    where that is fastest: in long runs of many time steps, unless --threads is given."""
+    """Divide the tasks among so many processes, which share the CPUs. If not given, as many as are
+    fastest in long runs of many time steps on CPUs, unless --threads is given; otherwise one."""
     timeout: float = 600.0
     """Seconds that one of several processes waits for another before the run ends."""
 
@@ -82,6 +82,7 @@ def train_command(arguments: Sequence[str]) -> None:
         TrainingStopped: training could not go on, after saving.
         SystemExit: stopped by a signal, after saving; or `--help`.
     """
+    helpers.end_with_host()
     choice, run, config = parse(arguments)
     if not 0 < run.timeout < 1e9:
         raise ConfigError(f"--timeout must be above 0, got {run.timeout:g}.")
@@ -90,11 +91,13 @@ def train_command(arguments: Sequence[str]) -> None:
         _check_jobs(run)
     runs = _runs(choice, run, config)
     count = _processes(choice, run, config)
-    if count > 1 and choice.resume is None:  # before others are started for nothing
-        _check_folders(runs, again=False)
-    with helpers.helped(arguments, count) as check:
-        processes.join(run.timeout, check)
-        _train_all(arguments, choice, run, runs)
+    if count == 1:  # or they are started when it is sure that they are of use
+        processes.join(run.timeout)
+    if choice.resume is None:
+        _train_all(arguments, run, runs, count)
+        return
+    with helpers.helped(arguments, count, run.timeout):
+        resume(RunDir(choice.resume), config, quiet=run.quiet)
 
 
 def _runs(choice: Choice, run: RunOptions, config: TrainConfig) -> dict[Path, TrainConfig]:
@@ -131,44 +134,36 @@ def _processes(choice: Choice, run: RunOptions, config: TrainConfig) -> int:
                 )
         helpers.check_count(run.processes, config)
         return 1 if others else run.processes
-    if others or run.jobs > 1:
+    if others or run.jobs > 1 or processes.launcher():
         return 1
-    before = None if choice.resume is None else processes_before(choice.resume)
+    before = None
+    if choice.resume is not None:
+        folder = RunDir(choice.resume)
+        if folder.read_config().threads == config.threads:  # or they are wanted now
+            before = processes_before(folder)
     return helpers.worthwhile(config, before)
 
 
-def _check_folders(runs: Iterable[Path], *, again: bool) -> None:
-    """Check the folders of new runs, all of them before hours are spent on the first.
-
-    Raises:
-        ConfigError: one that is taken.
-    """
-    for path in runs:
-        if processes.is_first() and not (again and _begun_here(path)):
-            RunDir(path).check_free()
-
-
 def _train_all(
-    arguments: Sequence[str], choice: Choice, run: RunOptions, runs: dict[Path, TrainConfig]
+    arguments: Sequence[str], run: RunOptions, runs: dict[Path, TrainConfig], count: int
 ) -> None:
-    """Train, or go on with, each of the runs.
+    """Train each of the runs, in so many processes.
 
     Raises:
+        ConfigError: a folder that is taken.
         TrainingStopped: some could not go on, after saving.
     """
-    if choice.resume is not None:
-        resume(RunDir(choice.resume), runs[choice.resume], quiet=run.quiet)
-        return
     again = processes.restarted()
-    _check_folders(runs, again=again)
-    for path, config in runs.items():
+    for path, config in runs.items():  # all of them before hours are spent on the first
+        if processes.is_first() and not (again and _begun_here(path)):
+            RunDir(path).check_free()
         if config.tensorboard:
             check_name(RunDir(path))
     if run.jobs > 1:
         build_experiment(next(iter(runs.values())), tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
     else:
-        stopped = _in_turn(runs, run, again)
+        stopped = _in_turn(arguments, run, runs, count, again)
     if stopped:
         raise TrainingStopped(f"{len(stopped)} of {len(runs)} runs stopped: {', '.join(stopped)}.")
 
@@ -191,12 +186,20 @@ def _begun_here(path: Path) -> bool:
     return not folder.is_free() and folder.read_origin().launcher == processes.launcher()
 
 
-def _in_turn(runs: dict[Path, TrainConfig], run: RunOptions, again: bool) -> list[str]:
+def _in_turn(
+    arguments: Sequence[str],
+    run: RunOptions,
+    runs: dict[Path, TrainConfig],
+    count: int,
+    again: bool,
+) -> list[str]:
     """Train one run after the other; return the names of those that stopped before their end."""
     stopped = []
     for path, config in runs.items():
+        words = of_seed(arguments, path, config.seed) if run.seeds else arguments
         try:
-            _trained(config, path, run, again)
+            with helpers.helped(words, count, run.timeout):
+                _trained(config, path, run, again)
         except TrainingStopped as problem:  # another seed may fare better
             if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped
                 raise

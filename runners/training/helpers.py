@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from rlmaml import processes
@@ -21,13 +24,18 @@ LARGE = 20_000
 """Env steps of an iteration from which on processes of one thread are faster than threads."""
 LONG = 1_000_000
 """Env steps of a run from which on that makes up for the seconds in which they start."""
-_SECONDS_TO_END = 10
+MOST = 16
+"""Processes that nobody asked for, each of which takes some hundred MB."""
+_SECONDS_TO_END = {True: 10.0, False: 3.0}  # that the others may take, all being well or not
+_TOLD = 2**16  # bytes of what a lost one has to say, the last ones
 
 
 def worthwhile(config: TrainConfig, before: int | None = None) -> int:
     """The number of processes that a run is fastest with on this machine.
 
     Tasks are whole, so that of 20 on 16 CPUs some process has two: 10 are as fast as 16.
+    Environments, algorithms and outer steps of the user's own have one process unless more are
+    asked for: they may want a port, or take a mean over the tasks that they see.
 
     Args:
         config: the run's.
@@ -35,19 +43,22 @@ def worthwhile(config: TrainConfig, before: int | None = None) -> int:
             many CPUs: then it is the same run, to the bit.
     """
     cpus = find_envs().available_cpus()
-    if before is not None and before <= cpus:
+    if {config.device, config.sampling_device} != {"cpu"}:
+        return 1
+    if before is not None and before <= min(cpus, _tasks(config)):
         return before
     steps = config.tasks * config.episodes * config.horizon * (config.inner.steps + 1)
+    own = not config.env.id.startswith("rlmaml/") or ":" in config.algorithm + config.outer
     if (
         config.data != "episodes"
+        or own
         or config.threads  # a wish for less than the whole machine, or for threads
-        or config.device != "cpu"
         or steps < LARGE
         or steps * config.iterations < LONG
     ):
         return 1
-    each = -(-config.tasks // cpus)
-    return -(-config.tasks // each)
+    most = min(cpus, MOST, _tasks(config))
+    return -(-config.tasks // -(-config.tasks // most))
 
 
 def check_count(count: int, config: TrainConfig) -> None:
@@ -58,16 +69,21 @@ def check_count(count: int, config: TrainConfig) -> None:
     """
     if count < 1:
         raise ConfigError(f"--processes must be at least 1, got {count}.")
-    if count > config.tasks:
+    if count > _tasks(config):
         raise ConfigError(
-            f"--processes {count} are too many for {config.tasks} tasks, of which each needs "
-            "one. Take fewer processes, or more tasks."
+            f"--processes {count} are too many for {_tasks(config)} tasks, of which each needs "
+            "one. Take fewer processes, or more tasks (and --validation-tasks, if any)."
         )
 
 
+def _tasks(config: TrainConfig) -> int:
+    """Tasks to divide: those of an iteration or of a validation, whichever are fewer."""
+    return min(config.tasks, config.validation_tasks or config.tasks)
+
+
 @contextlib.contextmanager
-def helped(arguments: Sequence[str], count: int) -> Iterator[Callable[[], None]]:
-    """Have `count` - 1 other processes run the same command, and be the first of them.
+def helped(arguments: Sequence[str], count: int, timeout: float) -> Iterator[None]:
+    """Have `count` - 1 other processes run the same command, and meet them as the first.
 
     They say nothing, write nothing and end with this one. What one of them has to say is told if
     it is lost.
@@ -75,28 +91,49 @@ def helped(arguments: Sequence[str], count: int) -> Iterator[Callable[[], None]]
     Args:
         arguments: of `rlmaml train`.
         count: the number of processes, this one included; with 1 there are no others.
+        timeout: seconds that each waits for another, at most.
 
-    Yields:
-        A function that raises `ProcessLostError` if one of them has ended.
+    Raises:
+        ProcessLostError: one of them has ended, or does not answer in time.
     """
     if count == 1:
-        yield lambda: None
+        yield
         return
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(processes.hosting(count))
+        helpers: list[subprocess.Popen[bytes]] = []
         notes = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, count)]
-        helpers = [
-            _start(arguments, os.environ | shared, number, note)
-            for number, note in enumerate(notes, start=1)
-        ]
+        stack.enter_context(_ending_at_a_second_signal(helpers))
+        well = False
         try:
-            yield lambda: _check(helpers)
+            for number, note in enumerate(notes, start=1):
+                helpers.append(_start(arguments, os.environ | shared, number, note))
+            processes.join(timeout, lambda: _check(helpers))
+            yield
+            well = True
         except ProcessLostError:
-            _end(helpers)
+            _end(helpers, well)
             _tell(notes)
             raise
         finally:
-            _end(helpers)
+            _end(helpers, well)
+
+
+def end_with_host() -> None:
+    """End this process as soon as the one that started it is gone, whatever it is doing then.
+
+    Nothing is lost by that: only the first process writes.
+    """
+    host = processes.host()
+    if host is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == host:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _start(
@@ -104,9 +141,10 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """Another process, which has the number, and writes what it has to say into a file."""
     own = {"RANK": str(number), "LOCAL_RANK": str(number)}
+    own["PYTHONPATH"] = os.pathsep.join(sys.path)  # what is imported here is imported there
     return subprocess.Popen(
         # What the arguments name was trusted already.
-        [sys.executable, "-m", "runners", "train", *arguments, "--trust"],
+        [sys.executable, "-P", "-m", "runners", "train", *arguments, "--trust"],
         env=environment | own,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -121,19 +159,64 @@ def _check(helpers: Sequence[subprocess.Popen[bytes]]) -> None:
             raise ProcessLostError(f"Process {number} ended with code {helper.returncode}.")
 
 
-def _end(helpers: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Part from the others, upon which they end; those that do not are made to."""
-    processes.leave()
-    for helper in helpers:
-        try:
-            helper.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
+def _end(helpers: Sequence[subprocess.Popen[bytes]], well: bool) -> None:
+    """Part from the others, upon which they end; those that do not are made to.
+
+    Args:
+        helpers: the others.
+        well: they have come to their end too, or are about to.
+    """
+    try:
+        processes.leave()
+        if not well:
+            for helper in helpers:
+                helper.terminate()
+        until = time.monotonic() + _SECONDS_TO_END[well]
+        for helper in helpers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                helper.wait(max(0.0, until - time.monotonic()))
+    finally:
+        for helper in helpers:
             helper.kill()
             helper.wait()
 
 
+@contextlib.contextmanager
+def _ending_at_a_second_signal(helpers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Kill the others at a second SIGINT or SIGTERM.
+
+    While this process waits for one of them, Python does not get to handle signals. Once they are
+    gone there is nobody to wait for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        count = 0
+        while (number := os.read(reading, 1)) and number != b"\0":
+            count += number[0] in (signal.SIGINT, signal.SIGTERM)
+            if count == 2:
+                for helper in tuple(helpers):
+                    helper.kill()
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writing, b"\0")
+        thread.join()
+        os.close(reading)
+        os.close(writing)
+
+
 def _tell(notes: Sequence[IO[bytes]]) -> None:
     for note in notes:
-        note.seek(0)
+        note.seek(max(0, note.seek(0, os.SEEK_END) - _TOLD))
         if text := note.read().decode(errors="replace").strip():
             say(text)

@@ -28,6 +28,11 @@ def without(arguments: Sequence[str], names: Sequence[str] = _TAKEN) -> list[str
     return kept
 
 
+def of_seed(arguments: Sequence[str], path: Path, seed: int) -> list[str]:
+    """The arguments of a run of one of --seeds."""
+    return [*without(arguments), "--seed", str(seed), "--out", str(path)]
+
+
 def run_jobs(arguments: Sequence[str], runs: dict[Path, int], jobs: int) -> list[str]:
     """Train one run for each seed, at most so many at a time.
 
@@ -89,8 +94,7 @@ def _started(
     arguments: Sequence[str], path: Path, seed: int, cpus: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """A run of one seed, on these CPUs; on all if there are none."""
-    words = [*without(arguments), "--seed", str(seed), "--out", str(path), "--quiet"]
-    words.append("--trust")  # what the arguments name was trusted already
+    words = [*of_seed(arguments, path, seed), "--quiet", "--trust"]  # it was trusted already
     # A session of its own: Ctrl-C in the terminal comes by us, and once.
     process = subprocess.Popen(
         [sys.executable, "-m", "runners", "train", *words], start_new_session=True

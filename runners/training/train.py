@@ -182,6 +182,7 @@ def meta_batch(
         key=(config.seed, iteration, Phase.ROLLOUT),
         steps=data.steps,
         separate_hessian=data.separate_hessian,
+        before=data.before,
     )
 
 
@@ -201,6 +202,7 @@ def _collected(
     key: Key,
     steps: int,
     separate_hessian: bool = False,
+    before: bool = False,
 ) -> MetaBatch:
     copies = experiment.algorithm.data_spec.task_copies
     drawn = np.repeat(experiment.sample_tasks(config.tasks // copies, tasks), copies, axis=0)
@@ -213,6 +215,7 @@ def _collected(
         key=key,
         chunk_size=config.tasks_per_chunk,
         separate_hessian=separate_hessian,
+        before=before,
     )
 
 

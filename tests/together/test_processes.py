@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 PROBLEMS = {
     "trust region": share.problem("half-cheetah-dir", normalize_observations=True),
     "fill to the horizon": share.problem("hopper-params", batch_by="steps"),
-    "several steps": share.problem("navigation"),
+    "several steps": share.problem("navigation", **{"inner.before_weight": 0.5}),
     "E-MAML": share.problem("navigation", "e-maml"),
     "E-MAML, two copies": share.problem(
         "navigation", "e-maml", tasks=6, **{"algorithm_settings.task_copies": 2}

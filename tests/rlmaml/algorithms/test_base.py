@@ -14,7 +14,9 @@ from rlmaml.algorithms.e_maml import EMAML
 from rlmaml.algorithms.maml import MAML
 from rlmaml.algorithms.promp import ProMP
 from rlmaml.algorithms.settings import InnerConfig
+from rlmaml.errors import ConfigError
 from rlmaml.inner import gradient_descent
+from rlmaml.objective import meta_gradient
 from rlmaml.outer import trust_region
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -127,3 +129,55 @@ def test_bad_settings_are_named(wrong):
 def test_more_settings_that_say_nothing_together_are_refused():
     with pytest.raises(ValueError, match="baseline linear, or bootstrap False"):
         AdvantageConfig(baseline="none", bootstrap=True)
+
+
+@pytest.mark.parametrize("name", ["maml", "fo-maml", "promp", "maml++", "e-maml"])
+def test_the_loss_before_adaptation_counts_by_its_weight(name):
+    """The rest is the loss without it, and what it adds is the policy gradient at θ."""
+    kind = get_algorithm(name)
+    module = models.GaussianMLP(1, 1, models.PolicyConfig(hidden=(4,)))
+    policy = models.functional(module)
+    inner = InnerConfig(2, 0.3, surrogate="log-likelihood" if name == "e-maml" else "lvc")
+    weighted = kind(policy, dataclasses.replace(inner, before_weight=0.7))
+    plain = kind(policy, inner)
+    outer = AdvantageConfig(normalize=False)
+    sampler = RolloutSampler(
+        vectorize(TargetEnv, 12),
+        policy,
+        episodes=4,
+        horizon=2,
+        advantages=outer,
+        support_advantages=AdvantageConfig(discount=0.5),
+    )
+    state = weighted.init(models.parameters(module))
+    assert weighted.data_spec.before
+    assert not plain.data_spec.before
+    how = {"steps": 2, "key": (0, 0, 0), "before": True}
+    tasks = np.array([[-1.0], [0.5], [1.0]])
+    batch = weighted.prepare(collect(sampler, weighted.inner, state.meta, tasks, **how))
+    whole, _ = gradient_of(weighted, state, batch)
+    rest, _ = gradient_of(plain, state, batch)
+    alone = kind(policy, dataclasses.replace(inner, steps=0))
+    without = batch._replace(support=(), query=batch.before, credit=(), iterates=())
+    if name == "e-maml":
+        alone = MAML(policy, dataclasses.replace(inner, steps=0))
+    added, _ = gradient_of(alone, alone.init(models.parameters(module)), without)
+    size = len(added)  # of θ; what else is meta-learned comes after it, and is not in φ_0
+    torch.testing.assert_close(whole[:size], rest[:size] + 0.7 * added[:size])
+    assert added.abs().max() > 1e-3
+
+
+def gradient_of(algorithm, state, batch):
+    losses_of_tasks, gradient = meta_gradient(algorithm.objective(state), state.meta, batch)
+    return gradient, losses_of_tasks
+
+
+def test_a_loss_before_adaptation_is_refused_where_there_is_no_such_loss():
+    inner = InnerConfig(before_weight=1.0)
+    for name in ("reptile", "bayesian-maml"):
+        kind = get_algorithm(name)
+        settings = kind.Settings(loss="chaser") if name == "bayesian-maml" else None
+        with pytest.raises(ConfigError, match=r"before_weight 1\.0 does not go with"):
+            kind(models.functional(models.RegressionMLP(1, 1)), inner, Optimizer(), settings)
+    with pytest.raises(ConfigError, match="zero or positive"):
+        InnerConfig(before_weight=-1.0)

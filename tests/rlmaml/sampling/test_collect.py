@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlmaml import losses, models, tree
-from rlmaml.advantages import AdvantageConfig
+from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.inner import adapt, gradient_descent
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
@@ -155,3 +155,15 @@ def test_hessian_data_are_sampled_apart_and_only_when_asked_for():
         episodes = one(params, i)
         logs = policy(phi[i], episodes.observations).log_prob(episodes.actions)
         torch.testing.assert_close(logs, episodes.log_probs)
+
+
+def test_what_the_first_step_learns_from_is_there_as_the_outer_loss_sees_it():
+    sampler, inner, meta, goals = walkers()
+    batch = collect(sampler, inner, meta, goals, steps=2, key=KEY, before=True)
+    for i in range(len(goals)):
+        first, seen = one(batch.support, i)[0], one(batch.before, i)
+        expected = estimate_advantages(first, OUTER_ADVANTAGES)
+        torch.testing.assert_close(seen, expected)
+        assert (seen.advantages - first.advantages).abs().max() > 0.1
+    assert collect(sampler, inner, meta, goals, steps=2, key=KEY).before == ()
+    assert collect(sampler, inner, meta, goals, steps=0, key=KEY, before=True).before == ()

@@ -1,13 +1,19 @@
 """Runs that start the other processes themselves."""
 
+import dataclasses
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
-from runners.training import helpers, train
+from runners.training import command, helpers, train
 from runners.training.trainer import Trainer
 from tests.helpers import share
 from tests.helpers.runs import TINY, assert_same_run, refused, run
@@ -91,12 +97,12 @@ def test_numbers_that_cannot_be_are_refused(tmp_path, capsys, monkeypatch):
 
 def test_folders_are_checked_before_others_are_started(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(helpers, "_start", None)
+    monkeypatch.setattr(helpers, "_start", None)  # or it would be called
     assert "exists already" in refused(capsys, *WORDS, "--out", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(1, 1), (2, 2), (3, 3), (8, 7), (16, 10), (64, 20)]
+    ("count", "expected"), [(1, 1), (2, 2), (3, 3), (8, 7), (16, 10), (64, 10)]
 )
 def test_no_process_is_started_that_gains_nothing(cpus, count, expected):
     cpus(count)
@@ -121,6 +127,73 @@ def test_a_run_that_goes_on_keeps_its_processes(cpus):
     assert helpers.worthwhile(config, before=16) == 4
 
 
-def test_one_process_has_no_others():
-    with helpers.helped([], 1) as check:
-        check()
+def test_threads_that_are_wanted_now_are_no_processes(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(helpers, "_start", lambda *arguments: started.append(arguments))
+    run("train", "navigation", *TINY, "--quiet", "--out", tmp_path / "run")
+    monkeypatch.setattr(command, "processes_before", lambda folder: 2)
+    run("train", "--resume", tmp_path / "run", "--iterations", "5", "--threads", "2", "--quiet")
+    assert not started
+
+
+def test_what_is_the_users_own_has_one_process_unless_asked_for(cpus):
+    cpus(8)
+    config = PRESETS["half-cheetah-dir"].config
+    mine = dataclasses.replace(config.env, id="mine:Mine-v0")
+    assert helpers.worthwhile(dataclasses.replace(config, env=mine)) == 1
+    mine = "tests.helpers.algorithms:SignMAML"
+    named = SimpleNamespace(**{**vars(config), "algorithm": mine})
+    assert helpers.worthwhile(named) == 1
+
+
+def test_a_validation_has_a_task_for_each_process(cpus, capsys):
+    cpus(8)
+    config = PRESETS["half-cheetah-dir"].config.changed({"validation_tasks": 3})
+    assert helpers.worthwhile(config) == 3
+    words = [*WORDS[:-2], "2", "--validation-tasks", "1"]
+    assert "2 are too many for 1 tasks" in refused(capsys, *words)
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_what_waits_for_another(tmp_path):
+    """A helper that hangs: the first process waits for it where Python handles no signals."""
+    words = ["train", "navigation", *TINY, "--iterations", "5000", "--processes", "2", "--quiet"]
+    words += ["--out", str(tmp_path / "run")]
+    first = subprocess.Popen([sys.executable, "-m", "runners", *words], stderr=subprocess.PIPE)
+    try:
+        until = time.monotonic() + 60
+        while len(RunDir(tmp_path / "run").read_metrics()) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        listed = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        (helper,) = map(int, listed)
+        os.kill(helper, signal.SIGSTOP)
+        time.sleep(0.5)
+        first.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        first.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        first.wait(30)
+        assert time.monotonic() - began < 10
+        assert not Path(f"/proc/{helper}").exists()
+    finally:
+        first.kill()
+
+
+@pytest.mark.slow
+def test_helpers_end_with_the_first_process(tmp_path):
+    words = ["train", "navigation", *TINY, "--iterations", "5000", "--processes", "2", "--quiet"]
+    words += ["--out", str(tmp_path / "run")]
+    first = subprocess.Popen([sys.executable, "-m", "runners", *words])
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+    until = time.monotonic() + 60
+    while not (listed := children.read_text().split()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(3)  # it has begun, and they have not met
+    first.kill()
+    first.wait()
+    until = time.monotonic() + 30
+    while Path(f"/proc/{listed[0]}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
