@@ -64,9 +64,10 @@ def chosen(preset: str, options: list[str], threads: int = 1) -> TrainConfig:
     return PRESETS[preset].config.changed({"threads": threads, **given})
 
 
-def turn(count: int, words: list[str]) -> dict[str, Any]:
+def turn(count: int, words: list[str], threads: int) -> dict[str, Any]:
     """One turn of `count` processes: what the first of them measured."""
-    return torchrun.answer(count, "benchmarks.processes", *words, "--worker")
+    words = [*words, "--threads", str(threads), "--worker"]
+    return torchrun.answer(count, "benchmarks.processes", *words, threads=threads)
 
 
 def main() -> None:
@@ -93,8 +94,7 @@ def main() -> None:
     found: dict[int, list[dict[str, Any]]] = {1: [], options.processes: []}
     for number in range(1 + options.turns):
         for count, turns in found.items():
-            threads = ["--threads", str(options.threads if count == 1 else 1)]
-            measured = turn(count, [*words, *threads])
+            measured = turn(count, words, options.threads if count == 1 else 1)
             if number:
                 turns.append(measured)
     ratios = [

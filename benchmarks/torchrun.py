@@ -1,4 +1,4 @@
-"""Processes under torchrun, a thread each, for benchmarks of several."""
+"""Processes under torchrun, for benchmarks of several."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import sys
 from typing import Any
 
 
-def start(count: int, *words: str, **options: Any) -> subprocess.Popen[str]:
-    """`torchrun --standalone --nproc-per-node COUNT WORDS`; `options` are Popen's."""
+def start(count: int, *words: str, threads: int = 1, **options: Any) -> subprocess.Popen[str]:
+    """`torchrun --standalone --nproc-per-node COUNT WORDS`; `options` are Popen's.
+
+    Several threads wait for each other as they do without torchrun.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(count), *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment.pop("OMP_WAIT_POLICY", None)
+    if threads == 1:
+        environment["OMP_WAIT_POLICY"] = "passive"
     return subprocess.Popen(command, env=environment, text=True, **options)
 
 
-def answer(count: int, module: str, *words: str) -> dict[str, Any]:
+def answer(count: int, module: str, *words: str, threads: int = 1) -> dict[str, Any]:
     """What one of the processes of a module printed as a line of JSON."""
-    running = start(count, "-m", module, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = start(count, "-m", module, *words, threads=threads, **pipes)
     out, problem = running.communicate()
     for line in out.splitlines():
         if line.startswith("{"):
