@@ -16,6 +16,7 @@ from runners.run_dir import RunDir, repeatable
 TINY = [
     *("--tasks", "2", "--episodes", "3", "--horizon", "6", "--iterations", "4"),
     *("--checkpoint-every", "2", "--policy.hidden", "8", "--threads", "1"),
+    *("--normalize-observations", "False"),
 ]
 
 

@@ -89,7 +89,7 @@ def test_what_may_differ_from_training(run):
 
 
 def test_steps_after_the_first_have_their_own_size(tmp_path):
-    words = ("--inner.steps", "2", "--inner.later-step-size", "0.01")
+    words = ("--inner.steps", "2", "--inner.step-size", "0.1", "--inner.later-step-size", "0.01")
     folder = tiny(tmp_path / "run", *words)
     learner = rlmaml.load(folder.path)
 

@@ -31,8 +31,10 @@ def cpus(monkeypatch):
     return have
 
 
-def as_torchrun(out, config):
-    train.train(config, out, quiet=True)
+def gone_on_and_whole(begun, new):
+    config = RunDir(begun).read_config()
+    train.resume(RunDir(begun), config, quiet=True)
+    train.train(config, new, quiet=True)
 
 
 @pytest.mark.slow
@@ -59,13 +61,10 @@ def test_a_run_that_lost_a_helper_goes_on_as_torchrun_would_have_run_it(
     assert "Another process ended" in capsys.readouterr().err
     assert started[0].returncode == -signal.SIGKILL
     assert (RunDir(tmp_path / "run").checkpoints / "000002").is_dir()
-    monkeypatch.setattr(Trainer, "_step", whole)
-    run("train", "--resume", tmp_path / "run", "--quiet")  # with two, as it was begun
-    assert len(started) == 2
     assert helpers.processes.started() == helpers.processes.size() == 1  # nothing is left of it
-    own = RunDir(tmp_path / "run")
-    share.run(2, as_torchrun, tmp_path / "torchrun", own.read_config())
-    assert_same_run(own, RunDir(tmp_path / "torchrun"))
+    own, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "torchrun")
+    share.run(2, gone_on_and_whole, own.path, other.path)
+    assert_same_run(own, other)
 
 
 @pytest.mark.slow
@@ -154,46 +153,63 @@ def test_a_validation_has_a_task_for_each_process(cpus, capsys):
     assert "2 are too many for 1 tasks" in refused(capsys, *words)
 
 
-@pytest.mark.slow
-def test_a_second_signal_ends_what_waits_for_another(tmp_path):
-    """A helper that hangs: the first process waits for it where Python handles no signals."""
-    words = ["train", "navigation", *TINY, "--iterations", "5000", "--processes", "2", "--quiet"]
-    words += ["--out", str(tmp_path / "run")]
-    first = subprocess.Popen([sys.executable, "-m", "runners", *words], stderr=subprocess.PIPE)
+def test_a_second_signal_ends_what_waits_for_another(monkeypatch):
+    """While the first process waits for a helper that hangs, Python handles no signals."""
+    monkeypatch.setattr(helpers, "_SECONDS_TO_END", {True: 0, False: 0})
+    before = {number: signal.signal(number, ignored) for number in (signal.SIGINT, signal.SIGTERM)}
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        until = time.monotonic() + 60
-        while len(RunDir(tmp_path / "run").read_metrics()) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        listed = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
-        (helper,) = map(int, listed)
-        os.kill(helper, signal.SIGSTOP)
-        time.sleep(0.5)
-        first.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        first.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        first.wait(30)
-        assert time.monotonic() - began < 10
-        assert not Path(f"/proc/{helper}").exists()
+        with helpers._ending_at_a_second_signal([hanging]):
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            assert hanging.poll() is None
+            signal.raise_signal(signal.SIGINT)
+            assert hanging.wait(5) == -signal.SIGKILL
+        assert signal.set_wakeup_fd(-1) == -1  # as it was
     finally:
-        first.kill()
+        hanging.kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignored(number, frame):
+    pass
+
+
+def test_what_does_not_end_is_made_to(monkeypatch):
+    monkeypatch.setattr(helpers, "_SECONDS_TO_END", {True: 0.2, False: 0.2})
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    started = [subprocess.Popen([sys.executable, "-c", deaf]) for _ in range(2)]
+    time.sleep(0.3)
+    helpers._end(started, False)
+    assert all(each.poll() is not None for each in started)
 
 
 @pytest.mark.slow
-def test_helpers_end_with_the_first_process(tmp_path):
-    words = ["train", "navigation", *TINY, "--iterations", "5000", "--processes", "2", "--quiet"]
-    words += ["--out", str(tmp_path / "run")]
-    first = subprocess.Popen([sys.executable, "-m", "runners", *words])
-    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
-    until = time.monotonic() + 60
-    while not (listed := children.read_text().split()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    time.sleep(3)  # it has begun, and they have not met
-    first.kill()
-    first.wait()
-    until = time.monotonic() + 30
-    while Path(f"/proc/{listed[0]}").exists():
+def test_helpers_end_with_the_first_process():
+    queue = share.CONTEXT.Queue()
+    first = share.CONTEXT.Process(target=dies, args=(queue,))
+    first.start()
+    helper = queue.get(timeout=30)
+    first.join(10)
+    until = time.monotonic() + 10
+    while Path(f"/proc/{helper}").exists():
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def dies(queue):
+    """A process that starts another and ends without a word."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.environ["RLMAML_HOST"] = str(os.getppid())
+        helpers.end_with_host()
+        os.write(writing, b".")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reading, 1)
+    queue.put(pid)
+    queue.close()
+    queue.join_thread()
+    os._exit(9)
