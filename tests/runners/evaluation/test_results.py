@@ -86,8 +86,15 @@ def test_published_results_are_read():
         for name in ("digits", "half-cheetah-dir", "sinusoid")
     ]
     rows = [Reproduction.load(path) for path in (PUBLISHED / "paper").glob("paper*.json")]
-    assert (len(evaluations), len(comparisons), len(rows)) == (9, 5, 6)
-    for result in (*evaluations, *comparisons, *compared, *rows):
+    assert (len(evaluations), len(comparisons), len(rows)) == (8, 4, 6)
+    tables = [
+        Comparison.load(path)
+        for folder in ("families", "control")
+        for path in (PUBLISHED / folder).glob("*.json")
+        if not path.stem.endswith("-curves")
+    ]
+    assert len(tables) > 20
+    for result in (*evaluations, *comparisons, *tables, *compared, *rows):
         assert "±" in str(result) or "[" in str(result)
         assert "nan" not in str(result)
     assert "diverged" in str(compared[2])
