@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ from runners.evaluation import measure as measuring
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.run_dir import RunDir
-from runners.training import train
+from runners.training import helpers, train
 from runners.training.trainer import Trainer
 from tests.helpers import share
-from tests.helpers.runs import assert_same_run, refused
+from tests.helpers.runs import refused
 
 pytestmark = pytest.mark.slow
 
@@ -89,21 +90,13 @@ def stopped(out):
     return None
 
 
-def test_a_signal_to_one_stops_all_after_the_same_iteration(tmp_path):
+def test_a_signal_to_one_stops_all_after_the_same_iteration(tmp_path, capsys):
     assert share.run(2, stopped, tmp_path / "parts") == [143, 143]
     folder = RunDir(tmp_path / "parts")
     assert len(folder.read_metrics()) == 4
-    share.run(2, resumed_and_whole, tmp_path / "parts", tmp_path / "whole")
-    assert_same_run(RunDir(tmp_path / "whole"), folder)
-
-
-def whole(out):
-    train.train(SMALL, out, quiet=True)
-
-
-def resumed_and_whole(out, other):
-    train.resume(RunDir(out), SMALL, quiet=True)
-    whole(other)
+    train.resume(folder, SMALL, quiet=True)  # with another number of processes, which is told
+    assert "goes on with 1 process after 2" in capsys.readouterr().err
+    assert len(folder.read_metrics()) == SMALL.iterations
 
 
 def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch, capsys):
@@ -174,13 +167,6 @@ def test_evaluations_and_baselines_are_divided(tmp_path):
     assert (tmp_path / "run" / "comparison.json").exists()
 
 
-def test_another_number_of_processes_is_told(tmp_path, capsys):
-    share.run(2, whole, tmp_path / "run")
-    more = SMALL.changed({"iterations": 7})
-    train.resume(RunDir(tmp_path / "run"), more, quiet=True)
-    assert "goes on with 1 process after 2" in capsys.readouterr().err
-
-
 def test_commands_of_one_process_are_refused(tmp_path, capsys, monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
         monkeypatch.setenv(name, value)
@@ -228,3 +214,32 @@ def test_warnings_name_the_process(monkeypatch, capsys):
     console._show("of a file", DamageWarning, "file.py", 1)
     assert heard == ["(process 1 of 2) of a library"]
     assert capsys.readouterr().err == ""  # the first process tells of damage
+
+
+def test_helpers_end_with_the_first_process():
+    queue = share.CONTEXT.Queue()
+    first = share.CONTEXT.Process(target=dies, args=(queue,))
+    first.start()
+    helper = queue.get(timeout=30)
+    first.join(10)
+    until = time.monotonic() + 10
+    while Path(f"/proc/{helper}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def dies(queue):
+    """A process that starts another and ends without a word."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.environ["RLMAML_HOST"] = str(os.getppid())
+        helpers.end_with_host()
+        os.write(writing, b".")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reading, 1)
+    queue.put(pid)
+    queue.close()
+    queue.join_thread()
+    os._exit(9)

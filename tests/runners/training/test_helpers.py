@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -183,33 +182,3 @@ def test_what_does_not_end_is_made_to(monkeypatch):
     time.sleep(0.3)
     helpers._end(started, False)
     assert all(each.poll() is not None for each in started)
-
-
-@pytest.mark.slow
-def test_helpers_end_with_the_first_process():
-    queue = share.CONTEXT.Queue()
-    first = share.CONTEXT.Process(target=dies, args=(queue,))
-    first.start()
-    helper = queue.get(timeout=30)
-    first.join(10)
-    until = time.monotonic() + 10
-    while Path(f"/proc/{helper}").exists():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-def dies(queue):
-    """A process that starts another and ends without a word."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.environ["RLMAML_HOST"] = str(os.getppid())
-        helpers.end_with_host()
-        os.write(writing, b".")
-        time.sleep(60)
-        os._exit(0)
-    os.read(reading, 1)
-    queue.put(pid)
-    queue.close()
-    queue.join_thread()
-    os._exit(9)
