@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.physics import Physics
-from benchmarks.plain import Plain, same_update, update
+from benchmarks.plain import NEAREST, Plain, same_update, update
 from rlmaml import profiling
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.rng import Phase
@@ -42,12 +42,6 @@ from runners.io import versions, write_json
 from runners.presets import PRESETS
 from runners.training.train import meta_batch
 
-KNOWN_TO_PLAIN = {
-    "normalize_observations": False,
-    "inner_advantages.baseline": "linear",
-    "outer_advantages.baseline": "linear",
-}
-"""Settings that presets may have otherwise, and the plain implementation has not."""
 STAGES = ("rollouts", "advantages", "adaptation", "meta-gradient", "curvature", "line search")
 WARM_UP = 2
 
@@ -187,7 +181,7 @@ def configured(options: argparse.Namespace) -> TrainConfig:
         "trust_region.fisher_fraction": options.fisher_fraction,
     }
     if options.plain:
-        changed |= KNOWN_TO_PLAIN
+        changed |= NEAREST
     return config.changed({name: value for name, value in changed.items() if value is not None})
 
 

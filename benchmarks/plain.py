@@ -266,6 +266,9 @@ KNOWN = {
     "device": ("cpu",),
 }
 """Values that options may have here."""
+_OF_PRESETS = ("normalize_observations", "inner_advantages.baseline", "outer_advantages.baseline")
+NEAREST = {name: KNOWN[name][0] for name in _OF_PRESETS}
+"""Options that presets may have otherwise, with values that are known here."""
 
 
 def check(config: TrainConfig) -> None:

@@ -104,7 +104,7 @@ def helped(arguments: Sequence[str], count: int, timeout: float) -> Iterator[Non
         helpers: list[subprocess.Popen[bytes]] = []
         notes = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, count)]
         stack.enter_context(_ending_at_a_second_signal(helpers))
-        well = False
+        well = lost = False
         try:
             for number, note in enumerate(notes, start=1):
                 helpers.append(_start(arguments, os.environ | shared, number, note))
@@ -112,11 +112,12 @@ def helped(arguments: Sequence[str], count: int, timeout: float) -> Iterator[Non
             yield
             well = True
         except ProcessLostError:
-            _end(helpers, well)
-            _tell(notes)
+            lost = True
             raise
         finally:
             _end(helpers, well)
+            if lost:
+                _tell(notes)
 
 
 def end_with_host() -> None:

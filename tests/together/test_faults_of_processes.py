@@ -20,7 +20,7 @@ from runners.run_dir import RunDir
 from runners.training import helpers, train
 from runners.training.trainer import Trainer
 from tests.helpers import share
-from tests.helpers.runs import refused
+from tests.helpers.runs import assert_same_run, refused
 
 pytestmark = pytest.mark.slow
 
@@ -94,9 +94,15 @@ def test_a_signal_to_one_stops_all_after_the_same_iteration(tmp_path, capsys):
     assert share.run(2, stopped, tmp_path / "parts") == [143, 143]
     folder = RunDir(tmp_path / "parts")
     assert len(folder.read_metrics()) == 4
-    train.resume(folder, SMALL, quiet=True)  # with another number of processes, which is told
+    share.run(2, resumed_and_whole, tmp_path / "parts", tmp_path / "whole")
+    assert_same_run(RunDir(tmp_path / "whole"), folder)
+    train.resume(folder, SMALL.changed({"iterations": 7}), quiet=True)  # with another number
     assert "goes on with 1 process after 2" in capsys.readouterr().err
-    assert len(folder.read_metrics()) == SMALL.iterations
+
+
+def resumed_and_whole(out, other):
+    train.resume(RunDir(out), SMALL, quiet=True)
+    train.train(SMALL, other, quiet=True)
 
 
 def test_what_torchrun_starts_again_goes_on(tmp_path, monkeypatch, capsys):
