@@ -59,7 +59,7 @@ class Settings:
     horizon: int = 200  # T
     inner_steps: int = 1  # K
     step_size: float = 0.1  # α
-    later_step_size: float | None = None  # of the second inner step and on; None: the same
+    later_step_share: float = 1.0  # length of the second inner step and on, beside the first
     surrogate: str = "lvc"
     max_kl: float = 0.02
     damping: float = 1e-5
@@ -186,8 +186,7 @@ def adapt(
         loss = inner_loss(new, data, settings.surrogate)
         # create_graph is what makes this MAML: without it θ's part in the gradient is forgotten.
         gradients = torch.autograd.grad(loss, list(params.values()), create_graph=graph)
-        later = settings.later_step_size
-        size = settings.step_size if k == 0 or later is None else later
+        size = settings.step_size * (1.0 if k == 0 else settings.later_step_share)
         params = {
             name: value - size * gradient
             for (name, value), gradient in zip(params.items(), gradients, strict=True)

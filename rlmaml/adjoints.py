@@ -56,7 +56,7 @@ def first_order(
 def hessian_free(
     loss: Callable[[Params, Data], Tensor],
     step_size: float,
-    later_step_size: float | None = None,
+    later_step_share: float = 1.0,
     *,
     shift: float | None = None,
     hessian_lipschitz: float | None = None,
@@ -79,7 +79,7 @@ def hessian_free(
     Args:
         loss: L, (params, one task's data) -> scalar.
         step_size: α, the inner loop's; not learned.
-        later_step_size: α of the steps after the first; None is the same.
+        later_step_share: length of the steps after the first, as a share of it.
         shift: h, how far from φ_k the gradients are taken. None: (ε (1 + ‖φ_k‖))^⅓, ε the dtype's
             (1e-7, 2e-16): 0.01 or 1e-5 where ‖φ_k‖ is 10. Truncation is about h², relative to the
             product, if L changes over distances of 1, as it does whatever the network's size;
@@ -92,7 +92,7 @@ def hessian_free(
     Raises:
         ConfigError: a size that is not positive, or both `shift` and `hessian_lipschitz`.
     """
-    sizes = step_size, step_size if later_step_size is None else later_step_size
+    sizes = step_size, step_size * later_step_share
     _require_positive(step_size=min(sizes), shift=shift, hessian_lipschitz=hessian_lipschitz)
     if shift is not None and hessian_lipschitz is not None:
         raise ConfigError("Give shift or hessian_lipschitz, not both: either determines h.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor
 
 from rlmaml import tree
@@ -14,7 +15,6 @@ from rlmaml.types import Data, InnerLoop, Iterates, Meta, Params
 def gradient_descent(
     loss: Callable[[Params, Data], Tensor],
     step_size: float,
-    later_step_size: float | None = None,
     adapts: Callable[[Params], Iterable[str]] = iter,
 ) -> InnerLoop:
     """φ_{k+1} = φ_k - α ∇L(φ_k, D_k), from φ_0 = θ (Finn et al. 2017, equation 1).
@@ -22,16 +22,14 @@ def gradient_descent(
     Args:
         loss: (params, one task's data) -> scalar.
         step_size: α, positive.
-        later_step_size: α of the steps after the first; None is the same.
         adapts: which parameters are stepped on, by name; the gradient is taken for those alone, the
             others stay. All of them if not given.
 
     Raises:
         ConfigError: a size that is not positive.
     """
-    sizes = step_size, step_size if later_step_size is None else later_step_size
-    if not min(sizes) > 0:
-        raise ConfigError(f"The inner step size must be positive, got {min(sizes)}.")
+    if not step_size > 0:
+        raise ConfigError(f"The inner step size must be positive, got {step_size}.")
 
     def start(meta: Meta) -> Params:
         return meta["params"]
@@ -41,11 +39,36 @@ def gradient_descent(
             return loss({**params, **part}, data)
 
         part = {name: params[name] for name in adapts(params)}
-        size = sizes[min(k, 1)]
-        moved = tree.map(lambda p, g: p - size * g, part, tree.grad(of_part)(part))
+        moved = tree.map(lambda p, g: p - step_size * g, part, tree.grad(of_part)(part))
         return {**params, **moved}
 
     return InnerLoop(start, step)
+
+
+def with_later_steps(
+    inner: InnerLoop, share: float, adapts: Callable[[Params], Iterable[str]] = iter
+) -> InnerLoop:
+    """An inner loop whose steps after the first go a share of their way, whatever a step is.
+
+    Args:
+        inner: the loop.
+        share: of the way from φ_k to φ_{k+1}, positive.
+        adapts: the parameters that this is of, by name; all of them if not given.
+
+    Raises:
+        ConfigError: a share that is not positive.
+    """
+    if not share > 0:
+        raise ConfigError(f"The share of later inner steps must be positive, got {share}.")
+
+    def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
+        moved = inner.step(meta, params, data, k)
+        if k == 0 or share == 1:
+            return moved
+        of_way = {name: torch.lerp(params[name], moved[name], share) for name in adapts(params)}
+        return {**moved, **of_way}
+
+    return InnerLoop(inner.start, step)
 
 
 def adapt(inner: InnerLoop, meta: Meta, support: tuple[Data, ...]) -> Iterates:

@@ -163,7 +163,7 @@ class Learner:
                 f"step_size {step_size} would not replace the step sizes that "
                 f"{config.algorithm} has learned: leave it out."
             )
-        return config.changed({"inner.step_size": step_size, "inner.later_step_size": None})
+        return config.changed({"inner.step_size": step_size})
 
     def _adapt_policy(
         self, config: TrainConfig, copies: FixedTask, inner: InnerConfig, seed: int

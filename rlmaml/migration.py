@@ -48,6 +48,9 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
         inner.setdefault("surrogate", "log-likelihood")
     if inner.get("adjoint") == "unrolled":
         del inner["adjoint"]
+    later = inner.pop("later_step_size", None)
+    if later is not None:
+        inner["later_step_share"] = later / inner["step_size"]
     data["inner"] = inner
     if data.get("objective", {}).get("name") == "adapted":
         data["outer_reduction"] = data.pop("objective").get("reduction", "steps")

@@ -28,7 +28,7 @@ from rlmaml.algorithms.settings import (
 )
 from rlmaml.distributions import described
 from rlmaml.errors import ConfigError
-from rlmaml.inner import gradient_descent
+from rlmaml.inner import gradient_descent, with_later_steps
 from rlmaml.objective import Objective
 from rlmaml.outer.base import (
     OUTER_CAPABILITIES,
@@ -138,7 +138,8 @@ class Algorithm:
         self.chunk_size = chunk_size
         self.policy = self.wrap(policy)
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
-        self.inner = InnerLoop(self.start, self.step)
+        share = self.inner_config.later_step_share
+        self.inner = with_later_steps(InnerLoop(self.start, self.step), share, self.adapts)
         self.complete()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -162,11 +163,6 @@ class Algorithm:
         for capability in OUTER_CAPABILITIES:
             if capability in requires:
                 require_outer(context.outer, capability, name, requires[capability])
-        if inner.later_step_size is not None and cls.learns_step_sizes(context.settings):
-            raise ConfigError(
-                f"inner.later_step_size {inner.later_step_size} does not go with {name}, "
-                "which learns its step sizes from inner.step_size on: leave it out."
-            )
         if "gradient-only" in requires and inner.before_weight:
             raise ConfigError(
                 f"inner.before_weight {inner.before_weight} does not go with {name}: "
@@ -280,12 +276,7 @@ class Algorithm:
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
         """φ_{k+1} from φ_k = params, on one task's data."""
-        descent = gradient_descent(
-            self.inner_loss,
-            self.inner_config.step_size,
-            self.inner_config.later_step_size,
-            self.adapts,
-        )
+        descent = gradient_descent(self.inner_loss, self.inner_config.step_size, self.adapts)
         return descent.step(meta, params, data, k)
 
     def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:

@@ -191,9 +191,9 @@ class BayesianMAML(Algorithm):
         return self.settings.particles
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
-        return self.move(params, (data,), k)
+        return self.move(params, (data,), self.inner_config.step_size)
 
-    def move(self, params: Params, sets: tuple[Data, ...], k: int) -> Params:
+    def move(self, params: Params, sets: tuple[Data, ...], step_size: float) -> Params:
         """An SVGD step on the union of some data sets of one task."""
         sizes = [len(tree.leaves(data)[0]) for data in sets]
         if self.from_rewards:
@@ -215,9 +215,8 @@ class BayesianMAML(Algorithm):
         gradient = torch.func.grad(energy)
         own = 0 if self.from_rewards else None
         down = torch.func.vmap(gradient, in_dims=(0, own))(params, sets)
-        size = self.inner_config.size(k)
         direction = svgd(params, down, self.settings.repulsion)
-        return tree.map(lambda p, d: p - size * d, params, direction)
+        return tree.map(lambda p, d: p - step_size * d, params, direction)
 
     def outer_loss(self, iterates: Iterates, data: MetaBatch) -> Tensor:
         if self.settings.loss == "query":
@@ -225,7 +224,7 @@ class BayesianMAML(Algorithm):
         leader = tree.map(lambda leaf: leaf.detach(), iterates[-1])
         known = (*data.support[-1:], data.query)
         for s in range(self.settings.leader_steps):
-            leader = self.move(leader, known, len(data.support) + s)
+            leader = self.move(leader, known, self.inner_config.size(len(data.support) + s))
         squares = tree.map(lambda p, t: (p - t).square().sum(), iterates[-1], leader)
         return torch.stack(tree.leaves(squares)).sum()
 

@@ -68,10 +68,10 @@ class IMAML(Algorithm):
     @classmethod
     def check(cls, context: AlgorithmContext) -> None:
         super().check(context)
-        if context.inner.later_step_size is not None:
+        if context.inner.later_step_share != 1:
             raise ConfigError(
-                "inner.later_step_size is not used by IMAML, whose steps solve one problem: leave "
-                "it out."
+                f"inner.later_step_share {context.inner.later_step_share} is not used by IMAML, "
+                "whose steps solve one problem: leave it out."
             )
         if context.inner.step_size * context.settings.strength >= 2:
             raise ConfigError(

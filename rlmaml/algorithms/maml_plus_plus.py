@@ -32,6 +32,7 @@ from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires, require_outer
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
+from rlmaml.inner import with_later_steps
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import (
@@ -161,6 +162,10 @@ class MAMLPlusPlus(Algorithm):
             loaded = {**loaded, **self.init_meta(loaded["params"])}
         return super().warm_start(loaded, built)
 
+    def adapts(self, params: Params) -> list[str]:
+        norms = set(models.norm_parameters(params)) if self.settings.per_step_norm else set()
+        return [name for name in params if name not in norms]
+
     def start(self, meta: Meta) -> Params:
         return meta["params"] | of_step(meta.get("norms", {}), 0)
 
@@ -172,7 +177,7 @@ class MAMLPlusPlus(Algorithm):
         params = params | norms
         at = tree.map(lambda p: p.detach(), params) if first_order else params
         gradient = tree.grad(self.inner_loss)(at, data)
-        size = self.inner_config.size(k)
+        size = self.inner_config.step_size
         return {
             name: p if name in norms else p - rates.get(name, size) * gradient[name]
             for name, p in params.items()
@@ -184,7 +189,9 @@ class MAMLPlusPlus(Algorithm):
             weights = step_weights(self.inner_config.steps, done / settings.multi_step_iterations)
             objective = objective._replace(outer_loss=partial(self.multi_step_loss, weights))
         if done < settings.first_order_iterations:
-            inner = InnerLoop(self.start, partial(self.step, first_order=True))
+            first_order = InnerLoop(self.start, partial(self.step, first_order=True))
+            share = self.inner_config.later_step_share
+            inner = with_later_steps(first_order, share, self.adapts)
             objective = objective._replace(inner=inner)
         return objective
 

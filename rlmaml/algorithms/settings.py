@@ -24,8 +24,9 @@ class InnerConfig:
     task."""
     step_size: float = 0.1
     """α of the inner gradient step; refers to the mean over time steps or examples."""
-    later_step_size: float | None = None
-    """α of the steps after the first; None is step_size. The MAML paper's evaluation halves it."""
+    later_step_share: float = 1.0
+    """Length of the steps after the first, as a share of what they would be; the MAML paper's
+    evaluation has 0.5."""
     surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
     """Surrogate that the steps descend (data episodes): the MAML paper's, ProMP's
     low-variance-curvature, or DiCE. The step is the same; what comes back through it differs
@@ -44,9 +45,9 @@ class InnerConfig:
         check_values(self, "inner.")
         if self.steps < 0:
             raise ConfigError(f"inner.steps must be zero or more, got {self.steps}.")
-        for name in ("step_size", "later_step_size"):
+        for name in ("step_size", "later_step_share"):
             size = getattr(self, name)
-            if size is not None and not size > 0:
+            if not size > 0:
                 raise ConfigError(f"inner.{name} must be positive, got {size}.")
         if not self.before_weight >= 0:
             raise ConfigError(
@@ -54,8 +55,8 @@ class InnerConfig:
             )
 
     def size(self, k: int) -> float:
-        """α of step k."""
-        return self.step_size if k == 0 or self.later_step_size is None else self.later_step_size
+        """α of step k, where it is not learned."""
+        return self.step_size if k == 0 else self.step_size * self.later_step_share
 
     @property
     def chooses_loss(self) -> bool:

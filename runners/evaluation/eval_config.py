@@ -53,10 +53,9 @@ class EvalConfig:
     not given."""
     step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
     """Size of the inner steps; as in training if not given."""
-    later_step_size: float | None = None
-    """Size of the inner steps after the first; as in training if not given."""
-    halve_later_steps: bool = False
-    """Make the steps after the first half as long as it, as the MAML paper does."""
+    later_step_share: float | None = None
+    """Length of the inner steps after the first, as a share of it (the MAML paper: 0.5); as in the
+    run's settings if not given."""
     deterministic: bool = False
     """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
     seed: int = 0
@@ -83,8 +82,6 @@ class EvalConfig:
         require_at_least(0, steps=sizes.steps)
         if self.seed < 0:
             raise ConfigError(f"--seed must be at least 0, got {self.seed}.")
-        if self.halve_later_steps and self.later_step_size is not None:
-            raise ConfigError("Later steps are halved or of a size of their own, not both.")
         self._check_data(trained)
         learns_sizes = trained.algorithm_class.learns_step_sizes(trained.algorithm_settings)
         if self.step_size is not None and learns_sizes:

@@ -121,7 +121,7 @@ def measure(
         shots=trained.examples.shots if supervised else None,
         queries=sizes.queries if supervised else None,
         step_size=changed.inner.step_size,
-        later_step_size=changed.inner.later_step_size,
+        later_step_size=None if changed.inner.later_step_share == 1 else changed.inner.size(1),
         deterministic=config.deterministic,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,
@@ -141,12 +141,10 @@ def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) ->
     Raises:
         ConfigError: values that a run cannot have.
     """
-    inner = trained.inner
-    if config.step_size is not None:  # of all steps
-        inner = dataclasses.replace(inner, step_size=config.step_size, later_step_size=None)
-    later = inner.step_size / 2 if config.halve_later_steps else config.later_step_size
-    if later is not None:
-        inner = dataclasses.replace(inner, later_step_size=later)
+    given = {"step_size": config.step_size, "later_step_share": config.later_step_share}
+    inner = dataclasses.replace(
+        trained.inner, **{name: value for name, value in given.items() if value is not None}
+    )
     changed = dataclasses.replace(
         trained,
         episodes=sizes.episodes,

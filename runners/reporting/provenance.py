@@ -85,13 +85,16 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
     arguments = ["rlmaml", "evaluate", *runs]
     if against:
         arguments += ["--against", *against]
+    share = None
+    if result.step_size is not None and result.later_step_size is not None:
+        share = round(result.later_step_size / result.step_size, 12)
     options = {
         "tasks": len(result.tasks),
         "steps": result.steps[-1],
         "episodes": result.episodes,
         "queries": result.queries,
         "step-size": result.step_size,
-        "later-step-size": result.later_step_size,
+        "later-step-share": share,
         "seed": result.seed,
     }
     for name, value in options.items():

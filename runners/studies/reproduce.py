@@ -236,7 +236,7 @@ class _Study:
             seed=config.seed,
             deterministic=False,
             step_size=config.inner.step_size if result.step_size is None else result.step_size,
-            later_step_size=protocol.later_step_size,
+            later_step_size=result.later_step_size,
             iterations=(result.iteration, config.iterations),
             env_steps=result.train_env_steps,
             minutes=metrics[-1]["seconds"] / 60 if metrics else 0.0,
@@ -255,7 +255,7 @@ class _Study:
             steps=len(self.row.maml) - 1,
             episodes=self.row.episodes,
             step_size=size,
-            later_step_size=self.row.later * size,
+            later_step_share=self.row.later,
             device=self.device,
         )
 
@@ -310,10 +310,16 @@ def _kept(folder: RunDir, protocol: EvalConfig, tasks: np.ndarray) -> Evaluation
         and (kept.steps[-1], kept.episodes, kept.seed) == (protocol.steps, protocol.episodes, 0)
         and not kept.deterministic
         and protocol.step_size in (None, kept.step_size)
-        and kept.later_step_size == protocol.later_step_size
+        and kept.later_step_size == _later(protocol, kept.step_size)
         and kept.task_list == tasks.tolist()
     )
     return kept if same else None
+
+
+def _later(protocol: EvalConfig, first: float | None) -> float | None:
+    """The size of later steps by a protocol; None if it is that of the first."""
+    share = protocol.later_step_share
+    return None if first is None or share in (None, 1.0) else share * first
 
 
 def _draw(name: str, row: Row, curves: Mapping[int, plots.Metrics], path: Path) -> None:

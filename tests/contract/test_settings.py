@@ -22,7 +22,7 @@ INF, NAN = math.inf, math.nan
 OPTIONS = [
     ({"inner.step_size": NAN}, "inner.step_size must be finite, got nan"),
     ({"inner.step_size": INF}, "inner.step_size must be finite, got inf"),
-    ({"inner.later_step_size": NAN}, "inner.later_step_size must be finite"),
+    ({"inner.later_step_share": NAN}, "inner.later_step_share must be finite"),
     ({"inner.steps": 10**9}, "inner.steps must be at most 10,000"),
     ({"inner.steps": True}, "inner.steps must be an integer, got True"),
     ({"inner.steps": 2.0}, "inner.steps must be an integer, got 2.0"),
@@ -124,7 +124,7 @@ def test_a_users_own_settings_are_checked_too(rate):
     ("settings", "message"),
     [
         ({"step_size": NAN}, "--step-size must be finite"),
-        ({"later_step_size": INF}, "--later-step-size must be finite"),
+        ({"later_step_share": INF}, "--later-step-share must be finite"),
         ({"tasks": 10**9}, "--tasks must be at most 1,000,000"),
         ({"steps": 10**6}, "--steps must be at most 10,000"),
         ({"seed": -1}, "--seed must be at least 0"),

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rlmaml.inner import adapt, gradient_descent
+from rlmaml.errors import ConfigError
+from rlmaml.inner import adapt, gradient_descent, with_later_steps
 from rlmaml.objective import over_tasks
 from tests.helpers.problems import one, quadratic_loss, quadratics, random_batch
 
@@ -22,6 +23,19 @@ def test_adapt_against_the_closed_form(steps):
         power = torch.linalg.matrix_power(contraction, k)
         start = (meta["params"]["x"] - tasks.center).unsqueeze(-1)
         torch.testing.assert_close(params["x"], tasks.center + (power @ start).squeeze(-1))
+
+
+@pytest.mark.parametrize("share", [0.25, 3.0])
+def test_steps_after_the_first_go_a_share_of_their_way(share):
+    task = one(quadratics(1, 5), 0)
+    x = torch.randn(5, dtype=torch.float64)
+    inner = with_later_steps(gradient_descent(quadratic_loss, ALPHA), share)
+    *_, end = adapt(inner, {"params": {"x": x}}, (task,) * 3)
+    for size in (ALPHA, share * ALPHA, share * ALPHA):
+        x = x - size * task.curvature @ (x - task.center)
+    torch.testing.assert_close(end["x"], x)
+    with pytest.raises(ConfigError, match=r"later inner steps must be positive, got 0\.0"):
+        with_later_steps(inner, 0.0)
 
 
 def test_stacked_tasks_equal_one_task_at_a_time_and_n_does_not_change_a_step():

@@ -11,7 +11,7 @@ BEFORE = {
     "env": {"id": "rlmaml/ImageFolder-v0", "kwargs": {"colour": True}, "vectorisation": "sync"},
     "algorithm": "meta-sgd",
     "method": {"spread": 0.5, "seed": 0},
-    "inner": {"steps": 2, "surrogate": "dice"},
+    "inner": {"steps": 2, "surrogate": "dice", "step_size": 0.4, "later_step_size": 0.1},
     "outer": "optimiser",
     "optimiser": {"name": "SGD", "learning_rate": 0.5},
     "inner_advantages": {"normalise": False},
@@ -24,6 +24,7 @@ def test_renamed_fields_keep_their_values():
     assert config.env.kwargs == {"color": True}
     assert config.env.vectorization == "sync"
     assert config.algorithm_settings.spread == 0.5
+    assert (config.inner.step_size, config.inner.later_step_share) == (0.4, 0.25)
     assert (config.outer, config.optimizer.name) == ("optimizer", "SGD")
     assert config.inner_advantages.normalize is False
     assert config.normalize_observations is True

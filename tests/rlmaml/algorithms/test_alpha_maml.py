@@ -178,8 +178,6 @@ def test_the_gradient_of_params_is_that_of_the_objective():
 def test_refusals():
     with pytest.raises(ValueError, match=r"no learning rate to tune. Take outer optimizer"):
         on_quadratics(AlphaMAML, outer=TrustRegion())
-    with pytest.raises(ValueError, match=r"inner.later_step_size 0.1 .* leave it out"):
-        on_quadratics(AlphaMAML, later_step_size=0.1)
     schedule = Optimizer(schedule="CosineAnnealingLR", schedule_kwargs={"T_max": 10})
     with pytest.raises(ValueError, match=r"CosineAnnealingLR would set .* leave it out"):
         on_quadratics(AlphaMAML, outer=schedule)

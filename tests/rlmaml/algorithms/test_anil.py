@@ -39,7 +39,7 @@ def test_against_the_closed_form(steps):
     torch.testing.assert_close(tree.ravel(found)[0], pulled)
 
 
-@pytest.mark.parametrize("later", [None, 0.05])
+@pytest.mark.parametrize("later", [1.0, 0.2])
 def test_naming_everything_is_maml(later):
     anil, meta, batch = parts.regression(ANIL, EVERYTHING, outer=Optimizer("Adam"))
     maml, _, _ = parts.regression(MAML, outer=Optimizer("Adam"))

@@ -1,7 +1,7 @@
 """What every method of the table has to hold to, from labeled examples and from episodes."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from rlmaml.sampling.collect import collect
 from rlmaml.sampling.examples import ExampleSampler
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
-from tests.helpers.problems import TargetEnv, Waves
+from tests.helpers.problems import TargetEnv, Waves, one
 
 NAMES = list(algorithms.TABLE)
 ROOT = Path(rlmaml.__file__).parent.parent
@@ -103,6 +103,25 @@ EVERY = [
     for data in ("examples", "episodes")
     for outer in OUTER
 ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_second_step_may_be_half_as_long(name):
+    if name == "imaml":
+        pytest.skip("its steps solve one problem")
+    kind = algorithms.get_algorithm(name)
+    data = "episodes" if "episodes" in kind.requires else "examples"
+    problem = Problem(name, data, Optimizer())
+    meta, whole = problem.state.meta, problem.algorithm
+    inner = replace(whole.inner_config, later_step_share=0.5)
+    how = {"inner_loss": losses.mse, "outer_loss": losses.mse} if data == "examples" else {}
+    half = kind(models.functional(problem.module), inner, Optimizer(), **how)
+    support = one(problem.batch(problem.state, steps=2).support, 0)
+    (_, *ends), (_, *halves) = (adapt(each.inner, meta, support) for each in (whole, half))
+    for there, to, stopped in zip(
+        ends[0].values(), ends[1].values(), halves[1].values(), strict=True
+    ):
+        torch.testing.assert_close(stopped, (there + to) / 2)
 
 
 @pytest.mark.parametrize(("name", "data", "outer"), EVERY)

@@ -263,8 +263,6 @@ def test_refusals():
             Settings(**{name: -1})
     with pytest.raises(ValueError, match="minimum_learning_rate must be zero or positive, got -1"):
         Settings(minimum_learning_rate=-1)
-    with pytest.raises(ValueError, match=r"inner.later_step_size 0.1 .* leave it out"):
-        on_quadratics(MAMLPlusPlus, later_step_size=0.1)
     cosine = Settings(cosine_iterations=10)
     with pytest.raises(ValueError, match=r"only an optimizer has. Take outer optimizer .* 0"):
         on_quadratics(MAMLPlusPlus, cosine, outer=TrustRegion())

@@ -99,7 +99,5 @@ def test_on_episodes_with_either_outer_step(outer):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"inner.later_step_size 0.1 .* leave it out"):
-        on_quadratics(MetaSGD, later_step_size=0.1)
     with pytest.raises(ValueError, match=r"algorithm_settings.spread must be .* got 1.0"):
         MetaSGD.Settings(spread=1.0)

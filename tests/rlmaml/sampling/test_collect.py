@@ -8,7 +8,7 @@ import torch
 
 from rlmaml import losses, models, tree
 from rlmaml.advantages import AdvantageConfig, estimate_advantages
-from rlmaml.inner import adapt, gradient_descent
+from rlmaml.inner import adapt, gradient_descent, with_later_steps
 from rlmaml.sampling.collect import collect
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
@@ -33,7 +33,8 @@ def walkers(tasks=3, episodes=4, horizon=6):
         advantages=OUTER_ADVANTAGES,
         support_advantages=INNER_ADVANTAGES,
     )
-    inner = gradient_descent(losses.likelihood_ratio(sampler.policy), 0.1, 0.4)
+    inner = gradient_descent(losses.likelihood_ratio(sampler.policy), 0.1)
+    inner = with_later_steps(inner, 4.0)
     goals = np.random.default_rng(0).uniform(-1, 1, (tasks, 2))
     return sampler, inner, {"params": models.parameters(model)}, goals
 

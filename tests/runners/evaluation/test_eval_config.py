@@ -29,7 +29,6 @@ def test_sizes_are_those_of_the_kind_of_data():
         ({"seed": -1}, "--seed must be at least 0"),
         ({"deterministic": True}, "--deterministic is of episodes"),
         ({"episodes": 20}, "--episodes is of episodes, and the run learned from examples"),
-        ({"halve_later_steps": True, "later_step_size": 0.1}, "not both"),
     ],
 )
 def test_refusals(options, message):

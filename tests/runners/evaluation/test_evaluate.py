@@ -27,7 +27,7 @@ SMALL = EvalConfig(tasks=3, episodes=2, steps=1)
     [
         (["--against", "magic"], "random"),
         (["--out", "x"], "comparisons"),
-        (["--halve-later-steps", "maybe"], "maybe"),
+        (["--later-step-share", "half"], "half"),
     ],
 )
 def test_bad_comparisons_are_refused(seeds, capsys, words, message):
@@ -88,7 +88,7 @@ def test_help_has_every_option_once(capsys):
     with pytest.raises(SystemExit):
         tyro.cli(evaluate, args=["--help"])
     shown = capsys.readouterr().out
-    for option in ("--tasks", "--against", "--inner-lr", "--halve-later-steps", "--quiet"):
+    for option in ("--tasks", "--against", "--inner-lr", "--later-step-share", "--quiet"):
         assert shown.count(f"{option} ") + shown.count(f"{option},") >= 1, option
     assert "Draws the tasks" in shown
 

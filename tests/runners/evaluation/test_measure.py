@@ -19,7 +19,7 @@ SMALL = EvalConfig(tasks=3, episodes=2, steps=2)
 
 def test_later_steps_may_be_half_as_long(seeds):
     whole = measure(seeds[0], SMALL, quiet=True)
-    halved = measure(seeds[0], dataclasses.replace(SMALL, halve_later_steps=True), quiet=True)
+    halved = measure(seeds[0], dataclasses.replace(SMALL, later_step_share=0.5), quiet=True)
     assert halved.later_step_size == whole.step_size / 2
     assert halved.mean[:2].tolist() == whole.mean[:2].tolist()
     assert halved.mean[2] != whole.mean[2]

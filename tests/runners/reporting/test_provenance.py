@@ -42,7 +42,7 @@ def test_the_command_of_a_run_is_what_made_it(tmp_path, monkeypatch):
 
 def test_the_command_of_an_evaluation_is_what_made_it(runs):
     folder = RunDir(runs / "sinusoid")
-    words = ["--tasks", "4", "--steps", "2", "--halve-later-steps", "--quiet"]
+    words = ["--tasks", "4", "--steps", "2", "--later-step-share", "0.5", "--quiet"]
     cli.main(["evaluate", str(folder.path), *words])
     made = Evaluation.load(folder.evaluation)
     command = provenance.evaluate_command(made, ["runs/sinusoid"])
@@ -56,7 +56,7 @@ def test_an_evaluation_made_in_python_has_a_command_that_makes_it(runs):
         steps=2,
         queries=7,
         step_size=0.5,
-        halve_later_steps=True,
+        later_step_share=0.5,
         seed=3,
         checkpoint=folder.checkpoints / "000030",
     )

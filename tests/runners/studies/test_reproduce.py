@@ -54,7 +54,7 @@ def test_a_row(tmp_path, monkeypatch, capsys):
     means = []
     for seed in (0, 1):
         kept = json.loads((place / f"seed-{seed}" / "evaluation.json").read_text())
-        protocol = EvalConfig(steps=4, episodes=2, step_size=0.5, halve_later_steps=True)
+        protocol = EvalConfig(steps=4, episodes=2, step_size=0.5, later_step_share=0.5)
         goals = np.random.RandomState(1).uniform(-0.5, 0.5, (40, 2))
         again = measure(RunDir(place / f"seed-{seed}"), protocol, tasks=goals, quiet=True)
         assert again.mean.tolist() == kept["mean"]
@@ -144,6 +144,3 @@ def test_tasks_of_ones_own_are_measured(tmp_path, monkeypatch):
     stored = json.loads(folder.evaluation.read_text())
     assert [task["task"] for task in stored["per_task"]] == goals
     assert (stored["tasks"], stored["tasks_given"]) == (2, True)
-    both = EvalConfig(later_step_size=0.1, halve_later_steps=True)
-    with pytest.raises(ConfigError, match="not both"):
-        evaluate_run(folder, both)
