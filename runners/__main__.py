@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from runners.commands import HELP, usage
+
 
 def main() -> None:
     """Run the command line (`runners.cli.main`)."""
+    if tuple(sys.argv[1:]) in HELP:
+        print(usage())
+        return
     try:
         from runners.cli import main as run
 

@@ -1,4 +1,4 @@
-"""The command line: a row for each command, which is one function documented once."""
+"""The command line: reads a command's options, runs it, and tells what went wrong."""
 
 from __future__ import annotations
 
@@ -14,30 +14,16 @@ from typing import Any, NoReturn
 
 import tyro
 
-import rlmaml
 from rlmaml import processes, trust
 from rlmaml.errors import ConfigError
 from rlmaml.processes import ProcessLostError
 from runners import console, io
+from runners.commands import COMMANDS, usage
 from runners.errors import TrainingStopped, UnwrittenError
 from runners.formatting import one_line, printable
 from runners.options import STYLE
 from runners.terminal import UNHEARD, Guarded, guarded, say
 from runners.workers import ended_workers
-
-COMMANDS: dict[str, str] = {
-    "train": "runners.training.command:train_command",
-    "evaluate": "runners.evaluation.evaluate:evaluate",
-    "compare": "runners.evaluation.compare_algorithms:compare",
-    "reproduce": "runners.studies.reproduce:reproduce",
-    "theory": "runners.studies.convergence.study:theory",
-    "render": "runners.rendering.video:render",
-    "report": "runners.reporting.report:report",
-    "export": "runners.export.export:export",
-    "list": "runners.presets:list_presets",
-}
-"""Location of each command's function. Its signature and docstring are the command's options and
-help; what it returns is printed."""
 
 DIVIDED = frozenset({"train", "evaluate"})
 """Commands whose tasks several processes can share."""
@@ -103,26 +89,6 @@ def _check_heard(out: Guarded, arguments: list[str]) -> None:
     if lost is None or lost.errno in UNHEARD or arguments[:1] == ["train"]:
         return  # `rlmaml evaluate DIR | head`: the rest of the output is not wanted
     _end(f"What was to be printed is lost: {lost.strerror}.", 1)
-
-
-def usage() -> str:
-    """Text that `rlmaml --help` prints: the commands, each with the first line of its docstring."""
-    width = max(map(len, COMMANDS))
-    summaries = {
-        name: (_function(location).__doc__ or "").split("\n")[0]
-        for name, location in COMMANDS.items()
-    }
-    lines = [f"  rlmaml {name:<{width}}  {summary}" for name, summary in summaries.items()]
-    return "\n".join(
-        [
-            (rlmaml.__doc__ or "").split("\n")[0],
-            "",
-            *lines,
-            "",
-            "`rlmaml train PRESET --help`, and the others with --help, explain every option.",
-            "--trust, of any command: import the modules that a run's files name (MODULE:CLASS).",
-        ]
-    )
 
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)

@@ -1,9 +1,13 @@
 """The command line: what is refused, and help."""
 
+import subprocess
+import sys
+
 import pytest
 
 from rlmaml import checkpoint
-from runners import cli, presets
+from runners import presets
+from runners.commands import COMMANDS
 from tests.helpers.runs import TINY, flip, refused, run, tiny
 
 pytestmark = pytest.mark.slow
@@ -81,13 +85,23 @@ def test_bad_run_folders_are_told_and_code_2(tmp_path, capsys):
     assert "cannot be read" in refused(capsys, "evaluate", folder.path)
 
 
+def test_help_comes_without_anything_heavy():
+    script = "import sys, runners.__main__ as m; m.main(); print(sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "Adapt what was meta-trained to held-out tasks" in done.stdout
+    for package in ("torch", "numpy", "gymnasium", "tyro"):
+        assert f"'{package}'" not in done.stdout
+
+
 def test_list_and_help(capsys):
     run("list")
     printed = capsys.readouterr().out
     assert all(name in printed for name in presets.PRESETS)
     run("--help")
     printed = capsys.readouterr().out
-    assert all(f"rlmaml {name}" in printed for name in cli.COMMANDS)
+    assert all(f"rlmaml {name}" in printed for name in COMMANDS)
     assert "Adapt what was meta-trained to held-out tasks" in printed
     with pytest.raises(SystemExit) as stop:
         run("train", "navigation", "--help")
