@@ -39,7 +39,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`rlmaml train PRESET --help`, and the others with --help, explain every option.",
+            "`rlmaml train PRESET --help-all`, and the others with --help, explain every option.",
             "--trust, of any command: import the modules that a run's files name (MODULE:CLASS).",
         ]
     )

@@ -22,7 +22,7 @@ HIDDEN = frozenset({"preset", "algorithm", "outer"})
 """Fields of a configuration that are no options: they choose which options there are."""
 
 
-def options_type(config: Any) -> Any:
+def options_type(config: Any, only: frozenset[str] | None = None) -> Any:
     """The type that tyro reads the options of a configuration into.
 
     It is a dictionary with the keys that were given and no others, so that what was said on the
@@ -30,12 +30,15 @@ def options_type(config: Any) -> Any:
 
     Args:
         config: a dataclass, nested ones included, with a sentence under every field.
+        only: the options that there are to be, by name, or groups of them; all if not given.
     """
-    members = _typed_dict(config, HIDDEN)
+    members = _typed_dict(config, HIDDEN, only)
     return Annotated[members, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
 
 
-def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
+def _typed_dict(
+    config: Any, hidden: frozenset[str] = frozenset(), only: frozenset[str] | None = None
+) -> Any:
     hints, sentences = typing.get_type_hints(type(config)), field_sentences(type(config))
     members: dict[str, Any] = {}
     for each in dataclasses.fields(config):
@@ -45,7 +48,12 @@ def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
         if each.name == "outer_settings" and value is None:
             continue
         if dataclasses.is_dataclass(value):
-            members[each.name] = Annotated[_typed_dict(value), tyro.conf.arg(help=sentence)]
+            inside = None if only is None or each.name in only else _within(only, each.name)
+            if inside is None or inside:
+                nested = _typed_dict(value, only=inside)
+                members[each.name] = Annotated[nested, tyro.conf.arg(help=sentence)]
+            continue
+        if only is not None and each.name not in only:
             continue
         hint = f"(default: {_shown(value)})"
         argument = tyro.conf.arg(help=sentence, help_behavior_hint=hint)
@@ -54,6 +62,12 @@ def _typed_dict(config: Any, hidden: frozenset[str] = frozenset()) -> Any:
         else:
             members[each.name] = Annotated[hints[each.name], argument]
     return TypedDict(type(config).__name__, members, total=False)  # pyright: ignore[reportArgumentType]  made when run
+
+
+def _within(names: frozenset[str], group: str) -> frozenset[str]:
+    """The names of a group's members."""
+    before = f"{group}."
+    return frozenset(name.removeprefix(before) for name in names if name.startswith(before))
 
 
 @functools.cache  # reading the source takes longer than all else of a command line

@@ -31,7 +31,31 @@ USAGE = """rlmaml train PRESET [options]         meta-train
 rlmaml train --resume DIR [options]   go on with a run
 rlmaml train --config FILE [options]  repeat one
 
-`rlmaml train PRESET --help` explains every option. The presets:"""
+`rlmaml train PRESET --help` explains what people change first, --help-all every option.
+The presets:"""
+
+ALL = "--help-all"
+_FIRST = ("iterations", "tasks", "seed", "device", "threads", "env.id", "env.kwargs")
+_FIRST += ("inner.steps", "inner.step_size", "algorithm_settings")
+_FIRST_OF = {
+    "episodes": (
+        "episodes",
+        "horizon",
+        "normalize_observations",
+        "inner.before_weight",
+        "inner_advantages.discount",
+        "outer_advantages.discount",
+    ),
+    "examples": ("examples",),
+    "trust-region": ("trust_region.max_kl",),
+    "optimizer": ("optimizer.learning_rate",),
+}
+
+
+def first_options(config: TrainConfig) -> frozenset[str]:
+    """The options that people change first, which `--help` shows: names, and groups as a whole."""
+    of_kind = _FIRST_OF[config.data] + _FIRST_OF.get(config.outer, ("outer_settings",))
+    return frozenset(_FIRST + of_kind)
 
 
 @dataclass(frozen=True)
@@ -269,19 +293,22 @@ def _parse_options(
         shown = with_algorithm(base, choice.algorithm)
     if choice.outer is not None:
         shown = shown.with_outer(choice.outer)
+    short = ALL not in arguments and {"-h", "--help"} & set(arguments)
+    only = first_options(shown) if short else None
     options = dataclasses.make_dataclass(
         "TrainOptions",
         [
             ("choice", Annotated[Choice, tyro.conf.arg(name="")], field(default=choice)),
             ("run", Annotated[RunOptions, tyro.conf.arg(name="")], field(default=RunOptions())),
-            ("config_options", options_type(shown), field(default_factory=dict)),
+            ("config_options", options_type(shown, only), field(default_factory=dict)),
         ],
     )
     parsed: Any = tyro.cli(
         options,
-        args=arguments,
+        args=["--help" if word == ALL else word for word in arguments],
         prog=f"rlmaml train {preset or ''}".strip(),
-        description="Meta-train a model over a family of tasks.",
+        description="Meta-train a model over a family of tasks."
+        + f" What people change first is below; all there is, with {ALL}." * bool(short),
         config=STYLE,
     )
     return parsed.run, flat(parsed.config_options)

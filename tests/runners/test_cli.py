@@ -103,7 +103,14 @@ def test_list_and_help(capsys):
     printed = capsys.readouterr().out
     assert all(f"rlmaml {name}" in printed for name in COMMANDS)
     assert "Adapt what was meta-trained to held-out tasks" in printed
-    with pytest.raises(SystemExit) as stop:
-        run("train", "navigation", "--help")
-    assert stop.value.code == 0
-    assert "--trust-region.max-kl" in capsys.readouterr().out
+    said = {}
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as stop:
+            run("train", "navigation", option)
+        assert stop.value.code == 0
+        said[option] = capsys.readouterr().out
+    assert "--trust-region.max-kl" in said["--help"]
+    assert "--help-all" in said["--help"]
+    for rarer in ("--trust-region.damping", "--chunk-size", "--optimizer.learning-rate"):
+        assert rarer in said["--help-all"]
+        assert rarer not in said["--help"]

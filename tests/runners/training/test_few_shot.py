@@ -231,7 +231,7 @@ def test_no_validation_classes_is_said_before_the_run_begins(tmp_path, capsys, i
 
 def test_help_has_the_options_of_examples(capsys):
     with pytest.raises(SystemExit):
-        cli.main(["train", "digits", "--help"])
+        cli.main(["train", "digits", "--help-all"])
     said = capsys.readouterr().out
     for option in ("--examples.shots", "--optimizer.schedule", "--conv.batch-norm", "--data"):
         assert option in said
