@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
 """Gymnasium's own model files."""
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""CPU time that a container may take in a period, both in microseconds (Linux)."""
 
 logger = logging.getLogger(__name__)
 # Without a handler Python prints warnings to stderr; an application that configures logging
@@ -50,10 +53,18 @@ def diverged(counts: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may run on; MuJoCo's own default counts those of the host."""
+    """CPUs that this process may use; MuJoCo's own default counts those of the host.
+
+    A container may be given the time of so many CPUs, and run on any.
+    """
+    may_run_on = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        may_run_on = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, QUOTA.read_text().split())
+    except (OSError, ValueError):  # no such control group, or "max"
+        return may_run_on
+    return max(1, min(may_run_on, math.ceil(quota / period)))
 
 
 def _log(message: str) -> None:

@@ -21,7 +21,7 @@ from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
-from runners.training import helpers
+from runners.training import own_processes
 from runners.training.checkpoints import processes_before
 from runners.training.jobs import of_seed, run_jobs
 from runners.training.logging import check_name
@@ -106,7 +106,7 @@ def train_command(arguments: Sequence[str]) -> None:
         TrainingStopped: training could not go on, after saving.
         SystemExit: stopped by a signal, after saving; or `--help`.
     """
-    helpers.end_with_host()
+    own_processes.end_with_host()
     choice, run, config = parse(arguments)
     if not 0 < run.timeout < 1e9:
         raise ConfigError(f"--timeout must be above 0, got {run.timeout:g}.")
@@ -120,7 +120,7 @@ def train_command(arguments: Sequence[str]) -> None:
     if choice.resume is None:
         _train_all(arguments, run, runs, count)
         return
-    with helpers.helped(arguments, count, run.timeout):
+    with own_processes.helped(arguments, count, run.timeout):
         resume(RunDir(choice.resume), config, quiet=run.quiet)
 
 
@@ -156,7 +156,7 @@ def _processes(choice: Choice, run: RunOptions, config: TrainConfig) -> int:
                 raise ConfigError(
                     f"{name} starts processes of its own: leave it out, or --processes."
                 )
-        helpers.check_count(run.processes, config)
+        own_processes.check_count(run.processes, config)
         return 1 if others else run.processes
     if others or run.jobs > 1 or processes.launcher():
         return 1
@@ -165,7 +165,7 @@ def _processes(choice: Choice, run: RunOptions, config: TrainConfig) -> int:
         folder = RunDir(choice.resume)
         if folder.read_config().threads == config.threads:  # or they are wanted now
             before = processes_before(folder)
-    return helpers.worthwhile(config, before)
+    return own_processes.worthwhile(config, before)
 
 
 def _train_all(
@@ -222,7 +222,7 @@ def _in_turn(
     for path, config in runs.items():
         words = of_seed(arguments, path, config.seed) if run.seeds else arguments
         try:
-            with helpers.helped(words, count, run.timeout):
+            with own_processes.helped(words, count, run.timeout):
                 _trained(config, path, run, again)
         except TrainingStopped as problem:  # another seed may fare better
             if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from runners.terminal import say
+from runners.training.starting import start_training
 
 _TAKEN = ("--seeds", "--jobs", "--out")
 """Options that a run of one seed has not, or has another value of."""
@@ -94,11 +94,7 @@ def _started(
     arguments: Sequence[str], path: Path, seed: int, cpus: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """A run of one seed, on these CPUs; on all if there are none."""
-    words = [*of_seed(arguments, path, seed), "--quiet", "--trust"]  # it was trusted already
-    # A session of its own: Ctrl-C in the terminal comes by us, and once.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runners", "train", *words], start_new_session=True
-    )
+    process = start_training([*of_seed(arguments, path, seed), "--quiet"], os.environ)
     if cpus:
         os.sched_setaffinity(process.pid, cpus)
     return process

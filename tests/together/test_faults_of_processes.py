@@ -17,7 +17,7 @@ from runners.evaluation import measure as measuring
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.run_dir import RunDir
-from runners.training import helpers, train
+from runners.training import own_processes, train
 from runners.training.trainer import Trainer
 from tests.helpers import share
 from tests.helpers.runs import assert_same_run, refused
@@ -240,7 +240,7 @@ def dies(queue):
     pid = os.fork()
     if pid == 0:
         os.environ["RLMAML_HOST"] = str(os.getppid())
-        helpers.end_with_host()
+        own_processes.end_with_host()
         os.write(writing, b".")
         time.sleep(60)
         os._exit(0)

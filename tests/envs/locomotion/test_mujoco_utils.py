@@ -1,7 +1,12 @@
-"""MuJoCo prints nothing and leaves nothing behind; each in a process of its own."""
+"""MuJoCo prints nothing and leaves nothing behind, each in a process of its own; CPUs."""
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
+from envs.locomotion import mujoco_utils
 from tests.helpers.processes import run_python
 
 IMPORT = "import sys, gymnasium, envs\n"
@@ -43,3 +48,17 @@ assert mujoco.get_mju_user_warning() is mine
     done = run_python(IMPORT + code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "envs.locomotion.mujoco_utils: Nan, Inf or huge value in QVEL" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000", 2), ("800000 100000", 4), ("1000 100000", 1), ("max 100000", 4), (None, 4)],
+)
+def test_a_container_has_the_cpus_that_it_is_given_the_time_of(
+    tmp_path, monkeypatch, quota, expected
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    monkeypatch.setattr(mujoco_utils, "QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        mujoco_utils.QUOTA.write_text(quota + "\n")
+    assert mujoco_utils.available_cpus() == expected

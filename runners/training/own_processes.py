@@ -1,4 +1,4 @@
-"""The other processes of a run that divides its tasks among the CPUs of this machine by itself."""
+"""The processes that a run starts itself, to divide its tasks among the CPUs of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
 from rlmaml.processes import ProcessLostError
 from runners.terminal import say
+from runners.training.starting import start_training
 
 LARGE = 20_000
 """Env steps of an iteration from which on processes of one thread are faster than threads."""
@@ -142,16 +142,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """Another process, which has the number, and writes what it has to say into a file."""
     own = {"RANK": str(number), "LOCAL_RANK": str(number)}
-    own["PYTHONPATH"] = os.pathsep.join(sys.path)  # what is imported here is imported there
-    return subprocess.Popen(
-        # What the arguments name was trusted already.
-        [sys.executable, "-P", "-m", "runners", "train", *arguments, "--trust"],
-        env=environment | own,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=note,
-        start_new_session=True,  # Ctrl-C in the terminal comes by us, and once
-    )
+    return start_training(arguments, environment | own, quiet=True, errors=note)
 
 
 def _check(helpers: Sequence[subprocess.Popen[bytes]]) -> None:
