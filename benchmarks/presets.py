@@ -5,7 +5,7 @@
 `NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
 random networks; `NAME-baselines.json` that of the seeds beside which pre-trained policies and
 oracles were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`). The pages that
-are about a folder have the commands, and its table as it is printed here.
+are about a folder have the commands, and its tables as they are printed here.
 """
 
 from __future__ import annotations
@@ -87,17 +87,41 @@ def pretrained(method: ComparedMethod, shown: Callable[[float], str]) -> str:
     return f"{shown(method.mean[0])}, {shown(method.mean[best])} after {steps}"
 
 
-def table(results: Path) -> str:
-    """The table in Markdown of a folder's files, presets in the order of their names."""
+def presets(results: Path) -> list[str]:
+    """The presets that a folder has files of, in the order of their names."""
     beside = ("-baselines", "-curves")
-    presets = sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
-    return markdown.table(HEADER, [line(results, preset) for preset in presets])
+    return sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
+
+
+def table(results: Path) -> str:
+    """The table in Markdown of a folder's files."""
+    return markdown.table(HEADER, [line(results, preset) for preset in presets(results)])
+
+
+def kinds(results: Path) -> str:
+    """A table of those presets that have kinds of tasks, directions for example, a line a kind.
+
+    Means over seeds with half of their 95 % intervals (Student's t over seeds).
+    """
+    lines = []
+    for preset in presets(results):
+        compared = Comparison.load(results / f"{preset}.json")
+        own = compared.methods[META]
+        decimals = formatting.digits(compared.metric, list(own.mean))
+        for name, group in own.groups.items() if len(own.seeds) > 1 else ():
+            cells = [
+                f"{formatting.number(mean, decimals)} ± {formatting.number(ci, decimals)}"
+                for mean, ci in zip(group.mean, group.ci95, strict=True)
+            ]
+            lines.append([f"`{preset}`", name, *[cell.replace("−", "-") for cell in cells]])
+    return markdown.table(("preset", "tasks", "before", "1 step", "2 steps", "3 steps"), lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", default="families", choices=PAGES)
-    print(table(RESULTS / parser.parse_args().folder))
+    folder = RESULTS / parser.parse_args().folder
+    print(table(folder), kinds(folder), sep="\n\n")
 
 
 if __name__ == "__main__":
