@@ -8,7 +8,7 @@ BENCH ?= runs/bench
 # A worker for each core, with one thread each; files stay whole, since their fixtures are shared.
 PYTEST := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: train test test-fast bench lint install clean
+.PHONY: train test test-fast bench lint docs install clean
 
 train: install          ## meta-train PRESET into OUT (or go on with it), evaluate it, and write a page on it
 	if test -e $(OUT)/config.json; then $(BIN)/rlmaml train --resume $(OUT); \
@@ -34,12 +34,19 @@ lint: install           ## style, types, import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 
+docs: .venv/docs        ## the docs as a site, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:                  ## remove the virtual environment and caches; never runs/

@@ -349,7 +349,7 @@ class TrainConfig:
 
         Raises:
             ConfigError: fields that this version does not know, values of other types, an algorithm
-            that cannot be had, or a module that a file names and nobody else.
+                that cannot be had, or a module that a file names and nobody else.
         """
         data = migrate_config(data)
         env_module, colon, _ = str(data.get("env", {}).get("id", "")).rpartition(":")

@@ -82,7 +82,7 @@ def clipped_ratio(policy: Policy, clip: float, reduction: Reduction = "steps") -
 
 
 def dice(policy: Policy, reduction: Reduction = "steps") -> Loss:
-    """-mean_t [Π_{t'<t} ρ_t'] [ρ_t - 1] Â_t, where ρ_t = π(a_t | s_t) / π_old(a_t | s_t).
+    """-mean_t (Π_{t'<t} ρ_t') (ρ_t - 1) Â_t, where ρ_t = π(a_t | s_t) / π_old(a_t | s_t).
 
     DiCE's objective Σ_t ☐(Σ_{t'≤t} log π_t') r_t (Foerster et al. 2018) in the form that takes
     advantages (Loaded DiCE, Farquhar et al. 2019): with Â_t = R_t, the return from t on, the two

@@ -43,8 +43,8 @@ class Browser:
     def devtools(self, command, **parameters):
         return self._call("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
-    def open(self, path, *, width=1280, height=800, dark=False):
-        """Show a file, as a screen of that many CSS pixels would."""
+    def open(self, page, *, width=1280, height=800, dark=False):
+        """Show a file's path or a URL, as a screen of that many CSS pixels would."""
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -54,7 +54,8 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", media="screen", features=[scheme])
-        self._call("/url", {"url": path.resolve().as_uri()})
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self._call("/url", {"url": url})
 
     def run(self, script):
         """The value of a script's `return`, awaited if it is a promise."""
