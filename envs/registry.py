@@ -252,6 +252,7 @@ ENVIRONMENTS = (
     examples("rlmaml/SinusoidFrequency-v0", "few_shot.sinusoid:FrequencySinusoidTasks"),
     examples("rlmaml/LinearClassification-v0", "few_shot.half_planes:LinearClassificationTasks"),
     examples("rlmaml/Digits-v0", "few_shot.images:digits"),
+    examples("rlmaml/Glyphs-v0", "few_shot.glyphs:glyphs"),
     examples(
         "rlmaml/ImageFolder-v0",
         "few_shot.image_folder:image_folder",

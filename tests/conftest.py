@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from envs.few_shot import glyphs
 from envs.locomotion import opengl as opengl_module
 
 
@@ -50,6 +51,22 @@ def text_table(tmp_path_factory):
             rows.append(f"class-{k:02d},{' '.join(words)}")
     path.write_text("\n".join(rows))
     return path
+
+
+@pytest.fixture(scope="session")
+def few_drawings():
+    """Drawings of a hundred letters: those of all scripts take a quarter of a minute."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZbdefghkmqrtyĐЖДЙЛЦЧЯ"
+    armenian = "".join(map(chr, range(0x531, 0x54B)))
+    greek = "ΓΔΘΛΞΠΣΦΨΩΑΒαβγδεζηθλμξπσςτφχψωϟ"
+    return glyphs.draw(glyphs.fonts(), letters + armenian + greek)
+
+
+@pytest.fixture
+def few_glyphs(few_drawings, monkeypatch):
+    """`rlmaml/Glyphs-v0` of those letters alone."""
+    monkeypatch.setattr(glyphs, "all_drawings", lambda: few_drawings)
+    return few_drawings
 
 
 @pytest.fixture

@@ -46,6 +46,20 @@ DIGITS = replace(
     validation_tasks=200,
 )
 
+# The MAML paper's settings of Omniglot, with half of its filters.
+GLYPHS = replace(
+    DIGITS,
+    preset="glyphs",
+    env=EnvConfig("rlmaml/Glyphs-v0"),
+    examples=ExamplesConfig(shots=1, queries=10),
+    iterations=2000,
+    conv=ConvConfig(filters=32, downsample="stride"),
+    inner=InnerConfig(steps=1, step_size=0.4),
+    chunk_size=8,
+    checkpoint_every=100,
+    log_every=10,
+)
+
 DOCSTRINGS = replace(
     SINUSOID,
     preset="docstrings",
@@ -83,6 +97,24 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "digits": Preset("Classification: handwritten digits never seen, 3-way 1-shot", DIGITS),
+    "glyphs": Preset(
+        "Classification: letters of scripts never seen, 5-way 1-shot",
+        GLYPHS,
+    ),
+    "glyphs-5-shot": Preset(
+        "Classification: letters of scripts never seen, 5-way 5-shot",
+        replace(GLYPHS, preset="glyphs-5-shot", examples=ExamplesConfig(shots=5, queries=10)),
+    ),
+    "glyphs-20-way": Preset(
+        "Classification: letters of scripts never seen, 20-way 1-shot",
+        replace(
+            GLYPHS,
+            preset="glyphs-20-way",
+            env=EnvConfig("rlmaml/Glyphs-v0", {"way": 20}),
+            tasks=16,
+            inner=InnerConfig(steps=5, step_size=0.1),
+        ),
+    ),
     "images": Preset(
         "Classification: a folder of images of yours, 5-way 1-shot (env.kwargs: root)",
         replace(

@@ -21,7 +21,7 @@ IDS = """
     ProMPWalker2dVel ProMPWalker2dDir ProMPHumanoidDir ProMPHumanoidDir2D ProMPSwimmerVel
     PEARLHalfCheetahVel PEARLHalfCheetahDir PEARLAntDir RandParamsHopper RandParamsWalker2d
     Navigation2D SparseNavigation2D TabularMDP BernoulliBandit GaussianBandit Sinusoid
-    SinusoidFrequency LinearClassification Digits ImageFolder Docstrings Text
+    SinusoidFrequency LinearClassification Digits Glyphs ImageFolder Docstrings Text
 """
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from runners.presets.few_shot import PRESETS
 
-OF_HELD_OUT_CLASSES = ("digits", "images", "docstrings", "text")
+GLYPHS = ("glyphs", "glyphs-5-shot", "glyphs-20-way")
+OF_HELD_OUT_CLASSES = ("digits", *GLYPHS, "images", "docstrings", "text")
 
 
 @pytest.fixture
-def family(image_folder, text_table):
+def family(image_folder, text_table, few_glyphs):
     """The family of a preset, of files that the tests have."""
     roots = {"images": image_folder, "text": text_table}
 
