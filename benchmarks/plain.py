@@ -57,7 +57,6 @@ def settings_of(config: TrainConfig, fraction: float = 1.0) -> Settings:
         horizon=config.horizon,
         inner_steps=inner.steps,
         step_size=inner.step_size,
-        later_step_share=inner.later_step_share,
         surrogate=inner.surrogate,
         max_kl=region.max_kl,
         damping=region.damping,
@@ -225,7 +224,7 @@ class Plain:
                 support.append(episodes(k, config.inner_advantages))
                 with timer("adaptation"):
                     adapted = [
-                        adapt(p, [data], settings_of(config), first=k)
+                        adapt(p, [data], settings_of(config))
                         for p, data in zip(adapted, support[k], strict=True)
                     ]
             query = episodes(config.inner.steps, config.outer_advantages)

@@ -59,7 +59,6 @@ class Settings:
     horizon: int = 200  # T
     inner_steps: int = 1  # K
     step_size: float = 0.1  # α
-    later_step_share: float = 1.0  # length of the second inner step and on, beside the first
     surrogate: str = "lvc"
     max_kl: float = 0.02
     damping: float = 1e-5
@@ -167,7 +166,6 @@ def adapt(
     support: Sequence[Episodes],
     settings: Settings,
     *,
-    first: int = 0,
     graph: bool = False,
 ) -> Params:
     """φ_{k+1} = φ_k - α ∇L(φ_k, D_k), for each D_k of `support`.
@@ -176,19 +174,17 @@ def adapt(
         params: φ_k.
         support: episodes that were played with φ_k, φ_{k+1}, ...
         settings: of which step sizes and the loss are read.
-        first: k of the first step.
         graph: keep the graph, to differentiate through the steps; or else return constants.
     """
     if not graph:
         params = leaves(params)
-    for k, data in enumerate(support, first):
+    for data in support:
         new = policy(params, data.observations, settings)
         loss = inner_loss(new, data, settings.surrogate)
         # create_graph is what makes this MAML: without it θ's part in the gradient is forgotten.
         gradients = torch.autograd.grad(loss, list(params.values()), create_graph=graph)
-        size = settings.step_size * (1.0 if k == 0 else settings.later_step_share)
         params = {
-            name: value - size * gradient
+            name: value - settings.step_size * gradient
             for (name, value), gradient in zip(params.items(), gradients, strict=True)
         }
         if not graph:
@@ -436,10 +432,10 @@ def main(settings: Settings) -> Params:
         support, query = [], []
         for direction in directions:
             adapted, steps = params, []
-            for k in range(settings.inner_steps):
+            for _ in range(settings.inner_steps):
                 played = play(envs, adapted, direction, rng, settings)
                 steps.append(with_advantages(played, settings.inner_estimate))
-                adapted = adapt(adapted, steps[-1:], settings, first=k)
+                adapted = adapt(adapted, steps[-1:], settings)
             played = play(envs, adapted, direction, rng, settings)
             query.append(with_advantages(played, settings.outer_estimate))
             support.append(steps)

@@ -10,7 +10,6 @@ error of its differences).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -56,7 +55,6 @@ def first_order(
 def hessian_free(
     loss: Callable[[Params, Data], Tensor],
     step_size: float,
-    later_step_share: float = 1.0,
     *,
     shift: float | None = None,
     hessian_lipschitz: float | None = None,
@@ -79,7 +77,6 @@ def hessian_free(
     Args:
         loss: L, (params, one task's data) -> scalar.
         step_size: α, the inner loop's; not learned.
-        later_step_share: length of the steps after the first, as a share of it.
         shift: h, how far from φ_k the gradients are taken. None: (ε (1 + ‖φ_k‖))^⅓, ε the dtype's
             (1e-7, 2e-16): 0.01 or 1e-5 where ‖φ_k‖ is 10. Truncation is about h², relative to the
             product, if L changes over distances of 1, as it does whatever the network's size;
@@ -92,32 +89,30 @@ def hessian_free(
     Raises:
         ConfigError: a size that is not positive, or both `shift` and `hessian_lipschitz`.
     """
-    sizes = step_size, step_size * later_step_share
-    _require_positive(step_size=min(sizes), shift=shift, hessian_lipschitz=hessian_lipschitz)
+    _require_positive(step_size=step_size, shift=shift, hessian_lipschitz=hessian_lipschitz)
     if shift is not None and hessian_lipschitz is not None:
         raise ConfigError("Give shift or hessian_lipschitz, not both: either determines h.")
 
-    def distance(w: Tensor, alpha: float) -> Tensor | float:
+    def distance(w: Tensor) -> Tensor | float:
         if shift is not None:
             return shift
         if hessian_lipschitz is not None:
-            return 1 / (6 * hessian_lipschitz * alpha)
+            return 1 / (6 * hessian_lipschitz * step_size)
         return (torch.finfo(w.dtype).eps * (1 + w.norm())) ** (1 / 3)
 
-    def pull(v: Tensor, params: Params, data: Data, alpha: float) -> Tensor:
+    def pull(v: Tensor, params: Params, data: Data) -> Tensor:
         w, gradient = _gradient(loss, params, data)
         length = v.norm()
-        delta = distance(w, alpha) / torch.where(length > 0, length, 1)  # v = 0 gives 0
-        return v - alpha * (gradient(w + delta * v) - gradient(w - delta * v)) / (2 * delta)
+        delta = distance(w) / torch.where(length > 0, length, 1)  # v = 0 gives 0
+        return v - step_size * (gradient(w + delta * v) - gradient(w - delta * v)) / (2 * delta)
 
     def adjoint(
         inner: InnerLoop, meta: Meta, support: tuple[Data, ...], hessian: tuple[Data, ...] = ()
     ) -> Iterates:
         values, iterates = _values(inner, meta, support), [inner.start(meta)]
         steps = zip(values[:-1], values[1:], hessian or support, strict=True)
-        for k, (params, end, data) in enumerate(steps):
-            product = partial(pull, alpha=sizes[min(k, 1)])
-            iterates.append(_linked(iterates[-1], end, product, params, data))
+        for params, end, data in steps:
+            iterates.append(_linked(iterates[-1], end, pull, params, data))
         return tuple(iterates)
 
     return adjoint

@@ -46,13 +46,17 @@ def gradient_descent(
 
 
 def with_later_steps(
-    inner: InnerLoop, share: float, adapts: Callable[[Params], Iterable[str]] = iter
+    inner: InnerLoop,
+    share: float,
+    trained: int = 1,
+    adapts: Callable[[Params], Iterable[str]] = iter,
 ) -> InnerLoop:
-    """An inner loop whose steps after the first go a share of their way, whatever a step is.
+    """An inner loop whose later steps go a share of their way, whatever a step is.
 
     Args:
         inner: the loop.
         share: of the way from φ_k to φ_{k+1}, positive.
+        trained: steps before those, K of training.
         adapts: the parameters that this is of, by name; all of them if not given.
 
     Raises:
@@ -63,7 +67,7 @@ def with_later_steps(
 
     def step(meta: Meta, params: Params, data: Data, k: int) -> Params:
         moved = inner.step(meta, params, data, k)
-        if k == 0 or share == 1:
+        if k < trained or share == 1:
             return moved
         of_way = {name: torch.lerp(params[name], moved[name], share) for name in adapts(params)}
         return {**moved, **of_way}

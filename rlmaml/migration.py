@@ -27,7 +27,7 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     What was another algorithm then and is not said in the same words now is left to be refused.
 
     Raises:
-        ConfigError: a part that is no configuration's.
+        ConfigError: a part that is no configuration's, or a choice that there is no more.
     """
     for group in ("env", "inner", "inner_advantages", "outer_advantages", "objective"):
         _require(group, data.get(group, {}), dict, "a JSON object")
@@ -49,6 +49,11 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     if inner.get("adjoint") == "unrolled":
         del inner["adjoint"]
     later = inner.pop("later_step_size", None)
+    if later is not None and inner.get("steps", 1) > 1:
+        raise ConfigError(
+            f"inner.later_step_size {later} was the size of steps in training, which can no longer "
+            "be another than step_size: train anew."
+        )
     if later is not None:
         inner["later_step_share"] = later / inner["step_size"]
     data["inner"] = inner

@@ -138,8 +138,9 @@ class Algorithm:
         self.chunk_size = chunk_size
         self.policy = self.wrap(policy)
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
-        share = self.inner_config.later_step_share
-        self.inner = with_later_steps(InnerLoop(self.start, self.step), share, self.adapts)
+        share, trained = self.inner_config.later_step_share, max(1, self.inner_config.steps)
+        loop = InnerLoop(self.start, self.step)
+        self.inner = with_later_steps(loop, share, trained, self.adapts)
         self.complete()
 
     def __reduce_ex__(self, protocol: Any) -> Any:

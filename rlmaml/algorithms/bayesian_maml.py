@@ -223,8 +223,8 @@ class BayesianMAML(Algorithm):
             return super().outer_loss(iterates, data)
         leader = tree.map(lambda leaf: leaf.detach(), iterates[-1])
         known = (*data.support[-1:], data.query)
-        for s in range(self.settings.leader_steps):
-            leader = self.move(leader, known, self.inner_config.size(len(data.support) + s))
+        for _ in range(self.settings.leader_steps):
+            leader = self.move(leader, known, self.inner_config.step_size)
         squares = tree.map(lambda p, t: (p - t).square().sum(), iterates[-1], leader)
         return torch.stack(tree.leaves(squares)).sum()
 

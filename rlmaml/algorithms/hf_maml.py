@@ -54,7 +54,6 @@ class HFMAML(Algorithm):
         self.adjoint = hessian_free(
             self.inner_loss,
             self.inner_config.step_size,
-            self.inner_config.later_step_share,
             shift=self.settings.shift,
             hessian_lipschitz=self.settings.hessian_lipschitz,
         )

@@ -68,11 +68,6 @@ class IMAML(Algorithm):
     @classmethod
     def check(cls, context: AlgorithmContext) -> None:
         super().check(context)
-        if context.inner.later_step_share != 1:
-            raise ConfigError(
-                f"inner.later_step_share {context.inner.later_step_share} is not used by IMAML, "
-                "whose steps solve one problem: leave it out."
-            )
         if context.inner.step_size * context.settings.strength >= 2:
             raise ConfigError(
                 f"inner.step_size {context.inner.step_size} times algorithm_settings.strength "

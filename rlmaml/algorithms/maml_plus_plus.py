@@ -32,7 +32,6 @@ from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires, require_outer
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
-from rlmaml.inner import with_later_steps
 from rlmaml.objective import Objective
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.types import (
@@ -189,9 +188,7 @@ class MAMLPlusPlus(Algorithm):
             weights = step_weights(self.inner_config.steps, done / settings.multi_step_iterations)
             objective = objective._replace(outer_loss=partial(self.multi_step_loss, weights))
         if done < settings.first_order_iterations:
-            first_order = InnerLoop(self.start, partial(self.step, first_order=True))
-            share = self.inner_config.later_step_share
-            inner = with_later_steps(first_order, share, self.adapts)
+            inner = InnerLoop(self.start, partial(self.step, first_order=True))
             objective = objective._replace(inner=inner)
         return objective
 

@@ -25,8 +25,8 @@ class InnerConfig:
     step_size: float = 0.1
     """α of the inner gradient step; refers to the mean over time steps or examples."""
     later_step_share: float = 1.0
-    """Length of the steps after the first, as a share of what they would be; the MAML paper's
-    evaluation has 0.5."""
+    """Length of further steps than the K of training, as a share of what they would be. Nothing has
+    taught a policy to take them; the MAML paper's evaluation halves them."""
     surrogate: Literal["log-likelihood", "lvc", "dice"] = "lvc"
     """Surrogate that the steps descend (data episodes): the MAML paper's, ProMP's
     low-variance-curvature, or DiCE. The step is the same; what comes back through it differs
@@ -53,10 +53,6 @@ class InnerConfig:
             raise ConfigError(
                 f"inner.before_weight must be zero or positive, got {self.before_weight}."
             )
-
-    def size(self, k: int) -> float:
-        """α of step k, where it is not learned."""
-        return self.step_size if k == 0 else self.step_size * self.later_step_share
 
     @property
     def chooses_loss(self) -> bool:

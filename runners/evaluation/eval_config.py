@@ -54,8 +54,8 @@ class EvalConfig:
     step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
     """Size of the inner steps; as in training if not given."""
     later_step_share: float | None = None
-    """Length of the inner steps after the first, as a share of it (the MAML paper: 0.5); as in the
-    run's settings if not given."""
+    """Length of further inner steps than those of training, as a share of what they would be (the
+    MAML paper: 0.5); as in the run's settings if not given."""
     deterministic: bool = False
     """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
     seed: int = 0

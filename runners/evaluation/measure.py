@@ -82,6 +82,7 @@ def measure(
     sizes = config.sizes(trained)
     source = read_checkpoint(folder.path, config.checkpoint)
     changed = adaptation_config(trained, config, sizes)
+    share = changed.inner.later_step_share
     torch_setup.configure(changed)
     with closed(build_experiment(changed, tasks=sizes.tasks)) as experiment:
         built = experiment.algorithm.init_meta(experiment.params)
@@ -121,7 +122,7 @@ def measure(
         shots=trained.examples.shots if supervised else None,
         queries=sizes.queries if supervised else None,
         step_size=changed.inner.step_size,
-        later_step_size=None if changed.inner.later_step_share == 1 else changed.inner.size(1),
+        later_step_size=None if share == 1 else share * changed.inner.step_size,
         deterministic=config.deterministic,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,

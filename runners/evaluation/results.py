@@ -47,7 +47,7 @@ class Conditions:
     """Per task, in classification per class; None where runs learn from episodes."""
     step_size: float | None = None
     later_step_size: float | None = None
-    """Step size after the first step; None if it is that of the first."""
+    """Size of further steps than those of training; None if it is step_size."""
     deterministic: bool = False
     seed: int = 0
     checkpoint: str | None = None
@@ -213,7 +213,7 @@ class ComparedMethod:
     """Share of the gap to the oracle, [K+1]; None without one, and of the oracle."""
     gap_closed_ci95: Floats | None = None
     later_step_size: Floats = field(default_factory=lambda: np.zeros(0))
-    """[R]; NaN where it is that of the first step."""
+    """[R]; NaN where it is step_size."""
     train_seconds: Floats = field(default_factory=lambda: np.zeros(0))
     """[R]; empty in files of before."""
     sizes_tried: dict[str, Floats] = field(default_factory=dict)

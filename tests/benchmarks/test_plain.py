@@ -50,9 +50,8 @@ def test_update_is_that_of_the_engine(preset, steps, surrogate, curvature):
     assert plain.same_update(config, curvature=curvature) < 1e-8
 
 
-def test_update_is_that_of_the_engine_as_trained_and_with_shorter_later_steps():
+def test_update_is_that_of_the_engine_with_two_steps():
     assert plain.same_update(small("half-cheetah-vel", 2)) < 1e-8
-    assert plain.same_update(small("half-cheetah-vel", 2, **{"inner.later_step_share": 0.2})) < 1e-8
 
 
 def test_update_is_that_of_the_engine_where_it_backtracks(monkeypatch):

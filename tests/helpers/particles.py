@@ -23,11 +23,11 @@ def shared(loss):
     return lambda policy: lambda params, data: loss(tree.map(lambda leaf: leaf[0], params), data)
 
 
-def on_quadratics(settings, steps=1, later=1.0):
+def on_quadratics(settings, steps=1):
     """The method on quadratic losses; what is predicted does not matter."""
     return BayesianMAML(
         lambda params, inputs: params["x"],
-        InnerConfig(steps=steps, step_size=ALPHA, later_step_share=later),
+        InnerConfig(steps=steps, step_size=ALPHA),
         settings=BayesianMAML.Settings(**settings),
         inner_loss=shared(quadratic_loss),
         outer_loss=shared(quadratic_loss),

@@ -25,13 +25,14 @@ def test_adapt_against_the_closed_form(steps):
         torch.testing.assert_close(params["x"], tasks.center + (power @ start).squeeze(-1))
 
 
-@pytest.mark.parametrize("share", [0.25, 3.0])
-def test_steps_after_the_first_go_a_share_of_their_way(share):
+@pytest.mark.parametrize(("share", "trained"), [(0.25, 1), (3.0, 2)])
+def test_later_steps_go_a_share_of_their_way(share, trained):
     task = one(quadratics(1, 5), 0)
     x = torch.randn(5, dtype=torch.float64)
-    inner = with_later_steps(gradient_descent(quadratic_loss, ALPHA), share)
+    inner = with_later_steps(gradient_descent(quadratic_loss, ALPHA), share, trained)
     *_, end = adapt(inner, {"params": {"x": x}}, (task,) * 3)
-    for size in (ALPHA, share * ALPHA, share * ALPHA):
+    for k in range(3):
+        size = ALPHA if k < trained else share * ALPHA
         x = x - size * task.curvature @ (x - task.center)
     torch.testing.assert_close(end["x"], x)
     with pytest.raises(ConfigError, match=r"later inner steps must be positive, got 0\.0"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlmaml.config import TrainConfig
+from rlmaml.errors import ConfigError
 from rlmaml.migration import best_iteration, migrate_config, migrate_state, predictor_spec
 from rlmaml.models.spec import PredictorSpec
 
@@ -11,7 +12,7 @@ BEFORE = {
     "env": {"id": "rlmaml/ImageFolder-v0", "kwargs": {"colour": True}, "vectorisation": "sync"},
     "algorithm": "meta-sgd",
     "method": {"spread": 0.5, "seed": 0},
-    "inner": {"steps": 2, "surrogate": "dice", "step_size": 0.4, "later_step_size": 0.1},
+    "inner": {"steps": 1, "surrogate": "dice", "step_size": 0.4, "later_step_size": 0.1},
     "outer": "optimiser",
     "optimiser": {"name": "SGD", "learning_rate": 0.5},
     "inner_advantages": {"normalise": False},
@@ -29,6 +30,13 @@ def test_renamed_fields_keep_their_values():
     assert config.inner_advantages.normalize is False
     assert config.normalize_observations is True
     assert BEFORE["outer"] == "optimiser", "what was read is not written to"
+
+
+def test_later_steps_of_another_size_in_training_are_no_more():
+    inner = {"steps": 2, "step_size": 0.4, "later_step_size": 0.1}
+    with pytest.raises(ConfigError, match=r"later_step_size 0\.1 .* train anew"):
+        migrate_config({"inner": inner})
+    assert migrate_config({"inner": inner | {"later_step_size": None}})["inner"]["steps"] == 2
 
 
 def test_a_configuration_of_today_stays_as_it_is():

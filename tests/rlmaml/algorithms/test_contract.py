@@ -106,14 +106,12 @@ EVERY = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_second_step_may_be_half_as_long(name):
-    if name == "imaml":
-        pytest.skip("its steps solve one problem")
+def test_steps_beyond_those_of_training_may_be_half_as_long(name):
     kind = algorithms.get_algorithm(name)
     data = "episodes" if "episodes" in kind.requires else "examples"
     problem = Problem(name, data, Optimizer())
     meta, whole = problem.state.meta, problem.algorithm
-    inner = replace(whole.inner_config, later_step_share=0.5)
+    inner = replace(whole.inner_config, steps=1, later_step_share=0.5)
     how = {"inner_loss": losses.mse, "outer_loss": losses.mse} if data == "examples" else {}
     half = kind(models.functional(problem.module), inner, Optimizer(), **how)
     support = one(problem.batch(problem.state, steps=2).support, 0)

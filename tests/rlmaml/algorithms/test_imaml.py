@@ -76,7 +76,6 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
     [
         ({}, TrustRegion(), "not a linear map.*Take outer optimizer"),
         ({"hessian": "separate"}, Optimizer(), "the data that it is the minimizer of"),
-        ({"later_step_share": 0.5}, Optimizer(), "later_step_share 0.5 is not used by IMAML"),
         (
             {"step_size": 1.0},
             Optimizer(),

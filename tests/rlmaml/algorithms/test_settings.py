@@ -8,13 +8,6 @@ from rlmaml.algorithms.settings import DataSpec, InnerConfig
 from rlmaml.errors import ConfigError
 
 
-def test_a_size_of_later_steps_is_of_all_but_the_first():
-    halved = InnerConfig(steps=3, step_size=0.2, later_step_share=0.5)
-    assert [halved.size(k) for k in range(4)] == [0.2, 0.1, 0.1, 0.1]
-    same = InnerConfig(steps=3, step_size=0.2)
-    assert [same.size(k) for k in range(4)] == [0.2] * 4
-
-
 @pytest.mark.parametrize("name", ["step_size", "later_step_share"])
 @pytest.mark.parametrize(
     ("size", "must"), [(0.0, "positive"), (-0.1, "positive"), (math.nan, "finite")]

@@ -34,7 +34,7 @@ def walkers(tasks=3, episodes=4, horizon=6):
         support_advantages=INNER_ADVANTAGES,
     )
     inner = gradient_descent(losses.likelihood_ratio(sampler.policy), 0.1)
-    inner = with_later_steps(inner, 4.0)
+    inner = with_later_steps(inner, 4.0)  # from the second on
     goals = np.random.default_rng(0).uniform(-1, 1, (tasks, 2))
     return sampler, inner, {"params": models.parameters(model)}, goals
 
