@@ -178,8 +178,8 @@ class TrainConfig:
     validation_tasks: int = 0
     """Tasks of the family's validation split to measure each checkpoint on, the best one being
     kept; with 0 it is the best in training that is kept."""
-    tensorboard: bool = False
-    """Also write TensorBoard event files (needs the `tensorboard` extra)."""
+    track: tuple[str, ...] = ()
+    """Trackers that get the metrics too: wandb, tensorboard and others of `rlmaml track --help`."""
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -373,7 +373,7 @@ RUN_FIELDS = (
     "log_every",
     "max_refused",
     "validation_tasks",
-    "tensorboard",
+    "track",
     "threads",
 )
 """Fields that may change when a run is resumed. Threads change the last bits of sums."""

@@ -57,6 +57,8 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
     if later is not None:
         inner["later_step_share"] = later / inner["step_size"]
     data["inner"] = inner
+    if data.pop("tensorboard", False):
+        data["track"] = ["tensorboard"]
     if data.get("objective", {}).get("name") == "adapted":
         data["outer_reduction"] = data.pop("objective").get("reduction", "steps")
     return data

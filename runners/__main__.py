@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import traceback
 
 from runners.commands import HELP, usage
 
@@ -18,6 +21,24 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        sending = sys.modules.get("runners.tracking.sending")
+        if sending is not None and sending.any_dropped():
+            _end_at_once(sys.exception())
+
+
+def _end_at_once(problem: BaseException | None) -> None:
+    """End without the handlers of packages, which would wait for a server that does not answer."""
+    code = 0
+    if isinstance(problem, SystemExit):
+        code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
+    elif problem is not None:
+        traceback.print_exception(problem)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "render": "runners.rendering.video:render",
     "report": "runners.reporting.report:report",
     "export": "runners.export.export:export",
+    "track": "runners.tracking.command:track",
     "list": "runners.presets:list_presets",
 }
 """Location of each command's function. Its signature and docstring are the command's options and

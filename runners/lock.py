@@ -19,17 +19,22 @@ except ImportError:  # Windows
 
 _HELD: set[int] = set()
 """Descriptors of the locks of this process, which workers that it forks are not to keep."""
+_BUSY = (
+    "Another training is at work in {folder}{holder}: stop it, wait for its end, or give another "
+    "place (--out DIR)."
+)
 _TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *, busy: str = _BUSY) -> Iterator[None]:
     """Hold the lock on a file, which is made if missing and stays.
 
     Where the file system knows no locks, that is said.
 
     Args:
         path: the file, in the folder that is locked.
+        busy: what is said where another process holds it, with {holder} and perhaps {folder}.
 
     Raises:
         ConfigError: another process holds it, or the file cannot be made.
@@ -40,24 +45,22 @@ def lock(path: Path) -> Iterator[None]:
         raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
     _HELD.add(descriptor)
     try:
-        _take(descriptor, path)
+        _take(descriptor, path, busy)
         yield
     finally:
         _HELD.discard(descriptor)
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> None:
+def _take(descriptor: int, path: Path, busy: str) -> None:
     try:
         if fcntl is None:
             raise OSError(errno.ENOTSUP, "no locks")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as problem:
         if problem.errno in _TAKEN:
-            raise ConfigError(
-                f"Another training is at work in {path.parent}{_holder(descriptor)}: stop it, wait "
-                "for its end, or give another place (--out DIR)."
-            ) from problem
+            told = busy.format(folder=path.parent, holder=_holder(descriptor))
+            raise ConfigError(told) from problem
         say(
             f"The file system of {path.parent} keeps no locks ({problem.strerror}): see to it that "
             "no two trainings run there."

@@ -1,8 +1,10 @@
-"""Memory that a run needs at the least, before any of it is taken."""
+"""Memory that a run needs at the least, before any of it is taken; and what it took."""
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from itertools import pairwise
 
 from rlmaml import processes
@@ -11,6 +13,12 @@ from rlmaml.errors import ConfigError
 
 _STEP, _EXAMPLE, _COPY = 24, 8, 500
 """Bytes of a time step, an example and a copy of an environment, of the smallest there are."""
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, in GiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform != "darwin" else 1024**3)
 
 
 def check_memory(config: TrainConfig, tasks: int | None = None) -> None:

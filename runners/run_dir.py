@@ -1,6 +1,6 @@
 """A run's folder.
 
-config.json  metrics.jsonl  checkpoints/  tensorboard/  evaluation.{json,csv}  plots/
+config.json  metrics.jsonl  checkpoints/  tracking/  evaluation.{json,csv}  plots/
 baselines/  comparison.{json,csv}  videos/  report.html
 """
 
@@ -61,7 +61,7 @@ class RunDir:
         self.checkpoints = path / "checkpoints"
         self.plots = path / "plots"
         self.evaluation = path / "evaluation.json"
-        self.tensorboard = path / "tensorboard"
+        self.tracking = path / "tracking"
         self._config = path / "config.json"
         self._metrics = path / "metrics.jsonl"
 

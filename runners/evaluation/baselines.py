@@ -125,7 +125,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
     the outer steps are of the sizes that the preset has.
     """
     if name == "random":
-        return dataclasses.replace(config, iterations=0)
+        return dataclasses.replace(config, iterations=0, track=())
     own = config
     if config.algorithm != DEFAULT_ALGORITHM and config.preset in PRESETS:
         own = PRESETS[config.preset][1]  # the algorithm's steps are of other sizes
@@ -147,6 +147,7 @@ def baseline_config(config: TrainConfig, name: Baseline) -> TrainConfig:
         optimizer=own.optimizer,
         trust_region=own.trust_region,
         env=dataclasses.replace(config.env, observe_task=name == "oracle"),
+        track=(),
     )
 
 

@@ -21,10 +21,10 @@ from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
+from runners.tracking.trackers import check_trackers
 from runners.training import own_processes
 from runners.training.checkpoints import processes_before
 from runners.training.jobs import of_seed, run_jobs
-from runners.training.logging import check_name
 from runners.training.train import resume, train
 
 USAGE = """rlmaml train PRESET [options]         meta-train
@@ -35,7 +35,7 @@ rlmaml train --config FILE [options]  repeat one
 The presets:"""
 
 ALL = "--help-all"
-_FIRST = ("iterations", "tasks", "seed", "device", "threads", "env.id", "env.kwargs")
+_FIRST = ("iterations", "tasks", "seed", "device", "threads", "track", "env.id", "env.kwargs")
 _FIRST += ("inner.steps", "inner.step_size", "algorithm_settings")
 _FIRST_OF = {
     "episodes": (
@@ -181,8 +181,8 @@ def _train_all(
     for path, config in runs.items():  # all of them before hours are spent on the first
         if processes.is_first() and not (again and _begun_here(path)):
             RunDir(path).check_free()
-        if config.tensorboard:
-            check_name(RunDir(path))
+        if processes.is_first():
+            check_trackers(config.track, path)
     if run.jobs > 1:
         build_experiment(next(iter(runs.values())), tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)

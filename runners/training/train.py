@@ -20,6 +20,8 @@ from runners import torch_setup
 from runners.environments import build_experiment
 from runners.run_dir import RunDir
 from runners.terminal import say
+from runners.tracking.sending import tracked
+from runners.tracking.trackers import check_trackers
 from runners.training.checkpoints import (
     check_data,
     fitted_meta,
@@ -28,7 +30,6 @@ from runners.training.checkpoints import (
     restore_normalizer,
     restore_state,
 )
-from runners.training.logging import require_tensorboard
 from runners.training.totals import Totals
 from runners.training.trainer import Trainer
 from runners.training.validation import Validator
@@ -58,6 +59,7 @@ def train(
     folder = RunDir(out)
     if processes.is_first():
         folder.check_free()
+        check_trackers(config.track, out)
     config.outer_step.validate_schedule(config.iterations)
     if init is None:
         _check_start(config)
@@ -90,6 +92,8 @@ def resume(folder: RunDir, config: TrainConfig, *, quiet: bool = False) -> RunDi
             f"{folder.path} was trained with other settings ({'; '.join(differing)}): resume "
             "without changing them, or start a new run (--init takes over its parameters)."
         )
+    if processes.is_first():
+        check_trackers(config.track, folder.path)
     config.outer_step.validate_schedule(config.iterations)
     torch_setup.configure(config)
     with _held(folder), _made(config) as (experiment, validator):
@@ -117,8 +121,9 @@ def _run(
     def look(meta: Meta) -> MetaBatch:
         return first_look(experiment, config, meta)
 
-    Trainer(config, folder, experiment, validator, sample, look, *start).run(quiet=quiet)
-    processes.wait()  # until all is written that somebody may read next
+    with tracked(folder, config) as track:
+        Trainer(config, folder, experiment, validator, sample, look, track, *start).run(quiet=quiet)
+        processes.wait()  # until all is written that somebody may read next
 
 
 def _held(folder: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -129,8 +134,6 @@ def _held(folder: RunDir) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def _made(config: TrainConfig) -> Iterator[tuple[Experiment, Validator | None]]:
     """Make what a run needs, and close it at the run's end, whatever that is."""
-    if config.tensorboard:
-        require_tensorboard()
     with contextlib.ExitStack() as stack:
         experiment = stack.enter_context(closed(build_experiment(config)))
         validator = None

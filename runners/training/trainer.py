@@ -14,11 +14,11 @@ from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
 from runners.errors import TrainingStopped
+from runners.memory import peak_memory
 from runners.progress import progress
 from runners.run_dir import RunDir
 from runners.terminal import say
 from runners.training import plots, refusals, updates
-from runners.training.logging import EventWriter, peak_memory
 from runners.training.signals import Stop
 from runners.training.signs import Signs, adaptation_kl
 from runners.training.totals import Totals
@@ -61,6 +61,8 @@ class Trainer:
     """What a meta-iteration learns from, of the meta-parameters and the iteration."""
     look: Callable[[Meta], MetaBatch]
     """Episodes that statistics of observations begin with, of the meta-parameters."""
+    track: Callable[[Metrics], None]
+    """Hands a line of metrics to the run's trackers."""
     state: State
     done: int = 0
     totals: Totals = field(default_factory=Totals)
@@ -74,8 +76,6 @@ class Trainer:
         """
         config = self.config
         self._attempt = self.folder.attempts() + 1
-        writes = processes.is_first()
-        self._events = EventWriter(self.folder) if config.tensorboard and writes else None
         self._told = False  # of a refused outer step
         self._signs = Signs()
         self._whole = self._copied()
@@ -92,8 +92,6 @@ class Trainer:
                 if stop.signal is not None and isinstance(problem, KeyboardInterrupt):
                     raise  # the second Ctrl-C: at once
                 self._give_up(problem)
-            if self._events is not None:
-                self._events.close()
             self._end(stop)
 
     def _start(self) -> None:
@@ -261,10 +259,9 @@ class Trainer:
             return
         try:
             self.folder.append_metrics(line)
-            if self._events is not None:
-                self._events.write(line)
         except OSError as problem:
             raise _cannot_write(f"metrics to {self.folder.path}", problem) from problem
+        self.track(line)
 
     def _save(self) -> None:
         """Write the checkpoint of the last whole iteration."""

@@ -66,12 +66,10 @@ def test_a_run_of_any_name_is_trained_and_read(trained, tmp_path, name, capsys):
     capsys.readouterr()
 
 
-def test_a_name_that_is_no_text_can_start_a_run_and_an_event_file_is_refused_first(
-    tmp_path, capsys
-):
+def test_a_name_that_is_no_text_can_start_a_run_and_a_tracker_is_refused_first(tmp_path, capsys):
     place = tmp_path / os.fsdecode(b"\xff")
     words = ("train", "navigation", "--out", place, *TINY, "--iterations", 1)
-    assert "whose name is not UTF-8" in refused(capsys, *words, "--tensorboard", "True")
+    assert "whose name is not UTF-8" in refused(capsys, *words, "--track", "tensorboard")
     assert not place.exists()
     run(*words, "--quiet")
     assert RunDir(place).read_config().iterations == 1

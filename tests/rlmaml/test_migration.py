@@ -17,6 +17,7 @@ BEFORE = {
     "optimiser": {"name": "SGD", "learning_rate": 0.5},
     "inner_advantages": {"normalise": False},
     "normalise_observations": True,
+    "tensorboard": True,
 }
 
 
@@ -29,6 +30,7 @@ def test_renamed_fields_keep_their_values():
     assert (config.outer, config.optimizer.name) == ("optimizer", "SGD")
     assert config.inner_advantages.normalize is False
     assert config.normalize_observations is True
+    assert config.track == ("tensorboard",)
     assert BEFORE["outer"] == "optimiser", "what was read is not written to"
 
 

@@ -20,8 +20,9 @@ def test_nothing_given_is_nothing_said():
 def test_what_was_given_comes_back_even_if_it_is_the_default():
     given = parse("--iterations", "100", "--inner.steps", "3", "--policy.hidden", "8", "4")
     assert given == {"iterations": 100, "inner.steps": 3, "policy.hidden": (8, 4)}
-    assert parse("--tensorboard", "True", "--chunk-size", "None") == {
-        "tensorboard": True,
+    assert parse("--tf32", "True", "--track", "wandb", "mlflow", "--chunk-size", "None") == {
+        "tf32": True,
+        "track": ("wandb", "mlflow"),
         "chunk_size": None,
     }
 

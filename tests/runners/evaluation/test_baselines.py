@@ -117,3 +117,8 @@ def test_baselines_have_the_presets_optimizer():
         found = baseline_config(with_algorithm(config, "reptile"), name)
         assert found.optimizer == config.optimizer
         assert found.inner.step_size == config.inner.step_size
+
+
+def test_baselines_are_not_tracked():
+    config = PRESETS["navigation"][1].changed({"track": ("wandb",)})
+    assert all(baseline_config(config, name).track == () for name in baselines.BASELINES)

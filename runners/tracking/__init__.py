@@ -1,0 +1,1 @@
+"""A run's metrics in trackers of experiments: while it trains, or afterwards."""
