@@ -23,6 +23,7 @@ from runners.terminal import say
 from runners.training.checkpoints import (
     check_data,
     fitted_meta,
+    not_resumable,
     read_checkpoint,
     read_totals,
     restore_normalizer,
@@ -147,6 +148,8 @@ def _resumed(
     state, done, totals = _initial_state(experiment), 0, Totals()
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
+        if "outer" not in start.state:
+            raise ConfigError(not_resumable(str(folder.path)))
         check_data(experiment, start, folder.path)
         _check_finite(start.meta, folder.path)
         meta = fitted_meta(start.meta, state.meta, folder.path)
