@@ -13,13 +13,16 @@ from rlmaml import checkpoint, packing, whole_folders
 from rlmaml.checkpoint import META, SHARED_STATE
 
 
-def write_checkpoint(source: Path, folder: Path, config: dict[str, Any]) -> Path:
+def write_checkpoint(
+    source: Path, folder: Path, config: dict[str, Any], *, best: bool = False
+) -> Path:
     """Write a run's checkpoint so that others can adapt what it holds.
 
     Args:
         source: the checkpoint's folder.
         folder: for the new one, which is called as the old one is.
         config: the run's configuration, as `TrainConfig.to_dict` has it.
+        best: whether it is the run's best.
 
     Raises:
         CheckpointError: a checkpoint that is missing, cut or altered.
@@ -30,6 +33,6 @@ def write_checkpoint(source: Path, folder: Path, config: dict[str, Any]) -> Path
     out.mkdir(parents=True)
     whole_folders.write(out / META, (source / META).read_bytes())  # evaluations know it by its hash
     whole_folders.write(out / SHARED_STATE, packing.shared_state(held.state))
-    best = held.iteration if held.best == held.iteration else None
-    checkpoint.write_manifest(out, (META, SHARED_STATE), held.iteration, config, best)
+    known = held.iteration if best or held.best == held.iteration else None
+    checkpoint.write_manifest(out, (META, SHARED_STATE), held.iteration, config, known)
     return out

@@ -117,12 +117,12 @@ def _learned(config: TrainConfig) -> str:
 def _metadata(contents: Contents) -> dict[str, object]:
     config, result = contents.config, contents.evaluation
     episodes = config.data == "episodes"
-    tags = ["meta-learning", config.algorithm, config.preset, config.env.id]
+    words = ("meta-learning", config.algorithm, config.preset, config.env.id)
+    tags = [formatting.one_line(word) for word in words if ":" not in word]  # it reads those apart
     values: dict[str, object] = {
         "license": contents.license,
         "library_name": LOADED_BY,
-        "tags": ["reinforcement-learning"] * episodes
-        + [formatting.one_line(each) for each in tags],
+        "tags": ["reinforcement-learning"] * episodes + tags,
     }
     if episodes:
         values["pipeline_tag"] = "reinforcement-learning"

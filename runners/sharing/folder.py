@@ -50,7 +50,7 @@ def write(
         named: what the page says that the run is loaded by.
         which: the checkpoint, as of `rlmaml.checkpoint.locate`.
         license: of what is shared, as the hub spells it.
-        small: leave out metrics, pictures and videos.
+        small: leave out metrics, pictures, videos and fitted curves.
 
     Returns:
         The checkpoint that was written.
@@ -73,9 +73,11 @@ def write(
         out.mkdir(parents=True)
         shared = RunDir(out)
         shared.write(config, origin)
-        sharing.write_checkpoint(_inside(place, run), shared.checkpoints, config.to_dict())
+        best = which == Path("best")
+        source = _inside(place, run)
+        sharing.write_checkpoint(source, shared.checkpoints, config.to_dict(), best=best)
         if result is not None:
-            _write_evaluation(run, shared)
+            _write_evaluation(run, shared, small)
         contents = card.Contents(
             named=named,
             license=license,
@@ -121,11 +123,13 @@ def _evaluation(run: RunDir, held: Checkpoint) -> Evaluation | None:
     return made if made.measured(held.iteration, held.digest) else None
 
 
-def _write_evaluation(run: RunDir, shared: RunDir) -> None:
+def _write_evaluation(run: RunDir, shared: RunDir, small: bool) -> None:
     record = read_json(run.evaluation)
+    if small:
+        record["fits"] = []
     if isinstance(command := record.get("command"), str):
         record["command"] = provenance.portable(command)
-    write_json(shared.evaluation, provenance.without_folders(record))
+    write_json(shared.evaluation, provenance.without_folders(record), compact=small)
 
 
 def _write_metrics(run: RunDir, shared: RunDir) -> None:

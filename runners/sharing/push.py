@@ -61,7 +61,7 @@ def push(
         checkpoint: Checkpoint folder, or `best`; the run's newest if not given.
         license: License of what is shared, as the hub spells it.
         private: Let nobody else see a repository that is made.
-        small: Leave out metrics, plots and videos.
+        small: Leave out metrics, plots, videos and fitted curves.
 
     Raises:
         ConfigError: no run, a run of no checkpoint or that cannot be shared, a folder that exists,

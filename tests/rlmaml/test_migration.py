@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlmaml.config import TrainConfig
+from rlmaml.errors import ConfigError
 from rlmaml.migration import best_iteration, migrate_config, migrate_state, predictor_spec
 from rlmaml.models.spec import PredictorSpec
 
