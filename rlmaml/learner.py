@@ -176,9 +176,9 @@ class Learner:
         config = replace(config, device="cpu", sampling_device="cpu")
         experiment = build(config, copies, tasks=1)
         algorithm, normalizer = experiment.algorithm, experiment.normalizer
-        if normalizer is not None and self._normalizer is not None:
+        if normalizer is not None:
             try:
-                normalizer.load_state_dict(self._normalizer)
+                normalizer.load_state_dict(self._normalizer or {})
             except ValueError as problem:
                 raise ConfigError(
                     f"{self.path} was trained on other spaces: of its observation statistics "

@@ -64,6 +64,8 @@ def read_state(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         tensors, about = read_tensors(path.read_bytes())
         state = json_files.parse(about[_ENTRY].encode())
+        if not isinstance(state, dict):
+            raise ValueError(f"its {_ENTRY} is no JSON object")
         rest = {name: state[name] for name in _SHARED if name in state}
         return rest | ({"normalizer": tensors} if tensors else {})
     check_archive(path)
