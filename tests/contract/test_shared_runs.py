@@ -276,35 +276,3 @@ def test_other_safetensors_are_refused(shared):
             rlmaml.load(place)
         shutil.rmtree(shared.path)
         push(DATA / "normalized", to_folder=shared.path, small=True)
-
-
-# Names.
-
-
-@pytest.mark.parametrize("name", ["navigatoin", "no-such"])
-def test_a_name_of_nothing_lists_the_names(tmp_path, monkeypatch, capsys, name):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=f"no run folder {name}.*Those are: .*sinusoid"):
-        rlmaml.load(name)
-    assert "sinusoid" in refused(capsys, "evaluate", name)
-
-
-def test_a_folder_of_that_name_is_meant(shared, monkeypatch):
-    shared.path.rename("sinusoid")
-    assert rlmaml.load("sinusoid").config.preset == "navigation"
-
-
-@pytest.mark.parametrize("name", ["../pretrained/sinusoid", "./sinusoid/", "sinusoid/../x", ".."])
-def test_a_path_is_no_name(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    if name == "./sinusoid/":  # which is the name, to pathlib
-        assert rlmaml.load(name).iteration == 70000
-        return
-    with pytest.raises(ConfigError):
-        rlmaml.load(name)
-
-
-def test_a_package_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ConfigError, match=re.escape("pip install 'rlmaml[hub]'")):
-        rlmaml.load("hf://me/mine")
