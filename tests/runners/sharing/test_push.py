@@ -48,6 +48,7 @@ def test_a_folder_holds_what_others_need(run, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_the_same(run, tmp_path):
     push(run.path, to_folder=tmp_path / "out")
     mine, theirs = rlmaml.load(run.path), rlmaml.load(tmp_path / "out")
