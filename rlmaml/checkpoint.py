@@ -26,12 +26,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rlmaml import json_files, packing, places, tree, whole_folders
+from rlmaml import json_files, packing, places, sources, tree, whole_folders
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.migration import best_iteration, migrate_state
 from rlmaml.types import Meta
 
 META, STATE, MANIFEST = "meta.safetensors", "state.pt", "manifest.json"
+SHARED_STATE = "state.safetensors"
+"""The file that a checkpoint for others has in place of `STATE` (`rlmaml.sharing`)."""
 FORMAT = 1
 _CHECKPOINT = re.compile("[0-9]{6}|[1-9][0-9]{6,}")
 _STAGING = re.compile(rf"\.({_CHECKPOINT.pattern})\.[0-9]+")
@@ -138,11 +140,22 @@ def _fill(
     content = io.BytesIO()  # torch's own writer ends the process where a disk is full
     torch.save(state, content)
     whole_folders.write(staging / STATE, content.getvalue())
+    write_manifest(staging, (META, STATE), iteration, config, best)
+
+
+def write_manifest(
+    folder: Path,
+    names: tuple[str, str],
+    iteration: int,
+    config: dict[str, Any],
+    best: int | None,
+) -> None:
+    """Write the manifest of a checkpoint whose other two files are there, and wait for the disk."""
     about = {"format": FORMAT, "iteration": iteration, "best": best, "config": config}
-    hashes = {name: _digest(staging / name) for name in (META, STATE)}
+    hashes = {name: _digest(folder / name) for name in names}
     manifest = {**about, "sha256": {**hashes, "about": json_files.digest(about)}}
-    whole_folders.write(staging / MANIFEST, json.dumps(manifest, indent=1).encode())
-    whole_folders.sync(staging)
+    whole_folders.write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    whole_folders.sync(folder)
 
 
 def load(path: Path) -> Checkpoint:
@@ -154,11 +167,9 @@ def load(path: Path) -> Checkpoint:
     """
     manifest, hashes = _verified(path)
     try:
-        tensors = _tensors((path / META).read_bytes())
-        packing.check_archive(path / STATE)
-        state = torch.load(path / STATE, weights_only=True, map_location="cpu")
-        state = migrate_state(state)
-        iteration, config = int(manifest["iteration"]), dict(manifest["config"])
+        tensors, _ = packing.read_tensors((path / META).read_bytes())
+        state = migrate_state(packing.read_state(path / _state_name(hashes)))
+        iteration, config = int(_iteration(manifest["iteration"])), dict(manifest["config"])
         best = _iteration(manifest.get("best", best_iteration(state)))
     except _UNREADABLE as problem:
         raise _incomplete(path, problem) from problem
@@ -183,19 +194,6 @@ _UNREADABLE = (
 )
 
 
-def _tensors(content: bytes) -> dict[str, Tensor]:
-    """The tensors in a file's content, in the file's order.
-
-    safetensors itself opens no file whose name is not UTF-8, and of content has no order.
-    """
-    tensors = safetensors.torch.load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return {
-        name: tensors[name]
-        for name in sorted(tensors, key=lambda name: (header[name]["data_offsets"], name))
-    }
-
-
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read the manifest of a checkpoint that is whole, and its hashes.
 
@@ -206,7 +204,7 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise CheckpointError(places.describe(path))
     try:
         manifest, hashes = _read_manifest(path)
-        for name in (META, STATE):
+        for name in (META, _state_name(hashes)):
             if _digest(path / name) != hashes[name]:
                 raise _altered(path / name)
     except _UNREADABLE as problem:
@@ -220,9 +218,16 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint's manifest, and the hashes in it. It raises any of `_UNREADABLE`."""
     manifest = json_files.read(path / MANIFEST)
     hashes = manifest.pop("sha256")
+    if strange := sorted(set(hashes) - {META, STATE, SHARED_STATE, "about"}):
+        raise ValueError(f"it names {strange[0]!r}, and no checkpoint has that")
     if json_files.digest(manifest) != hashes["about"]:
         raise _altered(path / MANIFEST)
     return manifest, hashes
+
+
+def _state_name(hashes: dict[str, str]) -> str:
+    """The file of the state, as a manifest's hashes have it."""
+    return SHARED_STATE if SHARED_STATE in hashes else STATE
 
 
 def stored_config(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -268,13 +273,16 @@ def locate(path: Path, which: Path | None = None) -> Path:
     """The folder of a run's checkpoint.
 
     Args:
-        path: a run folder, or a checkpoint's own folder.
+        path: a run folder, or what else a run is named by (`rlmaml.sources`), or a checkpoint's own
+            folder.
         which: None is the run's newest that is whole; `best`, the best by validation or else by
             training return; or a checkpoint's own folder.
 
     Raises:
         CheckpointError: there is none, or none has been found best so far.
+        ConfigError: a name of no run.
     """
+    path = sources.resolve(path)
     if which is not None and which != Path("best"):
         path = which
     if (path / MANIFEST).exists() or not (path / "checkpoints").is_dir():
@@ -307,7 +315,7 @@ def _best(folder: Path) -> int | None:
     return load(latest(folder)).best  # of an earlier version, which kept it elsewhere
 
 
-def _iteration(stored: Any) -> int | None:
+def _iteration(stored: Any) -> Any:
     """An iteration, or none, that a file names.
 
     Raises:

@@ -26,6 +26,7 @@ from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.build import build, build_algorithm, build_predictor
 from rlmaml.checkpoint import Checkpoint
 from rlmaml.config import TrainConfig
+from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.migration import predictor_spec
 from rlmaml.models.spec import PredictorSpec
@@ -40,7 +41,9 @@ def load(run: str | Path, *, checkpoint: str | Path | None = None, trust: bool =
     """Load what a run has meta-learned, ready to adapt.
 
     Args:
-        run: a run folder, or a checkpoint's own folder.
+        run: a run folder, or a checkpoint's own folder; `hf://USER/NAME`, with `@REVISION` if it is
+            not the newest, of the Hugging Face Hub; or the name of a policy that comes with the
+            package.
         checkpoint: None is the newest, "best" the best by validation or else by training return,
             or a checkpoint's folder.
         trust: import the modules outside this package that the run names, of its algorithm, outer
@@ -49,6 +52,7 @@ def load(run: str | Path, *, checkpoint: str | Path | None = None, trust: bool =
     Raises:
         CheckpointError: a checkpoint that is missing, cut or altered.
         UntrustedError: a run that names a module that is not imported.
+        ConfigError: a name of no run, or one that cannot be downloaded.
     """
     which = None if checkpoint is None else Path(checkpoint)
     path = checkpoints.locate(Path(run), which)
@@ -172,8 +176,14 @@ class Learner:
         config = replace(config, device="cpu", sampling_device="cpu")
         experiment = build(config, copies, tasks=1)
         algorithm, normalizer = experiment.algorithm, experiment.normalizer
-        if normalizer is not None and self._normalizer is not None:
-            normalizer.load_state_dict(self._normalizer)
+        if normalizer is not None:
+            try:
+                normalizer.load_state_dict(self._normalizer or {})
+            except ValueError as problem:
+                raise ConfigError(
+                    f"{self.path} was trained on other spaces: of its observation statistics "
+                    f"{problem}."
+                ) from problem
         meta = self._fitted(experiment.params, algorithm)
         batch = collect(
             experiment.sampler,
@@ -224,7 +234,7 @@ class Learner:
         try:
             return checkpoints.fitted(self.meta, algorithm.init_meta(params))
         except ValueError as problem:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.path} was trained on other spaces: its parameters {problem}."
             ) from problem
 

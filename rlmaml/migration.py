@@ -95,14 +95,22 @@ def predictor_spec(stored: dict[str, Any] | None, meta: Meta) -> PredictorSpec:
         meta: the meta-parameters. Of an earlier version the last layer of `mean` (a regression) or
             `logits` (a classification) says how many outputs there are, and `words` how many token
             ids. An algorithm may stack several networks along the first axis.
+
+    Raises:
+        ConfigError: a word that is none, or more than the meta-parameters can be of, so that a file
+            does not have huge networks made.
     """
     if stored is not None:
         try:
-            return PredictorSpec(**stored)._replace(input_shape=tuple(stored["input_shape"]))
-        except (TypeError, KeyError) as problem:
+            spec = PredictorSpec(**stored)._replace(input_shape=tuple(stored["input_shape"]))
+            _check_sizes(spec, meta)
+            return spec
+        except (TypeError, KeyError, ValueError) as problem:
             raise ConfigError(f"The checkpoint's predictor is {stored!r}: {problem}.") from problem
-    params = meta["params"]
+    params = meta.get("params", {})
     layers = [name for name in params if re.fullmatch(r"(mean|logits)\b.*bias", name)]
+    if not layers:
+        raise ConfigError("The checkpoint's parameters are no predictor's: it has no last layer.")
     last = max(layers, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
     words = params.get("words.weight")
     return PredictorSpec(
@@ -111,3 +119,18 @@ def predictor_spec(stored: dict[str, Any] | None, meta: Meta) -> PredictorSpec:
         output_size=params[last].shape[-1],
         classifies=last.startswith("logits"),
     )
+
+
+def _check_sizes(spec: PredictorSpec, meta: Meta) -> None:
+    """Check that a network's outputs and token ids are so many as some parameters have rows.
+
+    Raises:
+        ValueError: they are more, or no numbers.
+    """
+    rows = [size for part in meta.values() for value in part.values() for size in value.shape]
+    for name in ("output_size", "num_tokens"):
+        size = getattr(spec, name)
+        if name == "num_tokens" and size is None:
+            continue
+        if type(size) is not int or not 1 <= size <= max(rows, default=0):
+            raise ValueError(f"its {name} is none of its parameters'")

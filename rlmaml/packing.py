@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
+from rlmaml import json_files
 from rlmaml.errors import ConfigError
+
+_SHARED = ("totals", "data", "processes", "predictor")
+"""Entries of a state that are JSON, and that evaluating and adapting need."""
+_ENTRY = "state"
 
 
 def check_state(state: dict[str, Any]) -> None:
@@ -45,3 +53,45 @@ def check_archive(path: Path) -> None:
         unpacked = sum(each.file_size for each in archive.infolist())
     if unpacked > path.stat().st_size:
         raise ValueError(f"{path} unpacks to {unpacked:,} bytes, which no checkpoint does")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's state, of torch's own format or of `shared_state`.
+
+    Raises:
+        Exception: any that torch, safetensors or JSON raises of a file that is none.
+    """
+    if path.suffix == ".safetensors":
+        tensors, about = read_tensors(path.read_bytes())
+        state = json_files.parse(about[_ENTRY].encode())
+        if not isinstance(state, dict):
+            raise ValueError(f"its {_ENTRY} is no JSON object")
+        rest = {name: state[name] for name in _SHARED if name in state}
+        return rest | ({"normalizer": tensors} if tensors else {})
+    check_archive(path)
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def shared_state(state: dict[str, Any]) -> bytes:
+    """The content of a safetensors file of what others need of a state.
+
+    They evaluate and adapt, and do not go on training: the state of the outer step is left out.
+    Observation statistics are its tensors, and the rest is JSON among its metadata.
+
+    Args:
+        state: as a training made it.
+    """
+    rest = {name: state[name] for name in _SHARED if name in state}
+    tensors = {name: value.contiguous() for name, value in state.get("normalizer", {}).items()}
+    return safetensors.torch.save(tensors, {_ENTRY: json.dumps(rest)})
+
+
+def read_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in the content of a safetensors file, in the file's order, and its metadata.
+
+    safetensors itself opens no file whose name is not UTF-8, and of content has no order.
+    """
+    tensors = safetensors.torch.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    order = sorted(tensors, key=lambda name: (header[name]["data_offsets"], name))
+    return {name: tensors[name] for name in order}, header.get("__metadata__") or {}

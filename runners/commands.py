@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "theory": "runners.studies.convergence.study:theory",
     "render": "runners.rendering.video:render",
     "report": "runners.reporting.report:report",
+    "push": "runners.sharing.push:push",
     "export": "runners.export.export:export",
     "track": "runners.tracking.command:track",
     "list": "runners.presets:list_presets",

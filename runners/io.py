@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rlmaml import json_files
 from rlmaml.errors import ConfigError
@@ -83,16 +83,22 @@ def nan_for_null(value: object) -> object:
     return value
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, compact: bool = False) -> None:
     """Write a JSON file so that it is the old one or the new one, never half.
 
     Numbers that are not finite become null.
 
+    Args:
+        path: the file.
+        value: what it holds.
+        compact: write it in one line.
+
     Raises:
         ConfigError: the file cannot be written.
     """
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
     with _replaced(path) as file:
-        file.write(json.dumps(null_for_nan(value), indent=1) + "\n")
+        file.write(json.dumps(null_for_nan(value), **layout) + "\n")
 
 
 def read_json(path: Path) -> dict[str, object]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from rlmaml import checkpoint, json_files, places, processes, trust
+from rlmaml import checkpoint, json_files, places, processes, sources, trust
 from rlmaml.config import TrainConfig, changes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.types import Metrics
@@ -108,15 +108,16 @@ class RunDir:
             ConfigError: a folder that holds something already, or that cannot be made.
         """
         self.check_free()
-        started_from = None if init is None else str(init)
+        started_from = None if init is None else sources.spelled(init)
         origin = Origin(started_from, command(), versions(), versions(), processes.launcher())
-        self._write(config, origin)
+        self.write(config, origin)
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.json for a run that goes on, keeping what started it."""
-        self._write(config, self.read_origin()._replace(versions=versions()))
+        self.write(config, self.read_origin()._replace(versions=versions()))
 
-    def _write(self, config: TrainConfig, origin: Origin) -> None:
+    def write(self, config: TrainConfig, origin: Origin) -> None:
+        """Write config.json."""
         content: Any = null_for_nan({**origin._asdict(), "config": config.to_dict()})
         write_json(self._config, {**content, _DIGEST: _digest(content)})
 

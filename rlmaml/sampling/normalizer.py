@@ -69,6 +69,16 @@ class Normalizer:
         return {"count": self.count, "mean": self.mean, "variance": self.variance}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over the statistics that `state_dict` gave.
+
+        Raises:
+            ValueError: others than these, or of other shapes.
+        """
+        for name, value in self.state_dict().items():
+            if name not in state:
+                raise ValueError(f"{name} is missing")
+            if state[name].shape != value.shape:
+                raise ValueError(f"{name} has shape {tuple(state[name].shape)}")
         self.count, self.mean, self.variance = (
             state[name].clone() for name in ("count", "mean", "variance")
         )

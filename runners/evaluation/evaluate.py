@@ -16,6 +16,7 @@ from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import Given, measure
 from runners.evaluation.results import Comparison, Evaluation
+from runners.opening import opened
 from runners.run_dir import RunDir
 from runners.training.plots import learning_curve
 
@@ -32,8 +33,8 @@ def evaluate(
     """Adapt what was meta-trained to held-out tasks; tables and plots.
 
     Args:
-        runs: Run folders. Several are put in one table: those that differ by their seed alone as
-            runs of one method.
+        runs: Run folders, or what else runs are named by (NAME, hf://USER/NAME). Several are put in
+            one table: those that differ by their seed alone as runs of one method.
         config: What to draw and how to adapt.
         against: Baselines to compare with: random (untrained), pretrained (one policy for all
             tasks), oracle (it is shown the task). They are trained in DIR/baselines once.
@@ -50,8 +51,8 @@ def evaluate(
     """
     if not runs:
         raise ConfigError("Name a run folder to evaluate: rlmaml evaluate DIR [DIR ...].")
-    folders = [RunDir(path) for path in runs]
     processes.join(timeout=1800)
+    folders = [opened(path) for path in runs]
     if against or pretrained_step_sizes or len(folders) > 1:
         return compare_runs(
             folders,

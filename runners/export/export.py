@@ -34,6 +34,7 @@ from runners.errors import require_at_least
 from runners.export.ppo import PPOSettings, ppo_settings, to_sb3
 from runners.export.torch_program import program
 from runners.io import write_bytes
+from runners.opening import opened
 from runners.run_dir import RunDir
 from runners.training.checkpoints import load_learner
 
@@ -86,7 +87,7 @@ def export(
     """Adapt what was meta-trained to one task, and write the policy for use elsewhere.
 
     Args:
-        run: Run folder (of a run on episodes).
+        run: Run folder (of a run on episodes), or what else one is named by (NAME, hf://USER/NAME).
         out: File to write; in DIR/exports, named after the task, if not given.
         to: A PPO model of stable-baselines3 (.zip), or a torch.export program (.pt2).
         task: The task's numbers, such as a goal velocity; the policy before adaptation if not
@@ -100,7 +101,7 @@ def export(
         ConfigError: a run on examples, a task outside the task space, a path that exists or cannot
             be written, or a policy that the format cannot hold. Nothing is written then.
     """
-    folder = RunDir(run)
+    folder = opened(run)
     config = folder.read_config()
     if config.data == "examples":
         raise ConfigError(

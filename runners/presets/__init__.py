@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlmaml import algorithms
+from rlmaml import algorithms, sources
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners.presets import control, families, few_shot, maml_paper
@@ -31,7 +31,7 @@ def get_preset(name: str | None) -> TrainConfig:
 
 
 def list_presets() -> str:
-    """List the presets and the algorithms."""
+    """List the presets, the algorithms and the policies that come with the package."""
     width = max(map(len, PRESETS))
     lines = []
     for name, (description, config) in PRESETS.items():
@@ -40,4 +40,7 @@ def list_presets() -> str:
             data = f"({config.examples.shots} + {config.examples.queries})"
         size = f"{config.tasks} x {data}, {config.iterations} iterations"
         lines.append(f"{name:<{width}}  {description} ({size})")
-    return "\n".join([*lines, "", f"Algorithms (--algorithm): {', '.join(algorithms.TABLE)}"])
+    lines += ["", f"Algorithms (--algorithm): {', '.join(algorithms.TABLE)}"]
+    if names := sources.names():
+        lines.append(f"Learned already (rlmaml evaluate NAME): {', '.join(names)}")
+    return "\n".join(lines)

@@ -18,6 +18,7 @@ from PIL import Image
 from rlmaml.errors import ConfigError
 from runners import environments, formatting
 from runners.errors import require_at_least
+from runners.opening import opened
 from runners.progress import progress
 from runners.rendering import captions, video_file
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
@@ -73,7 +74,7 @@ def render(
     the other, its last picture stays.
 
     Args:
-        run: Run folder.
+        run: Run folder, or what else a run is named by (NAME, hf://USER/NAME).
         task: The task, as its numbers: a goal velocity, 0 or 1 for forward or backward, two for a
             direction or a place on the plane, factors of a world; several tasks are shown one after
             another. If not given, both directions, else a held-out task drawn by the seed.
@@ -97,7 +98,7 @@ def render(
         ConfigError: bad arguments, an environment that cannot be drawn, or a path that cannot be
             written.
     """
-    folder = RunDir(run)
+    folder = opened(run)
     config = folder.read_config()
     steps = steps_shown(config, steps)
     require_at_least(0, steps=steps, seed=seed)

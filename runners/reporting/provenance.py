@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlmaml.config import TrainConfig, flat
 from runners.evaluation.results import Conditions
@@ -66,7 +67,7 @@ def train_command(run: RunDir) -> str:
     name = short(run.path)
     arguments = ["rlmaml", "train", "--config", f"{name}/config.json"]
     if origin.init is not None:
-        arguments += ["--init", _short_if_absolute(origin.init)]
+        arguments += ["--init", short_if_absolute(origin.init)]
     return shlex.join([*arguments, "--out", f"{name}-again"])
 
 
@@ -112,7 +113,7 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
 def portable(command: str) -> str:
     """The command with names instead of the absolute paths of one machine."""
     try:
-        return shlex.join(map(_short_if_absolute, shlex.split(command)))
+        return shlex.join(map(short_if_absolute, shlex.split(command)))
     except ValueError:  # not written by us
         return command
 
@@ -124,7 +125,7 @@ def short(path: Path) -> str:
     return "/".join(("runs", *parts))
 
 
-def _short_if_absolute(word: str) -> str:
+def short_if_absolute(word: str) -> str:
     """A run's folder or a checkpoint's by a name, in NAME=PATH too; anything else as it came.
 
     In JSON, where paths are those of data, their last part remains.
@@ -139,18 +140,18 @@ def _short_if_absolute(word: str) -> str:
             value = json.loads(word)
         except (ValueError, RecursionError):
             return word
-        shorter = _without_folders(value)
+        shorter = without_folders(value)
         return word if shorter == value else json.dumps(shorter)
     name, equals, value = word.partition("=")
-    return f"{name}={_short_if_absolute(value)}" if equals else word
+    return f"{name}={short_if_absolute(value)}" if equals else word
 
 
-def _without_folders(value: object) -> object:
+def without_folders(value: Any) -> Any:
     """A JSON value with the last part of every absolute path in it."""
     if isinstance(value, dict):
-        return {name: _without_folders(part) for name, part in value.items()}
+        return {name: without_folders(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_folders(part) for part in value]
+        return [without_folders(part) for part in value]
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name or value
     return value
@@ -159,7 +160,7 @@ def _without_folders(value: object) -> object:
 def _as_option(value: object) -> str:
     """Write a value as the command line takes it, without the folders of one machine."""
     if isinstance(value, dict):
-        return json.dumps(_without_folders(value))
+        return json.dumps(without_folders(value))
     if isinstance(value, list | tuple):
         return " ".join(map(_as_option, value))
-    return str(_without_folders(value))
+    return str(without_folders(value))

@@ -17,6 +17,7 @@ from runners import formatting
 from runners.evaluation import grouping, plots
 from runners.evaluation.baselines import BASELINES
 from runners.io import versions, write_text
+from runners.opening import opened
 from runners.presets import PRESETS
 from runners.rendering import video
 from runners.reporting import figures, provenance, sentences
@@ -65,7 +66,8 @@ def report(
     be drawn here. Baselines are shown if the runs have been compared with them.
 
     Args:
-        runs: Run folders. Those that differ by their seed alone are runs of one method.
+        runs: Run folders, or what else runs are named by (NAME, hf://USER/NAME). Those that differ
+            by their seed alone are runs of one method.
         out: The page; report.html in the run's folder, or in the one the runs lie in together, if
             not given.
         videos: Videos of the runs, of which one is drawn if there is none; `--no-videos` leaves
@@ -79,8 +81,8 @@ def report(
     """
     if not runs:
         raise ConfigError("Name a run folder to report on: rlmaml report DIR [DIR ...].")
-    folders = [RunDir(path) for path in runs]
-    out = out or grouping.common_folder(list(runs)) / "report.html"
+    folders = [opened(path) for path in runs]
+    out = out or grouping.common_folder([folder.path for folder in folders]) / "report.html"
     if out.is_dir():
         raise ConfigError(f"--out {out} is a folder: name a file, such as {out / 'report.html'}.")
     data = gather(folders, out.parent, device=device, quiet=quiet)

@@ -46,6 +46,14 @@ def load_learner(folder: RunDir, which: Path | None = None) -> Learner:
     return rlmaml.load(folder.path, checkpoint=which)
 
 
+def not_resumable(run: str) -> str:
+    """Say why training does not go on with a run that was shared, and what to do."""
+    return (
+        f"{run} was shared without the state of its outer step, so that its training does not go "
+        f"on: start a new run from its parameters, rlmaml train PRESET --init {run} --out DIR."
+    )
+
+
 def fitted_meta(loaded: Meta, built: Meta, path: Path) -> Meta:
     """Loaded meta-parameters on the device of the built ones, if their shapes agree.
 
@@ -119,9 +127,6 @@ def restore_normalizer(experiment: Experiment, start: Checkpoint, path: Path) ->
         )
     if normalizer is not None and stored is not None:
         try:
-            for name, value in normalizer.state_dict().items():
-                if stored[name].shape != value.shape:
-                    raise ValueError(f"{name} has shape {tuple(stored[name].shape)}")
             normalizer.load_state_dict(stored)
         except _OF_STATES as problem:
             raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from rlmaml import processes
+from rlmaml import processes, sources
 from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
@@ -23,7 +23,7 @@ from runners.run_dir import RunDir, read_config, read_origin
 from runners.terminal import say
 from runners.tracking.trackers import check_trackers
 from runners.training import own_processes
-from runners.training.checkpoints import processes_before
+from runners.training.checkpoints import not_resumable, processes_before
 from runners.training.jobs import of_seed, run_jobs
 from runners.training.train import resume, train
 
@@ -81,7 +81,8 @@ class RunOptions:
     out: Path | None = None
     """Run folder to make; runs/PRESET if not given."""
     init: Path | None = None
-    """Checkpoint or run folder whose meta-parameters to start from."""
+    """Checkpoint or run folder, or what else a run is named by (NAME, hf://USER/NAME), whose
+    meta-parameters to start from."""
     seeds: tuple[int, ...] = ()
     """Train one run per seed, in DIR/seed-S, one after the other."""
     jobs: int = 1
@@ -273,6 +274,8 @@ def _base(preset: str | None, choice: Choice) -> TrainConfig:
     if choice.resume is not None and choice.config is not None:
         raise ConfigError("--resume goes on with a run, --config repeats one: give one of them.")
     if choice.resume is not None:
+        if sources.is_shared(choice.resume):
+            raise ConfigError(not_resumable(sources.spelled(choice.resume)))
         base = RunDir(choice.resume).read_config()
         named = str(choice.resume)
     elif choice.config is not None:

@@ -25,6 +25,7 @@ from runners.tracking.trackers import check_trackers
 from runners.training.checkpoints import (
     check_data,
     fitted_meta,
+    not_resumable,
     read_checkpoint,
     read_totals,
     restore_normalizer,
@@ -150,6 +151,8 @@ def _resumed(
     state, done, totals = _initial_state(experiment), 0, Totals()
     if checkpoint.available(folder.checkpoints):  # none yet: begin again
         start = read_checkpoint(folder.path)
+        if "outer" not in start.state:
+            raise ConfigError(not_resumable(str(folder.path)))
         check_data(experiment, start, folder.path)
         _check_finite(start.meta, folder.path)
         meta = fitted_meta(start.meta, state.meta, folder.path)

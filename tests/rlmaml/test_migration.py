@@ -84,4 +84,32 @@ def test_networks_of_before_are_known_by_their_last_layer(params, spec):
 
 def test_a_checkpoint_of_today_says_it_itself():
     spec = PredictorSpec((1, 8, 8), None, 3, True)
-    assert predictor_spec(spec._asdict() | {"input_shape": [1, 8, 8]}, {}) == spec
+    meta = {"params": {"logits.bias": torch.zeros(3)}}
+    assert predictor_spec(spec._asdict() | {"input_shape": [1, 8, 8]}, meta) == spec
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"output_size": 10**12},
+        {"output_size": -1},
+        {"output_size": True},
+        {"output_size": "3"},
+        {"num_tokens": 10**12},
+        {"num_tokens": 0},
+        {"input_shape": None},
+        {"mine": 1},
+    ],
+)
+def test_a_word_that_the_parameters_are_none_of_is_refused(said):
+    meta = {"params": {"logits.bias": torch.zeros(3), "words.weight": torch.zeros(50, 4)}}
+    stored = PredictorSpec((1,), 50, 3, True)._asdict()
+    assert predictor_spec(stored, meta).num_tokens == 50
+    with pytest.raises(ConfigError, match="The checkpoint's predictor is"):
+        predictor_spec(stored | said, meta)
+
+
+@pytest.mark.parametrize("meta", [{}, {"params": {"mean.weight": torch.zeros(2, 2)}}])
+def test_parameters_of_no_predictor_are_refused(meta):
+    with pytest.raises(ConfigError, match="no last layer"):
+        predictor_spec(None, meta)
