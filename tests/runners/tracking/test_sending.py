@@ -177,6 +177,7 @@ def test_a_program_ends_at_once_where_a_tracker_was_dropped(monkeypatch, dropped
         if problem is not None:
             raise problem
 
+    monkeypatch.setattr(sys, "argv", ["rlmaml", "train"])
     monkeypatch.setattr(cli, "main", command)
     monkeypatch.setattr(runners.__main__.os, "_exit", end)
     dropped.append("fake")
