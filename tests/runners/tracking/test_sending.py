@@ -1,5 +1,6 @@
 """Metrics that go to trackers while a run trains, which nothing that they do can stop."""
 
+import sys
 import time
 
 import pytest
