@@ -19,7 +19,7 @@ PROMP_HALF_CHEETAH_DIR = replace(
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
     iterations=200,
     policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
-    inner=InnerConfig(step_size=0.5),
+    inner=InnerConfig(step_size=0.5, later_step_share=0.1),
     normalize_observations=True,
 )
 
