@@ -8,7 +8,7 @@ BENCH ?= runs/bench
 # A worker for each core, with one thread each; files stay whole, since their fixtures are shared.
 PYTEST := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: train test test-fast bench lint docs install clean
+.PHONY: train test test-fast bench lint docs package install clean
 
 train: install          ## meta-train PRESET into OUT (or go on with it), evaluate it, and write a page on it
 	if test -e $(OUT)/config.json; then $(BIN)/rlmaml train --resume $(OUT); \
@@ -36,6 +36,9 @@ lint: install           ## style, types, import contracts
 
 docs: .venv/docs        ## the docs as a site, into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+package: install        ## a wheel and an sdist, in dist/, tried in an environment of their own
+	$(BIN)/python -m tests.helpers.package
 
 install: .venv/installed
 

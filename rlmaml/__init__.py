@@ -3,6 +3,8 @@
 The names below are what most programs need; docs/notation.md explains the letters.
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms import get_algorithm
 from rlmaml.algorithms.base import Algorithm
@@ -46,3 +48,8 @@ __all__ = [
 ]
 
 register_environments()
+
+try:
+    __version__ = version("rlmaml")
+except PackageNotFoundError:  # a clone that is on the path without being installed
+    __version__ = "unknown"

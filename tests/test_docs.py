@@ -1,10 +1,12 @@
 """Every Python block of the docs runs, in order, in one namespace a page."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import rlmaml
 from tests.helpers.runs import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -36,3 +38,10 @@ def test_links_lead_somewhere(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert rlmaml.__version__ in (version, "unknown")

@@ -1,12 +1,17 @@
 """Every example runs as a script, with small arguments, and prints what it says."""
 
 import ast
+import io
+import json
 import re
 import runpy
 import sys
+import types
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -64,3 +69,28 @@ def test_the_single_file_runs_and_takes_its_steps(tmp_path, monkeypatch, capsys)
         assert re.search(
             r"return -?\d+\.\d before adaptation, -?\d+\.\d after; KL 0\.0[01]\d+, accepted", line
         )
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    shown = []
+    fake = types.SimpleNamespace(
+        Image=lambda data: Image.open(io.BytesIO(data)), display=shown.append
+    )
+    package = types.ModuleType("IPython")
+    package.get_ipython, package.version_info = lambda: None, (9, 0)  # matplotlib looks at them
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    monkeypatch.setattr(plt, "show", lambda: (shown.append(plt.gcf()), plt.close()))
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / "tour.ipynb").read_text())["cells"]
+    namespace = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec("".join(cell["source"]), namespace)
+    paths, video, curves = shown
+    assert len(paths.axes) == 3
+    assert video.is_animated
+    assert len(curves.axes[0].lines) == 5
+    returns = [played.rewards.sum(-1).mean().item() for played in namespace["policy"].episodes]
+    assert returns[-1] > returns[0] + 20
