@@ -30,8 +30,8 @@ def files(name):
 
 
 def test_there_are_some():
-    assert {"navigation", "sinusoid"} <= set(sources.names())
-    assert "navigation, sinusoid" in list_presets()
+    assert {"half-cheetah-dir", "navigation", "sinusoid"} <= set(sources.names())
+    assert ", ".join(sources.names()) in list_presets()
 
 
 @pytest.mark.parametrize("name", sources.names())
