@@ -1,4 +1,4 @@
-"""The nearest example by pixels: right where classes are apart, at chance where they are the same."""
+"""The nearest example by pixels: right for classes that are apart, at chance for the same ones."""
 
 import numpy as np
 import pytest
