@@ -128,7 +128,8 @@ class Learner:
                 After a run on examples instead the inputs, `[B, *x]`.
             targets: `[B, *y]`, or `[B]` class numbers; after a run on examples.
             steps: inner steps, 0 for none; as in training if None.
-            step_size: of every step; as in training if None.
+            step_size: of every step, before `inner.later_step_share` shortens those beyond the K of
+                training; as in training if None.
             episodes: B, to play before each step; as in training if None. A vector environment
                 plays one in each copy.
             seed: of all that is drawn. For one task, `rlmaml evaluate --seed` draws the same.

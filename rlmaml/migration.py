@@ -48,20 +48,33 @@ def migrate_config(data: dict[str, Any]) -> dict[str, Any]:
         inner.setdefault("surrogate", "log-likelihood")
     if inner.get("adjoint") == "unrolled":
         del inner["adjoint"]
-    later = inner.pop("later_step_size", None)
-    if later is not None and inner.get("steps", 1) > 1:
-        raise ConfigError(
-            f"inner.later_step_size {later} was the size of steps in training, which can no longer "
-            "be another than step_size: train anew."
-        )
-    if later is not None:
-        inner["later_step_share"] = later / inner["step_size"]
-    data["inner"] = inner
+    data["inner"] = _with_share(inner)
     if data.pop("tensorboard", False):
         data["track"] = ["tensorboard"]
     if data.get("objective", {}).get("name") == "adapted":
         data["outer_reduction"] = data.pop("objective").get("reduction", "steps")
     return data
+
+
+def _with_share(inner: dict[str, Any]) -> dict[str, Any]:
+    """Inner settings with a share of later steps in place of their size.
+
+    Raises:
+        ConfigError: sizes that are none, or of steps in training.
+    """
+    later = inner.pop("later_step_size", None)
+    if later is None:
+        return inner
+    sizes = {"step_size": inner.get("step_size", 0.1), "later_step_size": later}
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | float) or not size > 0:
+            raise ConfigError(f"inner.{name} must be a positive number, got {size!r}.")
+    if inner.get("steps", 1) not in (0, 1):
+        raise ConfigError(
+            f"inner.later_step_size {later} was the size of steps in training, which can no longer "
+            "be another than step_size: train anew."
+        )
+    return inner | {"later_step_share": later / sizes["step_size"]}
 
 
 def _require(name: str, value: object, kind: type, what: str) -> None:

@@ -13,7 +13,7 @@ from runners.commands import HELP, usage
 def main() -> None:
     """Run the command line (`runners.cli.main`)."""
     if tuple(sys.argv[1:]) in HELP:
-        print(usage())
+        _print_usage()
         return
     try:
         from runners.cli import main as run
@@ -25,6 +25,16 @@ def main() -> None:
         sending = sys.modules.get("runners.tracking.sending")
         if sending is not None and sending.any_dropped():
             _end_at_once(sys.exception())
+
+
+def _print_usage() -> None:
+    try:
+        print(usage(), flush=True)
+    except BrokenPipeError:  # `rlmaml --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(f"What was to be printed is lost: {problem.strerror}.") from None
 
 
 def _end_at_once(problem: BaseException | None) -> None:

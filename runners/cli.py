@@ -18,7 +18,7 @@ from rlmaml import processes, trust
 from rlmaml.errors import ConfigError
 from rlmaml.processes import ProcessLostError
 from runners import console, io
-from runners.commands import COMMANDS, usage
+from runners.commands import COMMANDS, HELP, usage
 from runners.errors import TrainingStopped, UnwrittenError
 from runners.formatting import one_line, printable
 from runners.options import STYLE
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.path.append(os.getcwd())
     with guarded() as out:
         try:
-            if not arguments or arguments[0] in ("-h", "--help"):
+            if not arguments or (arguments[0],) in HELP:
                 print(usage())
             else:
                 trusted = TRUST in arguments

@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
 """Location of each command's function. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
-HELP = ((), ("-h",), ("--help",))
+HELP = ((), ("-h",), ("--help",), ("--help-all",))
 """Arguments that ask for the commands."""
 
 

@@ -55,7 +55,7 @@ def text_table(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_drawings():
-    """Drawings of a hundred letters: those of all scripts take a quarter of a minute."""
+    """Drawings of a hundred letters: those of all scripts take twenty seconds."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZbdefghkmqrtyĐЖДЙЛЦЧЯ"
     armenian = "".join(map(chr, range(0x531, 0x54B)))
     greek = "ΓΔΘΛΞΠΣΦΨΩΑΒαβγδεζηθλμξπσςτφχψωϟ"

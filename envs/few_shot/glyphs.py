@@ -93,7 +93,7 @@ def glyphs(
     """Few-shot tasks from letters, of which matplotlib's fonts have some 1,400 that look different.
 
     Training has 85 % of the Latin and Cyrillic letters, validation the Armenian and Georgian ones.
-    Drawn once, in some ten seconds, and kept in the user's cache folder.
+    Drawn once, in some twenty seconds, and kept in the user's cache folder.
 
     Args:
         way: classes of a task.

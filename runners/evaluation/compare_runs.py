@@ -207,6 +207,7 @@ def _comparison(
         queries=first.queries,
         step_size=first.step_size,
         later_step_size=first.later_step_size,
+        later_step_share=first.later_step_share,
         deterministic=first.deterministic,
         seed=first.seed,
         checkpoint=first.checkpoint,

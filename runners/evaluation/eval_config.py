@@ -52,7 +52,7 @@ class EvalConfig:
     """Query examples per task, in classification per class (runs on examples); as in training if
     not given."""
     step_size: Annotated[float | None, tyro.conf.arg(aliases=["--inner-lr"])] = None
-    """Size of the inner steps; as in training if not given."""
+    """Size of the inner steps, before --later-step-share; as in training if not given."""
     later_step_share: float | None = None
     """Length of further inner steps than those of training, as a share of what they would be (the
     MAML paper: 0.5); as in the run's settings if not given."""

@@ -123,6 +123,7 @@ def measure(
         queries=sizes.queries if supervised else None,
         step_size=changed.inner.step_size,
         later_step_size=None if share == 1 else share * changed.inner.step_size,
+        later_step_share=share,
         deterministic=config.deterministic,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,

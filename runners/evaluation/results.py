@@ -48,6 +48,8 @@ class Conditions:
     step_size: float | None = None
     later_step_size: float | None = None
     """Size of further steps than those of training; None if it is step_size."""
+    later_step_share: float | None = None
+    """The same as a share of what they would be; None in files of before."""
     deterministic: bool = False
     seed: int = 0
     checkpoint: str | None = None

@@ -86,9 +86,9 @@ def evaluate_command(result: Conditions, runs: Sequence[str], against: Sequence[
     arguments = ["rlmaml", "evaluate", *runs]
     if against:
         arguments += ["--against", *against]
-    share = None
-    if result.step_size is not None and result.later_step_size is not None:
-        share = round(result.later_step_size / result.step_size, 12)
+    share = result.later_step_share
+    if share is None and result.step_size is not None and result.later_step_size is not None:
+        share = round(result.later_step_size / result.step_size, 12)  # a file of before
     options = {
         "tasks": len(result.tasks),
         "steps": result.steps[-1],

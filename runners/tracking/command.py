@@ -30,7 +30,8 @@ class Sent:
     def __str__(self) -> str:
         known = self.all - self.sent
         had = f"; it had {known} already" * bool(known)
-        return f"{self.run}: {self.sent} iterations sent to {self.name}{had}. {self.where}"
+        sent = f"{self.sent} iteration{'s' * (self.sent != 1)}"
+        return f"{self.run}: {sent} sent to {self.name}{had}. {self.where}"
 
 
 def track(

@@ -22,6 +22,8 @@ PATIENCE = 120.0
 """Seconds that a tracker may take over one call while the run goes on."""
 SECONDS_TO_END = 10.0
 """Seconds that a run waits at its end, for all trackers together."""
+SECONDS_TO_STOP = 1.0
+"""The same where it is stopped."""
 
 _dropped: list[str] = []
 
@@ -35,8 +37,8 @@ def any_dropped() -> bool:
 def tracked(folder: RunDir, config: TrainConfig) -> Iterator[Callable[[Metrics], None]]:
     """Send a run's metrics to its trackers, those of earlier iterations first.
 
-    A tracker that fails, or does not keep up, is dropped, and that is told. At the end, but not
-    after Ctrl-C, trackers have some seconds to take what is left.
+    A tracker that fails, or does not keep up, is dropped, and that is told. At the end trackers
+    have some seconds to take what is left, and a second where somebody wants the run to stop.
 
     Yields:
         A function of a line of metrics, which returns at once.
@@ -53,8 +55,8 @@ def tracked(folder: RunDir, config: TrainConfig) -> Iterator[Callable[[Metrics],
     try:
         yield send
         finished = True
-    except KeyboardInterrupt:
-        seconds = 0.0
+    except (KeyboardInterrupt, SystemExit):
+        seconds = min(seconds, SECONDS_TO_STOP)
         raise
     finally:
         for sender in senders:
@@ -96,7 +98,7 @@ class Sender:
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            self._drop(f"it is {WAITING} iterations behind")
+            self._drop(f"it is {WAITING} lines behind")
 
     def end(self, finished: bool) -> None:
         """Say that there are no more lines.
@@ -110,7 +112,11 @@ class Sender:
         """Wait until all is sent, so long at most."""
         if self._is_dropped:
             return
-        self._thread.join(seconds)
+        try:
+            self._thread.join(seconds)
+        except KeyboardInterrupt:
+            self._drop("it was not waited for")
+            raise
         if self._thread.is_alive():
             self._drop("it has not taken everything before the run's end")
 

@@ -34,7 +34,7 @@ class TensorBoard(Tracker):
         self.id = run.id or folder.name
         self.where = f"tensorboard --logdir {folder}"
         self._config = None if run.id else run.config
-        self._writer = SummaryWriter(str(folder), purge_step=run.first or None)
+        self._writer = SummaryWriter(str(folder), purge_step=run.first)
 
     def write(self, iteration: int, numbers: Mapping[str, float]) -> None:
         """Write the numbers of an iteration, at once."""

@@ -121,7 +121,7 @@ def train_command(arguments: Sequence[str]) -> None:
     if choice.resume is None:
         _train_all(arguments, run, runs, count)
         return
-    with own_processes.helped(arguments, count, run.timeout):
+    with own_processes.with_others(arguments, count, run.timeout):
         resume(RunDir(choice.resume), config, quiet=run.quiet)
 
 
@@ -223,7 +223,7 @@ def _in_turn(
     for path, config in runs.items():
         words = of_seed(arguments, path, config.seed) if run.seeds else arguments
         try:
-            with own_processes.helped(words, count, run.timeout):
+            with own_processes.with_others(words, count, run.timeout):
                 _trained(config, path, run, again)
         except TrainingStopped as problem:  # another seed may fare better
             if len(runs) == 1 or processes.size() > 1:  # the others may not have stopped
@@ -248,7 +248,7 @@ def parse(arguments: Sequence[str]) -> tuple[Choice, RunOptions, TrainConfig]:
         ConfigError: bad input.
         SystemExit: options that there are not; or `--help`.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", ALL):
         print(f"{USAGE}\n\n{list_presets()}")
         raise SystemExit(0)
     preset = arguments[0] if not arguments[0].startswith("-") else None

@@ -82,7 +82,7 @@ def _tasks(config: TrainConfig) -> int:
 
 
 @contextlib.contextmanager
-def helped(arguments: Sequence[str], count: int, timeout: float) -> Iterator[None]:
+def with_others(arguments: Sequence[str], count: int, timeout: float) -> Iterator[None]:
     """Have `count` - 1 other processes run the same command, and meet them as the first.
 
     They say nothing, write nothing and end with this one. What one of them has to say is told if
@@ -101,21 +101,21 @@ def helped(arguments: Sequence[str], count: int, timeout: float) -> Iterator[Non
         return
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(processes.hosting(count))
-        helpers: list[subprocess.Popen[bytes]] = []
+        others: list[subprocess.Popen[bytes]] = []
         notes = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, count)]
-        stack.enter_context(_ending_at_a_second_signal(helpers))
+        stack.enter_context(_ending_at_a_second_signal(others))
         well = lost = False
         try:
             for number, note in enumerate(notes, start=1):
-                helpers.append(_start(arguments, os.environ | shared, number, note))
-            processes.join(timeout, lambda: _check(helpers))
+                others.append(_start(arguments, os.environ | shared, number, note))
+            processes.join(timeout, lambda: _check(others))
             yield
             well = True
         except ProcessLostError:
             lost = True
             raise
         finally:
-            _end(helpers, well)
+            _end(others, well)
             if lost:
                 _tell(notes)
 
@@ -145,36 +145,36 @@ def _start(
     return start_training(arguments, environment | own, quiet=True, errors=note)
 
 
-def _check(helpers: Sequence[subprocess.Popen[bytes]]) -> None:
-    for number, helper in enumerate(helpers, start=1):
-        if helper.poll() is not None:
-            raise ProcessLostError(f"Process {number} ended with code {helper.returncode}.")
+def _check(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    for number, other in enumerate(others, start=1):
+        if other.poll() is not None:
+            raise ProcessLostError(f"Process {number} ended with code {other.returncode}.")
 
 
-def _end(helpers: Sequence[subprocess.Popen[bytes]], well: bool) -> None:
+def _end(others: Sequence[subprocess.Popen[bytes]], well: bool) -> None:
     """Part from the others, upon which they end; those that do not are made to.
 
     Args:
-        helpers: the others.
+        others: processes.
         well: they have come to their end too, or are about to.
     """
     try:
         processes.leave()
         if not well:
-            for helper in helpers:
-                helper.terminate()
+            for other in others:
+                other.terminate()
         until = time.monotonic() + _SECONDS_TO_END[well]
-        for helper in helpers:
+        for other in others:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                helper.wait(max(0.0, until - time.monotonic()))
+                other.wait(max(0.0, until - time.monotonic()))
     finally:
-        for helper in helpers:
-            helper.kill()
-            helper.wait()
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @contextlib.contextmanager
-def _ending_at_a_second_signal(helpers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _ending_at_a_second_signal(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     """Kill the others at a second SIGINT or SIGTERM.
 
     While this process waits for one of them, Python does not get to handle signals. Once they are
@@ -192,8 +192,8 @@ def _ending_at_a_second_signal(helpers: Sequence[subprocess.Popen[bytes]]) -> It
         while (number := os.read(reading, 1)) and number != b"\0":
             count += number[0] in (signal.SIGINT, signal.SIGTERM)
             if count == 2:
-                for helper in tuple(helpers):
-                    helper.kill()
+                for other in tuple(others):
+                    other.kill()
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

@@ -39,6 +39,11 @@ def test_later_steps_of_another_size_in_training_are_no_more():
     with pytest.raises(ConfigError, match=r"later_step_size 0\.1 .* train anew"):
         migrate_config({"inner": inner})
     assert migrate_config({"inner": inner | {"later_step_size": None}})["inner"]["steps"] == 2
+    alone = migrate_config({"inner": {"later_step_size": 0.05}})
+    assert alone["inner"]["later_step_share"] == 0.5
+    for wrong in ({"later_step_size": "x"}, {"later_step_size": 0.1, "step_size": 0}):
+        with pytest.raises(ConfigError, match="must be a positive number"):
+            migrate_config({"inner": wrong})
 
 
 def test_a_configuration_of_today_stays_as_it_is():

@@ -25,7 +25,7 @@ def test_what_is_sent_is_counted_and_never_sent_twice(tmp_path, kind):
     assert track((folder.path,), to=("fake",)).endswith("3 iterations sent to fake. here/run-0")
     folder.append_metrics(line(3))
     told = track((folder.path,), to=("fake",))
-    assert told.endswith("1 iterations sent to fake; it had 3 already. here/run-0")
+    assert told.endswith("1 iteration sent to fake; it had 3 already. here/run-0")
     assert kind.runs == {"run-0": [(k, numbers(k)) for k in range(4)]}
     assert kind.ends == [False, True], "the run has 4 iterations"
 

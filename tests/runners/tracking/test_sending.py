@@ -95,7 +95,7 @@ def test_a_tracker_that_hangs_is_left_at_the_end(tmp_path, fakes, capsys, droppe
     kind = fakes(slow=hanging())
     began = time.monotonic()
     send(untrained(tmp_path / "run", 0, track=("slow",)), range(3))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5  # of the ten that an end has
     kind.let_go.set()
     assert "slow gets no more of this run: it has not taken everything" in capsys.readouterr().err
     assert dropped == ["slow"]
@@ -103,7 +103,7 @@ def test_a_tracker_that_hangs_is_left_at_the_end(tmp_path, fakes, capsys, droppe
 
 @pytest.mark.parametrize(
     ("limit", "value", "told"),
-    [("PATIENCE", 0.05, "not answered for 0.05 s"), ("WAITING", 2, "2 iterations behind")],
+    [("PATIENCE", 0.05, "not answered for 0.05 s"), ("WAITING", 2, "2 lines behind")],
 )
 def test_a_tracker_that_does_not_keep_up_is_dropped_while_the_run_goes_on(
     tmp_path, fakes, capsys, monkeypatch, limit, value, told
@@ -121,7 +121,7 @@ def test_a_tracker_that_does_not_keep_up_is_dropped_while_the_run_goes_on(
     kind.let_go.set()
 
 
-def test_ctrl_c_waits_for_no_tracker(tmp_path, fakes):
+def test_ctrl_c_hardly_waits_for_a_tracker(tmp_path, fakes):
     kind = fakes(slow=hanging())
     folder = untrained(tmp_path / "run", 0, track=("slow",))
     began = time.monotonic()

@@ -37,7 +37,7 @@ def gone_on_and_whole(begun, new):
 
 
 @pytest.mark.slow
-def test_a_run_that_lost_a_helper_goes_on_as_torchrun_would_have_run_it(
+def test_a_run_that_lost_another_process_goes_on_as_torchrun_would_have_run_it(
     tmp_path, monkeypatch, capsys
 ):
     started, whole = [], Trainer._step
@@ -69,7 +69,7 @@ def test_a_run_that_lost_a_helper_goes_on_as_torchrun_would_have_run_it(
 
 
 @pytest.mark.slow
-def test_a_helper_that_fails_is_heard(tmp_path, monkeypatch, capsys):
+def test_another_process_that_fails_is_heard(tmp_path, monkeypatch, capsys):
     start = own_processes._start
 
     def with_another_preset(arguments, *rest):
@@ -155,7 +155,7 @@ def test_a_validation_has_a_task_for_each_process(cpus, capsys):
 
 
 def test_a_second_signal_ends_what_waits_for_another(monkeypatch):
-    """While the first process waits for a helper that hangs, Python handles no signals."""
+    """While the first process waits for another that hangs, Python handles no signals."""
     monkeypatch.setattr(own_processes, "_SECONDS_TO_END", {True: 0, False: 0})
     before = {number: signal.signal(number, ignored) for number in (signal.SIGINT, signal.SIGTERM)}
     hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
