@@ -1,9 +1,11 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from envs.few_shot import glyphs
+from envs.few_shot import docstrings, glyphs
 from envs.locomotion import opengl as opengl_module
 
 
@@ -53,20 +55,27 @@ def text_table(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def few_drawings():
-    """Drawings of a hundred letters: those of all scripts take twenty seconds."""
+@functools.cache
+def _few_drawings():
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZbdefghkmqrtyĐЖДЙЛЦЧЯ"
     armenian = "".join(map(chr, range(0x531, 0x54B)))
     greek = "ΓΔΘΛΞΠΣΦΨΩΑΒαβγδεζηθλμξπσςτφχψωϟ"
     return glyphs.draw(glyphs.fonts(), letters + armenian + greek)
 
 
-@pytest.fixture
-def few_glyphs(few_drawings, monkeypatch):
-    """`rlmaml/Glyphs-v0` of those letters alone."""
-    monkeypatch.setattr(glyphs, "all_drawings", lambda: few_drawings)
-    return few_drawings
+@pytest.fixture(autouse=True)
+def few_glyphs(monkeypatch):
+    """A hundred letters, drawn when asked for: those of all scripts take twenty seconds."""
+    monkeypatch.setattr(glyphs, "all_drawings", _few_drawings)
+    return _few_drawings
+
+
+@pytest.fixture(autouse=True)
+def few_modules(monkeypatch):
+    """Docstrings of thirty modules that do not exist: to read those of all takes seconds."""
+    names = [f"{one}{two}" for one in ("in", "out", "up") for two in "abcdefghij"]
+    texts = {name: [f"Do what {name} does number {i} of them" for i in range(25)] for name in names}
+    monkeypatch.setattr(docstrings, "_modules", lambda package: {} if package else texts)
 
 
 @pytest.fixture

@@ -11,6 +11,11 @@ from envs.few_shot.text import TextError
 from tests.helpers.few_shot import SPLITS
 
 
+@pytest.fixture(autouse=True)
+def few_modules():
+    """All of them, here."""
+
+
 @pytest.mark.slow
 def test_docstrings():
     family = docstrings(packages=())

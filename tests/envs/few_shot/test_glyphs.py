@@ -9,26 +9,33 @@ import pytest
 from envs.few_shot import glyphs
 from tests.helpers.few_shot import SPLITS, rng
 
+whole = glyphs.all_drawings.__wrapped__
+
+
+@pytest.fixture
+def drawings(few_glyphs):
+    return few_glyphs()
+
 
 def scripts(names):
     return {unicodedata.name(letter).split()[0] for name in names for letter in name}
 
 
-def test_letters_that_look_alike_are_one_class(few_glyphs):
-    together = [set(name) for name in few_glyphs.names]
+def test_letters_that_look_alike_are_one_class(drawings):
+    together = [set(name) for name in drawings.names]
     assert {"A", "Α"} in together
     assert {"B", "Β"} in together
     assert {"L", "Լ"} in together
     for alone in "DQIЖΓΔ":
         assert {alone} in together
-    letters = [letter for name in few_glyphs.names for letter in name]
+    letters = [letter for name in drawings.names for letter in name]
     assert len(letters) == len(set(letters))
 
 
-def test_drawings_are_of_their_class_and_differ(few_glyphs):
-    assert few_glyphs.counts.min() >= 2 * 8
-    ends = np.cumsum(few_glyphs.counts)
-    classes = np.split(few_glyphs.images.astype(float).reshape(-1, 28 * 28), ends[:-1])
+def test_drawings_are_of_their_class_and_differ(drawings):
+    assert drawings.counts.min() >= 2 * 8
+    ends = np.cumsum(drawings.counts)
+    classes = np.split(drawings.images.astype(float).reshape(-1, 28 * 28), ends[:-1])
     for images in classes:
         assert len(np.unique(images, axis=0)) == len(images)
     # Of a hundred letters in the same font one is nearest to another drawing of it by no chance.
@@ -38,7 +45,7 @@ def test_drawings_are_of_their_class_and_differ(few_glyphs):
 
 
 @pytest.mark.parametrize("held_out", ["scripts", "letters"])
-def test_test_classes_are_of_another_script_or_left_out_letters(few_glyphs, held_out):
+def test_test_classes_are_of_another_script_or_left_out_letters(drawings, held_out):
     env = gymnasium.make("rlmaml/Glyphs-v0", held_out=held_out, way=3)
     family = env.unwrapped.examples
     names = {split: [family.names[k] for k in members] for split, members in family.splits.items()}
@@ -59,17 +66,17 @@ def test_test_classes_are_of_another_script_or_left_out_letters(few_glyphs, held
         assert query.max() <= 1.0
 
 
-def test_the_training_classes_are_the_same_whatever_is_held_out(few_glyphs):
+def test_the_training_classes_are_the_same_whatever_is_held_out(drawings):
     first, second = (glyphs.glyphs(held_out=each) for each in ("scripts", "letters"))
     assert first.splits["train"] == second.splits["train"]
     assert first.fingerprint != second.fingerprint
 
 
-def test_another_pixel_is_another_fingerprint(few_glyphs, monkeypatch):
+def test_another_pixel_is_another_fingerprint(drawings, monkeypatch):
     before = glyphs.glyphs().fingerprint
-    images = few_glyphs.images.copy()
+    images = drawings.images.copy()
     images[0, 0, 0] += 1
-    changed = glyphs.Drawings(few_glyphs.names, few_glyphs.counts, images)
+    changed = glyphs.Drawings(drawings.names, drawings.counts, images)
     monkeypatch.setattr(glyphs, "all_drawings", lambda: changed)
     assert glyphs.glyphs().fingerprint != before
 
@@ -85,7 +92,6 @@ def test_drawings_are_kept_and_drawn_again_where_the_file_is_damaged(tmp_path, m
         )
 
     monkeypatch.setattr(glyphs, "draw", draw)
-    whole = glyphs.all_drawings.__wrapped__
     first, again = whole(), whole()
     assert made == [1]
     assert again.names == first.names == ("a", "bβ")

@@ -12,7 +12,7 @@ OF_HELD_OUT_CLASSES = ("digits", *GLYPHS, "images", "docstrings", "text")
 
 
 @pytest.fixture
-def family(image_folder, text_table, few_glyphs):
+def family(image_folder, text_table):
     """The family of a preset, of files that the tests have."""
     roots = {"images": image_folder, "text": text_table}
 
@@ -32,11 +32,8 @@ def test_all_learn_from_examples_and_by_an_optimizer():
 
 
 @pytest.mark.parametrize(
-    "name",  # the docstrings of all modules are read in seconds
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "docstrings" else ())
-        for name in PRESETS
-    ],
+    "name",
+    PRESETS,
 )
 def test_shots_and_classes_are_those_of_the_description(name, family):
     description, config = PRESETS[name]

@@ -18,10 +18,8 @@ from runners.presets.overrides import with_algorithm
 
 @pytest.mark.parametrize("name", presets.PRESETS)
 @pytest.mark.slow
-def test_every_preset_is_built_and_survives_json(name, image_folder, text_table, request):
+def test_every_preset_is_built_and_survives_json(name, image_folder, text_table):
     _, config = presets.PRESETS[name]
-    if name.startswith("glyphs"):
-        request.getfixturevalue("few_glyphs")
     assert config.preset == name
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     if root := {"images": image_folder, "text": text_table}.get(name):

@@ -1,11 +1,11 @@
 """Metrics that go to trackers while a run trains, which nothing that they do can stop."""
 
+import importlib
 import sys
 import time
 
 import pytest
 
-import runners.__main__
 from rlmaml import processes
 from runners import cli
 from runners.tracking import sending
@@ -178,13 +178,15 @@ def test_a_program_ends_at_once_where_a_tracker_was_dropped(monkeypatch, dropped
         if problem is not None:
             raise problem
 
+    program = importlib.import_module("runners.__main__")
+    del sys.modules["runners.__main__"]  # others test that nothing has imported it
     monkeypatch.setattr(sys, "argv", ["rlmaml", "train"])
     monkeypatch.setattr(cli, "main", command)
-    monkeypatch.setattr(runners.__main__.os, "_exit", end)
+    monkeypatch.setattr(program.os, "_exit", end)
     dropped.append("fake")
     with pytest.raises(Ended) as ended:
-        runners.__main__.main()
+        program.main()
     assert ended.value.args == (code,)
     dropped.clear()
     if problem is None:
-        runners.__main__.main()
+        program.main()
