@@ -5,6 +5,7 @@ Training, evaluation and `rlmaml.load` build models, algorithms and samplers her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +33,11 @@ from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.spaces import action_filter, check_reach, encoder
 from rlmaml.sampling.task_sampler import TaskSampler
-from rlmaml.torch_state import plain_defaults
-from rlmaml.types import Examples, Params
+from rlmaml.torch_state import plain_defaults, shapes_alone
+from rlmaml.types import Examples, Meta, Params
+
+_SMALL = 10**6
+"""Numbers of a network that can be made anywhere, whatever it is to be given."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ class Experiment:
             self.sampler.env.close()
 
 
-def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Experiment:
+def build(
+    config: TrainConfig, source: Any, *, tasks: int | None = None, stored: Meta | None = None
+) -> Experiment:
     """Make everything that a run needs, or everything to measure it on so many tasks.
 
     Args:
@@ -80,10 +86,12 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
             `set_tasks`, as many copies for each task as it is to play episodes; or a family of
             labeled examples.
         tasks: N of an evaluation; None to train on `config.tasks`.
+        stored: the meta-parameters that the network is for, if there are any already.
 
     Raises:
         ConfigError: spaces that no network here takes, tasks that cannot be drawn, data that the
-            network does not take, or a device that is not there.
+            network does not take, a network larger than what is stored, or a device that is not
+            there.
     """
     training = tasks is None
     if not training:
@@ -91,29 +99,41 @@ def build(config: TrainConfig, source: Any, *, tasks: int | None = None) -> Expe
     device = resolve_device(config.device)
     own = processes.share(config.tasks if tasks is None else tasks)
     if config.data == "examples":
-        return _from_examples(config, source, device, training)
-    return _from_episodes(config, source, device, own, training)
+        return _from_examples(config, source, device, training, stored)
+    return _from_episodes(config, source, device, own, training, stored)
 
 
 def build_policy(
-    config: TrainConfig, observations: gymnasium.Space, actions: gymnasium.Space
+    config: TrainConfig,
+    observations: gymnasium.Space,
+    actions: gymnasium.Space,
+    stored: Meta | None = None,
 ) -> nn.Module:
     """The policy network for an environment's spaces, initialized from the run's seed.
 
     Raises:
-        ConfigError: spaces that no network here sees or acts in.
+        ConfigError: spaces that no network here sees or acts in, or a network larger than the
+            `stored` meta-parameters that it is for.
     """
     shape = encoder(observations)[1]
     action_filter(actions, config.env.rescale_actions)
-    return _seeded(config, lambda: models.policy_for(shape, actions, config.policy))
+    return _seeded(config, lambda: models.policy_for(shape, actions, config.policy), stored)
 
 
-def build_predictor(config: TrainConfig, spec: PredictorSpec) -> nn.Module:
-    """The network for labeled examples, initialized from the run's seed."""
+def build_predictor(
+    config: TrainConfig, spec: PredictorSpec, stored: Meta | None = None
+) -> nn.Module:
+    """The network for labeled examples, initialized from the run's seed.
+
+    Raises:
+        ConfigError: inputs that no network here takes, or a network larger than the `stored`
+            meta-parameters that it is for.
+    """
     networks = config.policy, config.conv, config.text
     return _seeded(
         config,
         lambda: models.predictor_for(spec.input_shape, spec.outputs, *networks, spec.num_tokens),
+        stored,
     )
 
 
@@ -190,11 +210,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _from_episodes(
-    config: TrainConfig, env: Any, device: torch.device, own: slice, training: bool
+    config: TrainConfig,
+    env: Any,
+    device: torch.device,
+    own: slice,
+    training: bool,
+    stored: Meta | None,
 ) -> Experiment:
     tasks = own.stop - own.start
     observations = env.single_observation_space
-    model = build_policy(config, observations, env.single_action_space)
+    model = build_policy(config, observations, env.single_action_space, stored)
     algorithm = build_algorithm(config, model)
     normalizer = None
     if config.normalize_observations:
@@ -252,15 +277,15 @@ def _no_tasks(*_: Any, **__: Any) -> np.ndarray:
 
 
 def _from_examples(
-    config: TrainConfig, family: Family, device: torch.device, training: bool
+    config: TrainConfig, family: Family, device: torch.device, training: bool, stored: Meta | None
 ) -> Experiment:
     spec = PredictorSpec.of_spaces(family.inputs, family.outputs)
-    model = build_predictor(config, spec)
+    model = build_predictor(config, spec, stored)
     algorithm = build_algorithm(config, model, spec)
     if algorithm.data_spec.class_labels:
         family = ClassLabels(cast(ClassFamily, family), relabel=training)
         spec = PredictorSpec.of_spaces(family.inputs, family.outputs)
-        model = build_predictor(config, spec)
+        model = build_predictor(config, spec, stored)
         algorithm = build_algorithm(config, model, spec)
     data = algorithm.data_spec
     convolutional = isinstance(model, models.ConvClassifier)
@@ -314,9 +339,33 @@ def _check_fit(family: Family, loss: Callable[[Examples], torch.Tensor]) -> None
         ) from problem
 
 
-def _seeded(config: TrainConfig, make: Callable[[], nn.Module]) -> nn.Module:
+def _seeded(config: TrainConfig, make: Callable[[], nn.Module], stored: Meta | None) -> nn.Module:
+    if stored is not None:
+        _check_size(make, stored)
     seed = int(generator(config.seed, 0, Phase.INITIALIZE).integers(2**62))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         with plain_defaults():
             return make()
+
+
+def _check_size(make: Callable[[], nn.Module], stored: Meta) -> None:
+    """Check that a network has no more numbers than are stored for it, before it takes memory.
+
+    Whether their shapes agree is checked where they are put in.
+
+    Raises:
+        ConfigError: it has more.
+    """
+    there = sum(value.numel() for value in tree.leaves(stored))
+    try:
+        with shapes_alone():
+            size = sum(value.numel() for value in make().parameters())
+        said = f"{size:,}"
+    except RuntimeError:  # of a tensor with more than can be counted
+        size, said = math.inf, "more than 10^18"
+    if size > max(there, _SMALL):
+        raise ConfigError(
+            f"The network that the run's settings describe has {said} parameters, and {there:,} "
+            "are stored for it: they were trained with other settings or on other spaces."
+        )

@@ -291,7 +291,10 @@ def locate(path: Path, which: Path | None = None) -> Path:
         return latest(path / "checkpoints")
     best = _best(path / "checkpoints")
     if not best:
-        raise CheckpointError(f"{path} has no best checkpoint yet: use its newest, or train on.")
+        rest = ", or train on" if (latest(path / "checkpoints") / STATE).exists() else ""
+        raise CheckpointError(
+            f"{path} has no best checkpoint{' yet' * bool(rest)}: use its newest{rest}."
+        )
     chosen = path / "checkpoints" / f"{best:06d}"
     try:
         _verified(chosen)

@@ -175,11 +175,16 @@ class Learner:
     ) -> AdaptedPolicy:
         # With the K of training, which shapes what some algorithms learn for each step.
         config = replace(config, device="cpu", sampling_device="cpu")
-        experiment = build(config, copies, tasks=1)
+        experiment = build(config, copies, tasks=1, stored=self.meta)
         algorithm, normalizer = experiment.algorithm, experiment.normalizer
         if normalizer is not None:
+            if self._normalizer is None:
+                raise ConfigError(
+                    f"{self.path} was trained with observation statistics, by its settings "
+                    "(normalize_observations), and holds none: take a checkpoint that does."
+                )
             try:
-                normalizer.load_state_dict(self._normalizer or {})
+                normalizer.load_state_dict(self._normalizer)
             except ValueError as problem:
                 raise ConfigError(
                     f"{self.path} was trained on other spaces: of its observation statistics "
@@ -215,7 +220,7 @@ class Learner:
                 f"Inputs must be [B, *x], a row for each example; got shape {x.shape}."
             )
         spec = self._spec._replace(input_shape=x.shape[1:])
-        module = build_predictor(config, spec)
+        module = build_predictor(config, spec, self.meta)
         inputs = as_inputs(x, spec.num_tokens)
         algorithm = build_algorithm(config.for_evaluation(), module, spec)
         meta = self._fitted(models.parameters(module), algorithm)

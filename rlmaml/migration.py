@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,8 @@ from rlmaml.errors import ConfigError
 from rlmaml.models.spec import PredictorSpec
 from rlmaml.types import Meta
 
+_INPUTS = 10**8
+"""Numbers of one input at most."""
 _FIELDS = {
     "optimiser": "optimizer",
     "normalise_observations": "normalize_observations",
@@ -138,9 +141,13 @@ def _check_sizes(spec: PredictorSpec, meta: Meta) -> None:
     """Check that a network's outputs and token ids are so many as some parameters have rows.
 
     Raises:
-        ValueError: they are more, or no numbers.
+        ValueError: they are more, or no numbers; or inputs of no shape that data have.
     """
-    rows = [size for part in meta.values() for value in part.values() for size in value.shape]
+    shape = spec.input_shape
+    if not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _INPUTS:
+        raise ValueError("its input_shape is of no inputs")
+    values = [value for part in meta.values() for value in part.values() if value.numel()]
+    rows = [size for value in values for size in value.shape]
     for name in ("output_size", "num_tokens"):
         size = getattr(spec, name)
         if name == "num_tokens" and size is None:

@@ -6,11 +6,15 @@ written there. Of the hub only those files are fetched that loading reads (`FILE
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import importlib
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlmaml.errors import ConfigError
 
@@ -24,6 +28,8 @@ FILES = (
     "checkpoints/*/manifest.json",
 )
 """Files of a run that was shared, as patterns."""
+LARGEST = 10**9
+"""Bytes of them that are downloaded at most."""
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 # A Path has one slash where a string has two.
 _ON_HUB = re.compile(rf"hf:/{{1,2}}({_REPOSITORY.pattern})(?:@(\w[\w./-]*))?", re.ASCII)
@@ -62,7 +68,7 @@ def find(run: str | Path) -> Source | None:
     found = _ON_HUB.fullmatch(name)
     if found is None:
         raise ConfigError(
-            f"A run on the hub is hf://USER/NAME or hf://USER/NAME@REVISION, got {run}."
+            f"A run on the hub is hf://USER/NAME or hf://USER/NAME@REVISION, got {spelled(run)}."
         )
     repository, revision = found.groups()
     path = _download(spelled(run), repository, revision)
@@ -73,11 +79,16 @@ def is_shared(run: str | Path) -> bool:
     """True for a place on the hub or the name of a policy of the package; a folder has precedence.
 
     Raises:
-        ConfigError: a name alone that is neither of these nor a path that exists.
+        ConfigError: a name alone that is neither of these nor a path that exists, or what can be
+            no path.
     """
     path = Path(run)
-    if path.exists():
-        return False
+    try:
+        if path.exists():
+            return False
+    except OSError as problem:  # of a name that is too long, or a folder that may not be read
+        if not str(run).startswith("hf:"):
+            raise ConfigError(f"{run} is no run folder: {problem.strerror}.") from problem
     if str(run).startswith("hf:"):
         return True
     if len(path.parts) != 1 or path.name == "..":
@@ -145,13 +156,54 @@ def refusal(problem: Exception) -> str:
 def _download(name: str, repository: str, revision: str | None) -> Path:
     """The folder of a run's files in the cache of the hub's library."""
     library = hub(name)
-    try:
-        folder = library.snapshot_download(
-            repository, revision=revision, allow_patterns=list(FILES), library_name="rlmaml"
+    get = partial(library.snapshot_download, repository, revision=revision, library_name="rlmaml")
+    folder = None
+    with _told(name):
+        try:
+            files = _listed(library, repository, revision)
+        except Exception:  # without a network there is what was downloaded before
+            files = dict.fromkeys(FILES, 0)
+            with contextlib.suppress(Exception):
+                folder = get(allow_patterns=list(FILES), local_files_only=True)
+            if folder is None:
+                raise
+    size = sum(files.values())
+    if size > LARGEST:
+        raise ConfigError(
+            f"{name} holds {size / 1e9:,.1f} GB of the files of a run, and at most "
+            f"{LARGEST / 1e9:g} GB is downloaded: ask its author to share less, or download it by "
+            "other means and name the folder."
         )
-    except Exception as problem:  # of the network, of the server's answers, of the disk
-        raise ConfigError(f"{name} cannot be had: {refusal(problem)}") from problem
-    path = Path(folder)
-    if not (path / "config.json").is_file() or not (path / "checkpoints").is_dir():
+    if folder is None and files:
+        with _told(name):
+            folder = get(allow_patterns=[glob.escape(file) for file in files])
+    path = None if folder is None else Path(folder)
+    if path is None or not (path / "config.json").is_file() or not (path / "checkpoints").is_dir():
         raise ConfigError(f"{name} holds no run that `rlmaml push` has written.")
     return path
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as problem:  # of the network, of the server's answers, of the disk
+        raise ConfigError(f"{name} cannot be had: {refusal(problem)}") from problem
+
+
+def _listed(library: Any, repository: str, revision: str | None) -> dict[str, int]:
+    """The repository's files that loading reads, with their bytes.
+
+    They are told here, because a `*` of the hub's patterns is of folders in folders too.
+    """
+    api = library.HfApi(library_name="rlmaml")
+    info = api.model_info(repository, revision=revision, files_metadata=True)
+    return {
+        each.rfilename: each.size or 0
+        for each in info.siblings or []
+        if any(_matches(PurePosixPath(each.rfilename), pattern) for pattern in FILES)
+    }
+
+
+def _matches(path: PurePosixPath, pattern: str) -> bool:
+    return len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)

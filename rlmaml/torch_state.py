@@ -5,12 +5,27 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import torch
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+_SHAPES_ALONE: ContextVar[bool] = ContextVar("shapes_alone", default=False)
+
+
+@contextlib.contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Make tensors that have shapes and no values, which take no memory."""
+    token = _SHAPES_ALONE.set(True)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _SHAPES_ALONE.reset(token)
 
 
 @contextlib.contextmanager
@@ -20,7 +35,7 @@ def plain_defaults() -> Iterator[None]:
     For layers and optimizers of torch, which make tensors that nobody can name a type for.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    if dtype == torch.float32 and device.type == "cpu":
+    if _SHAPES_ALONE.get() or (dtype == torch.float32 and device.type == "cpu"):
         yield
         return
     torch.set_default_dtype(torch.float32)

@@ -28,30 +28,34 @@ from rlmaml.sampling.task_sampler import TaskSampler
 from rlmaml.sampling.task_values import plain, text
 from rlmaml.sampling.tasks import attribute, points, task_setter
 from rlmaml.sampling.vector_env import TaskObservation, TaskVectorEnv, vectorize
+from rlmaml.types import Meta
 from runners.memory import check_memory
 
 
-def build_experiment(config: TrainConfig, *, tasks: int | None = None) -> Experiment:
+def build_experiment(
+    config: TrainConfig, *, tasks: int | None = None, stored: Meta | None = None
+) -> Experiment:
     """Make the environments that a run names, and everything else that it needs with them.
 
     Args:
         config: the run.
         tasks: N, to measure it on so many tasks; None to train.
+        stored: the meta-parameters that the network is for, if there are any already.
 
     Raises:
         ConfigError: an unknown environment, wrong arguments of its constructor, a model that does
-            not fit, or a device that is not there.
+            not fit or is larger than what is stored, or a device that is not there.
     """
     check_memory(config, tasks)
     if config.data == "examples":
-        return build(config, make_family(config), tasks=tasks)
+        return build(config, make_family(config), tasks=tasks, stored=stored)
     for device in (config.device, config.sampling_device):
         resolve_device(device)
     own = processes.share(tasks or config.tasks)
     copies = (own.stop - own.start) * config.episodes
     env = make_env(config, copies, available_threads(config))
     try:
-        return build(config, env, tasks=tasks)
+        return build(config, env, tasks=tasks, stored=stored)
     except BaseException:
         env.close()
         raise

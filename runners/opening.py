@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
-from rlmaml import processes, sources
+from rlmaml import processes, sources, whole_folders
 from rlmaml.errors import ConfigError
 from runners.run_dir import RunDir
 from runners.terminal import say
@@ -39,12 +40,21 @@ def opened(run: Path) -> RunDir:
 
 
 def _copy(source: Path, place: Path, name: str) -> None:
-    if place.exists():
-        if not _manifests(source).items() <= _manifests(place).items():
-            raise ConfigError(
-                f"{place} is no copy of what {name} is now: move it away to have a new one."
-            )
-        return
+    if not place.exists() and _made(source, place):
+        say(f"{name} is copied to {place}, where results go.")
+    elif not _manifests(source).items() <= _manifests(place).items():
+        raise ConfigError(
+            f"{place} is no copy of what {name} is now: move it away to have a new one."
+        )
+
+
+def _made(source: Path, place: Path) -> bool:
+    """Copy what was shared; False if another process was first.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    _clear(place)
     staging = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         for file in (each for pattern in sources.FILES for each in source.glob(pattern)):
@@ -54,8 +64,29 @@ def _copy(source: Path, place: Path, name: str) -> None:
         staging.rename(place)
     except OSError as problem:
         shutil.rmtree(staging, ignore_errors=True)
+        if place.is_dir():
+            return False
         raise ConfigError(f"Cannot write {place}: {problem.strerror}.") from problem
-    say(f"{name} is copied to {place}, where results go.")
+    return True
+
+
+def _clear(place: Path) -> None:
+    """Remove copies that processes left which were killed; not those of others at work."""
+    staging = re.compile(rf"\.{re.escape(place.name)}\.([1-9][0-9]*)")
+    for path in place.parent.glob(".*"):
+        found = staging.fullmatch(path.name)
+        if found and not _is_alive(int(found[1])):
+            whole_folders.clear(place.parent, re.compile(re.escape(path.name)))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return process != os.getpid()  # an earlier one of that number
 
 
 def _manifests(run: Path) -> dict[str, bytes]:

@@ -84,7 +84,7 @@ def measure(
     changed = adaptation_config(trained, config, sizes)
     share = changed.inner.later_step_share
     torch_setup.configure(changed)
-    with closed(build_experiment(changed, tasks=sizes.tasks)) as experiment:
+    with closed(build_experiment(changed, tasks=sizes.tasks, stored=source.meta)) as experiment:
         built = experiment.algorithm.init_meta(experiment.params)
         meta = fitted_meta(source.meta, built, folder.path)
         restore_normalizer(experiment, source, folder.path)

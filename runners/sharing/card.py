@@ -6,6 +6,7 @@ Its head is the metadata of the Hugging Face Hub, as YAML, of which JSON is a pa
 from __future__ import annotations
 
 import json
+import keyword
 from dataclasses import dataclass, field
 
 import jinja2
@@ -103,14 +104,16 @@ def _learned(config: TrainConfig) -> str:
     steps = config.inner.steps
     if not steps:
         return f"Parameters that {algorithm} has learned without adaptation on {family}."
-    data = f"{config.episodes} episodes"
+    data = f"{config.episodes} episodes of a new task"
     if config.data == "examples":
-        data = f"{config.examples.shots} labeled examples"
+        data = f"{config.examples.shots} labeled examples of a new task"
     made = "a predictor" if config.data == "examples" else "a policy"
-    each = "gradient steps, each" if steps > 1 else "gradient step"
+    make = (
+        f"gradient steps, each on {data}, make" if steps > 1 else f"gradient step on {data} makes"
+    )
     return (
-        f"Initial parameters that {algorithm} has meta-learned over {family}: {steps} {each} on "
-        f"{data} of a new task make{'' if steps > 1 else 's'} {made} for it."
+        f"Initial parameters that {algorithm} has meta-learned over {family}: {steps} {make} "
+        f"{made} for it."
     )
 
 
@@ -180,10 +183,9 @@ def _code(contents: Contents) -> str:
             "predictor = learner.adapt(inputs, targets)\npredictor(inputs)"
         )
     prefix = "rlmaml:" if config.env.id.startswith("rlmaml/") else ""
-    arguments = {"max_episode_steps": config.horizon, **config.env.kwargs}
-    given = ", ".join(
-        f"{name}={value!r}" for name, value in provenance.without_folders(arguments).items()
-    )
+    arguments = {"max_episode_steps": config.horizon}
+    arguments |= provenance.without_folders(config.env.kwargs)
+    given = ", ".join(_argument(*each) for each in arguments.items())
     task = "task"
     if contents.evaluation is not None:
         task = json.dumps(contents.evaluation.task_list[0])
@@ -194,6 +196,13 @@ def _code(contents: Contents) -> str:
         f"policy = {load}.adapt(env)\n"
         "observation, _ = env.reset(seed=0)\naction, _ = policy.predict(observation)"
     )
+
+
+def _argument(name: str, value: object) -> str:
+    """An argument of a call as Python; a name that is none, which may be code, as a string."""
+    if name.isidentifier() and not keyword.iskeyword(name):
+        return f"{name}={value!r}"
+    return f"**{ {name: value}!r}"
 
 
 def _modules(config: TrainConfig) -> list[str]:

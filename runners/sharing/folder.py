@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rlmaml import checkpoint, sharing
 from rlmaml.checkpoint import Checkpoint
@@ -56,56 +58,89 @@ def write(
         The checkpoint that was written.
 
     Raises:
-        ConfigError: a run that cannot be read, a link that leads out of it, or a file that cannot
-            be written.
+        ConfigError: a run that cannot be read, a checkpoint of another, a link that leads out of
+            the run, or a file that cannot be written.
+        OSError: a folder that cannot be made, or a file that cannot be copied.
     """
+    for name in ("config.json", "metrics.jsonl", "evaluation.json"):
+        _inside(run.path / name, run)
     config, origin = run.read_config(), run.read_origin()
-    place = checkpoint.locate(run.path, which)
+    place = _checkpoint(run, which)
     held = checkpoint.load(place)
-    result = _evaluation(run, held)
+    measured = _is_measured(run, held)
     config = _without_folders(config)
     init = origin.init and provenance.short_if_absolute(origin.init)
     train_command = provenance.train_command(run)
     origin = origin._replace(init=init, launcher=None)
     if origin.command is not None:
         origin = origin._replace(command=train_command)
-    try:
-        out.mkdir(parents=True)
-        shared = RunDir(out)
-        shared.write(config, origin)
-        best = which == Path("best")
-        source = _inside(place, run)
-        sharing.write_checkpoint(source, shared.checkpoints, config.to_dict(), best=best)
-        if result is not None:
-            _write_evaluation(run, shared, small)
-        contents = card.Contents(
-            named=named,
-            license=license,
-            config=config,
-            origin=origin,
-            iteration=held.iteration,
-            metrics=run.read_metrics(),
-            train_command=train_command,
-            evaluation=result,
-            predictor=_predictor(config, held),
+    out.mkdir(parents=True)
+    shared = RunDir(out)
+    shared.write(config, origin)
+    best = which == Path("best")
+    sharing.write_checkpoint(place, shared.checkpoints, config.to_dict(), best=best)
+    contents = card.Contents(
+        named=named,
+        license=license,
+        config=config,
+        origin=origin,
+        iteration=held.iteration,
+        metrics=run.read_metrics(),
+        train_command=train_command,
+        evaluation=_shared_evaluation(run, shared, small) if measured else None,
+        predictor=_predictor(config, held),
+    )
+    if not small:
+        _write_metrics(run, shared)
+        pictures = _pictures(run, shared, contents.evaluation)
+        replay, shows = _video(run, shared, place)
+        contents = dataclasses.replace(
+            contents, pictures=pictures, replay=replay, replay_shows=shows
         )
-        if not small:
-            _write_metrics(run, shared)
-            pictures = _pictures(run, shared, result)
-            replay, shows = _video(run, shared, place)
-            contents = dataclasses.replace(
-                contents, pictures=pictures, replay=replay, replay_shows=shows
-            )
-        write_text(out / "README.md", card.page(contents))
-    except OSError as problem:
-        raise ConfigError(f"Cannot write {out}: {problem.strerror}.") from problem
+    write_text(out / "README.md", card.page(contents))
     return held
+
+
+def _checkpoint(run: RunDir, which: Path | None) -> Path:
+    """The folder of a checkpoint of the run.
+
+    Raises:
+        ConfigError: there is none, it is another run's, or a link in it leads out of the run.
+    """
+    place = checkpoint.locate(run.path, which)
+    if not place.exists():
+        checkpoint.load(place)  # says what is wrong
+    named = Path(os.path.abspath(place)).is_relative_to(os.path.abspath(run.path))
+    if not named and not place.resolve().is_relative_to(run.path.resolve()):
+        raise ConfigError(f"{place} is no checkpoint of {run.path}: name one of its own.")
+    for path in (place, *place.glob("*")):
+        _inside(path, run)
+    return place
 
 
 def _without_folders(config: TrainConfig) -> TrainConfig:
     """The configuration with the last parts of the paths of data."""
-    kwargs = provenance.without_folders(config.env.kwargs)
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, kwargs=kwargs))
+    stored = config.to_dict()
+    shorter = _shortened(stored)
+    return config if shorter == stored else TrainConfig.from_dict(shorter)
+
+
+_ABSOLUTE = re.compile(
+    r"""(?:^|(?<=[\s"'`=:,;(\[{<>|]))(?:file://)?/[\w.~][^\s"'`<>|,;:()\[\]{}]*"""
+)
+"""An absolute path within a text; not one in an address of the web."""
+
+
+def _shortened(value: Any) -> Any:
+    """A JSON value with the last part of every absolute path in its texts."""
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(part) for part in value]
+    if isinstance(value, str):
+        whole = provenance.without_folders(value)
+        return _ABSOLUTE.sub(lambda found: PurePosixPath(found[0]).name, whole)
+    return value
 
 
 def _predictor(config: TrainConfig, held: Checkpoint) -> PredictorSpec | None:
@@ -114,22 +149,24 @@ def _predictor(config: TrainConfig, held: Checkpoint) -> PredictorSpec | None:
     return predictor_spec(held.state.get("predictor"), held.meta)
 
 
-def _evaluation(run: RunDir, held: Checkpoint) -> Evaluation | None:
-    """The run's evaluation, if it is of this checkpoint."""
+def _is_measured(run: RunDir, held: Checkpoint) -> bool:
+    """True if the run's evaluation is of this checkpoint."""
     try:
-        made = Evaluation.load(_inside(run.evaluation, run))
+        made = Evaluation.load(run.evaluation)
     except FileNotFoundError:
-        return None
-    return made if made.measured(held.iteration, held.digest) else None
+        return False
+    return made.measured(held.iteration, held.digest)
 
 
-def _write_evaluation(run: RunDir, shared: RunDir, small: bool) -> None:
+def _shared_evaluation(run: RunDir, shared: RunDir, small: bool) -> Evaluation:
+    """Write the evaluation; read as it is shared."""
     record = read_json(run.evaluation)
     if small:
         record["fits"] = []
     if isinstance(command := record.get("command"), str):
         record["command"] = provenance.portable(command)
-    write_json(shared.evaluation, provenance.without_folders(record), compact=small)
+    write_json(shared.evaluation, _shortened(record), compact=small)
+    return Evaluation.load(shared.evaluation)
 
 
 def _write_metrics(run: RunDir, shared: RunDir) -> None:

@@ -184,12 +184,15 @@ def test_a_manifest_that_is_none_is_refused(shared, content):
 
 
 @pytest.mark.parametrize("name", ["meta.safetensors", "state.safetensors", "manifest.json"])
-def test_a_link_to_a_file_elsewhere_is_no_checkpoint(shared, tmp_path, name):
+def test_a_link_to_another_file_is_no_checkpoint(shared, tmp_path, name):
+    """Links are followed, as the cache of the hub's library has some; the hashes are to agree."""
+    place = place_of(shared)
     secret = tmp_path / "secret"
     secret.write_text("a secret")
-    path = place_of(shared) / name
-    path.unlink()
-    path.symlink_to(secret)
+    (place / name).symlink_to((place / name).rename(tmp_path / name))
+    assert rlmaml.load(shared.path).iteration == 2
+    (place / name).unlink()
+    (place / name).symlink_to(secret)
     with pytest.raises(ConfigError) as refusal:
         rlmaml.load(shared.path)
     assert "a secret" not in str(refusal.value)
@@ -218,6 +221,18 @@ def test_parameters_of_another_network_are_refused(shared, capsys, change):
     assert "are needed" in refused(capsys, "evaluate", shared.path)
 
 
+@pytest.mark.parametrize("shared", KINDS, indirect=True)
+def test_a_network_larger_than_its_parameters_is_not_made(shared, capsys):
+    """This one would fit, and take 1.6 GB."""
+    rewrite(shared, policy__hidden=[20_000, 20_000])
+    learner = rlmaml.load(shared.path)
+    data = (np.zeros((5, 1), np.float32),) * 2 if learner.supervised else (rlmaml_navigation(),)
+    said = r"settings describe has 400,\d+,\d+ parameters, and [\d,]+ are stored for it"
+    with pytest.raises(ConfigError, match=said):
+        learner.adapt(*data)
+    assert re.search(said, refused(capsys, "evaluate", shared.path))
+
+
 def rlmaml_navigation():
     import gymnasium
 
@@ -227,9 +242,12 @@ def rlmaml_navigation():
 
 
 STATISTICS = {
-    "that are missing": {},
-    "of another size": {name: torch.zeros(7) for name in ("count", "mean", "variance")},
-    "that are fewer": {"count": torch.zeros(())},
+    "that are missing": ({}, "was trained with observation statistics"),
+    "of another size": (
+        {name: torch.zeros(7) for name in ("count", "mean", "variance")},
+        "of its observation statistics count has shape",
+    ),
+    "that are fewer": ({"count": torch.zeros(())}, "of its observation statistics mean is missing"),
 }
 
 
@@ -237,8 +255,9 @@ STATISTICS = {
 def test_statistics_of_another_space_are_refused(shared, capsys, which):
     place = place_of(shared)
     about = {"state": json.dumps({"totals": {}, "processes": 1})}
-    replace(place, checkpoint.SHARED_STATE, STATISTICS[which], about)
-    with pytest.raises(ConfigError, match="of its observation statistics"):
+    tensors, said = STATISTICS[which]
+    replace(place, checkpoint.SHARED_STATE, tensors, about)
+    with pytest.raises(ConfigError, match=said):
         rlmaml.load(shared.path).adapt(rlmaml_navigation())
     assert "observation statistics" in refused(capsys, "evaluate", shared.path)
 
@@ -251,12 +270,27 @@ def test_a_state_that_is_none_is_refused(shared, about):
 
 
 @pytest.mark.parametrize("shared", ["examples"], indirect=True)
-@pytest.mark.parametrize("said", [{"output_size": 10**12}, {"num_tokens": 10**12}, {"x": 1}, 7])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"output_size": 10**12},
+        {"num_tokens": 10**12},
+        {"input_shape": "abc"},
+        {"input_shape": [-5]},
+        {"input_shape": [10**12]},
+        {"x": 1},
+        7,
+    ],
+)
 def test_a_predictor_of_huge_size_is_not_made(shared, said):
     predictor = {"input_shape": [1], "num_tokens": None, "output_size": 1, "classifies": False}
     stored = predictor | said if isinstance(said, dict) else said
     about = {"state": json.dumps({"predictor": stored})}
-    replace(place_of(shared), checkpoint.SHARED_STATE, {}, about)
+    place = place_of(shared)
+    held = safetensors.torch.load_file(place / checkpoint.META)
+    held["params/empty"] = torch.zeros(0, 10**12)  # of no bytes
+    replace(place, checkpoint.META, held)
+    replace(place, checkpoint.SHARED_STATE, {}, about)
     with pytest.raises(ConfigError, match="The checkpoint's predictor is"):
         rlmaml.load(shared.path)
 

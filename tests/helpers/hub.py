@@ -159,13 +159,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, {"success": True, "commitOid": sha, "commitUrl": url})
 
     def describe(self, name: str, revision: str, body: bytes) -> None:
-        sha = self.hub.sha(name, revision)
-        siblings = [{"rfilename": path} for path in self.hub.files(name, revision)]
-        self.send(200, {"id": name, "sha": sha, "siblings": siblings, "private": False})
+        """Tell what a revision holds; the sizes unasked."""
+        siblings = [
+            {"rfilename": path, "size": len(content)}
+            for path, content in self.hub.files(name, revision).items()
+        ]
+        self.about(name, self.hub.sha(name, revision), siblings)
 
     def newest(self, name: str, body: bytes) -> None:
-        self.hub.repositories[name]
-        self.send(200, {"id": name, "sha": None, "siblings": []})
+        if self.hub.repositories[name]:
+            self.describe(name, "main", body)
+        else:
+            self.about(name, None, [])
+
+    def about(self, name: str, sha: str | None, siblings: list[dict[str, Any]]) -> None:
+        private = name in self.hub.private
+        self.send(200, {"id": name, "sha": sha, "siblings": siblings, "private": private})
 
     def tree(self, name: str, revision: str, body: bytes) -> None:
         files = self.hub.files(name, revision) if self.hub.repositories[name] else {}

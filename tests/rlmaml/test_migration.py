@@ -103,11 +103,15 @@ def test_a_checkpoint_of_today_says_it_itself():
         {"num_tokens": 10**12},
         {"num_tokens": 0},
         {"input_shape": None},
+        {"input_shape": "abc"},
+        {"input_shape": [-5]},
+        {"input_shape": [10**5, 10**5]},
         {"mine": 1},
     ],
 )
 def test_a_word_that_the_parameters_are_none_of_is_refused(said):
     meta = {"params": {"logits.bias": torch.zeros(3), "words.weight": torch.zeros(50, 4)}}
+    meta["mine"] = {"empty": torch.zeros(0, 10**12)}  # which takes no memory
     stored = PredictorSpec((1,), 50, 3, True)._asdict()
     assert predictor_spec(stored, meta).num_tokens == 50
     with pytest.raises(ConfigError, match="The checkpoint's predictor is"):

@@ -22,6 +22,13 @@ def test_a_name_of_nothing_lists_the_names(name):
         rlmaml.load(name)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "runs/" + "x" * 300])
+def test_a_name_that_no_folder_has_is_refused(tmp_path, name):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ConfigError, match="is no run folder: File name too long"):
+        rlmaml.load(name)
+
+
 def test_a_folder_has_precedence(tmp_path):
     shutil.copytree(sources.PRETRAINED / "sinusoid", tmp_path / "navigation")
     assert rlmaml.load("navigation").config.preset == "sinusoid"
@@ -54,11 +61,21 @@ def test_a_package_that_is_missing_is_named(monkeypatch, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["hf://", "hf://me", "hf://me/../x", "hf://../x", "hf://me/x@", "hf://me/x@../y", "hf:x"],
+    [
+        "hf://",
+        "hf://me",
+        "hf://" + "x" * 300,
+        "hf://me/../x",
+        "hf://../x",
+        "hf://me/x@",
+        "hf://me/x@../y",
+        "hf:x",
+    ],
 )
 def test_what_is_no_place_on_the_hub_is_refused(name):
-    with pytest.raises(ConfigError, match="A run on the hub is hf://USER/NAME"):
+    with pytest.raises(ConfigError, match="A run on the hub is hf://USER/NAME") as refusal:
         rlmaml.load(name)
+    assert "got hf:/" not in str(refusal.value).replace("got hf://", "")
 
 
 def test_names_are_spelled_as_their_readers_write_them():

@@ -1,5 +1,7 @@
 """Folders of runs by name: results go to a copy of what was shared."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,26 @@ def test_another_run_in_its_place_stays():
     with pytest.raises(ConfigError, match="is no copy of what sinusoid is now: move it away"):
         opened(Path("sinusoid"))
     assert manifest.read_text() == "{}"
+
+
+def test_another_command_may_be_first(monkeypatch):
+    """Nothing is there when it looks, and the other's copy when it has made its own."""
+    opened(Path("sinusoid"))
+    exists = Path.exists
+    place = Path("runs/pretrained/sinusoid")
+    monkeypatch.setattr(Path, "exists", lambda path: path != place and exists(path))
+    assert opened(Path("sinusoid")).checkpoints.is_dir()
+    assert [path.name for path in Path("runs/pretrained").iterdir()] == ["sinusoid"]
+
+
+def test_copies_of_processes_that_were_killed_are_removed():
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    for process in (killed.pid, os.getppid()):
+        Path(f"runs/pretrained/.sinusoid.{process}").mkdir(parents=True)
+    opened(Path("sinusoid"))
+    names = {path.name for path in Path("runs/pretrained").iterdir()}
+    assert names == {"sinusoid", f".sinusoid.{os.getppid()}"}
 
 
 def test_a_place_that_cannot_be_written_is_told():

@@ -1,5 +1,6 @@
 """Runs that are pushed: to a folder, and to a hub on this machine in the words of the real one."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -8,13 +9,14 @@ import pytest
 import torch
 
 import rlmaml
-from rlmaml import checkpoint, tree
+from rlmaml import checkpoint, sources, tree
 from rlmaml.errors import ConfigError
 from runners.run_dir import RunDir
 from runners.sharing.push import push
 from tests.helpers.hub import Hub, serving
 from tests.helpers.runs import evaluated, refused
 from tests.helpers.runs import run as command
+from tests.runners.sharing.conftest import DATA
 
 pytestmark = pytest.mark.slow
 
@@ -87,14 +89,18 @@ def test_the_best_is_pushed_alone(run, tmp_path):
     assert "was not evaluated" in (tmp_path / "out" / "README.md").read_text()
     assert not (tmp_path / "out" / "evaluation.json").exists()
     push(run.path, to_folder=tmp_path / "newest")
-    with pytest.raises(ConfigError, match="no best checkpoint"):
+    with pytest.raises(ConfigError, match=r"no best checkpoint: use its newest\.$"):
         rlmaml.load(tmp_path / "newest", checkpoint="best")
 
 
 def test_no_folder_of_this_machine_is_named(run, tmp_path):
     """Absolute paths in the commands, the configuration and what it started from."""
     config, origin = run.read_config(), run.read_origin()
-    config = config.changed({"env.kwargs": {"root": str(tmp_path / "data")}})
+    kwargs = {
+        "root": str(tmp_path / "data"),
+        "also": f"as {tmp_path}/data, and/or {{{tmp_path}/b}}",
+    }
+    config = config.changed({"env.kwargs": kwargs})
     words = f"rlmaml train navigation --out {tmp_path}/a --env.kwargs " + json.dumps(
         json.dumps({"root": str(tmp_path / "data")})
     )
@@ -105,6 +111,7 @@ def test_no_folder_of_this_machine_is_named(run, tmp_path):
         checkpoint.write_manifest(place, names, int(place.name), config.to_dict(), None)
     record = json.loads(run.evaluation.read_text())
     record["command"] = f"rlmaml evaluate {tmp_path}/a --quiet"
+    record["note"] = f"file://{tmp_path}/mine, see https://example.org/a/b"
     run.evaluation.write_text(json.dumps(record))
     run.append_metrics({**run.read_metrics()[-1], "mine": str(tmp_path), "other": 1.5})
     push(run.path, to_folder=tmp_path / "out")
@@ -113,20 +120,25 @@ def test_no_folder_of_this_machine_is_named(run, tmp_path):
         assert str(tmp_path).encode() not in text, name
     assert b"runs/a" in texts["README.md"]
     assert b"a host" not in texts["config.json"]
-    assert RunDir(tmp_path / "out").read_config().env.kwargs == {"root": "data"}
+    kwargs = RunDir(tmp_path / "out").read_config().env.kwargs
+    assert kwargs == {"root": "data", "also": "as data, and/or {b}"}
+    assert b"mine, see https://example.org/a/b" in texts["evaluation.json"]
     assert RunDir(tmp_path / "out").read_metrics()[-1]["other"] == 1.5
 
 
 def test_a_link_that_leads_out_is_not_followed(run, tmp_path):
     secret = tmp_path / "secret"
-    secret.write_bytes(b"secret")
-    for path in (run.plots / "learning.png", run.path / "videos" / "x.gif", run.evaluation):
-        path.unlink(missing_ok=True)
-        path.symlink_to(secret)
+    (run.path / "videos" / "x.gif").write_bytes(b"newer")
+    names = ("plots/learning.png", "videos/x.gif", "config.json", "evaluation.json")
+    of_checkpoint = (checkpoint.META, checkpoint.STATE, checkpoint.MANIFEST)
+    places = (*names, "metrics.jsonl", *(f"checkpoints/000002/{name}" for name in of_checkpoint))
+    for path in (run.path / name for name in places):
+        path.symlink_to(path.rename(secret))
         with pytest.raises(ConfigError, match="a link that leads out of the run"):
             push(run.path, to_folder=tmp_path / "out")
-        path.unlink()
+        secret.rename(path)
         assert not (tmp_path / "out").exists()
+    push(run.path, to_folder=tmp_path / "out")
 
 
 def test_the_page_says_what_it_is(run, tmp_path):
@@ -151,6 +163,18 @@ def test_the_page_says_what_it_is(run, tmp_path):
     assert namespace["action"].shape == (2,)
 
 
+def test_no_name_of_an_argument_is_code_on_the_page(run, tmp_path):
+    name = "a=1); open('taken', 'w')  #"
+    config = run.read_config().changed({"env.kwargs": {name: 1, "class": 2, "mine": 3}})
+    run.write(config, run.read_origin())
+    for place in run.checkpoints.iterdir():
+        names = (checkpoint.META, checkpoint.STATE)
+        checkpoint.write_manifest(place, names, int(place.name), config.to_dict(), None)
+    push(run.path, to_folder=tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert f"**{ {name: 1}!r}, **{ {'class': 2}!r}, mine=3)" in text
+
+
 def test_a_run_that_was_not_evaluated_says_so(run, tmp_path):
     run.evaluation.unlink()
     push(run.path, to_folder=tmp_path / "out")
@@ -158,6 +182,9 @@ def test_a_run_that_was_not_evaluated_says_so(run, tmp_path):
     assert "was not evaluated" in text
     assert "model-index" not in text
     assert "adaptation.png" not in text
+
+
+OTHER = DATA / "examples" / "checkpoints" / "000002"
 
 
 @pytest.mark.parametrize(
@@ -170,6 +197,9 @@ def test_a_run_that_was_not_evaluated_says_so(run, tmp_path):
         (("--to-folder", "theirs"), "exists already"),
         (("--to-folder", "out", "--private"), "leave it out"),
         (("--to-folder", "out", "--checkpoint", "none"), "no checkpoint none"),
+        (("--to-folder", "out", "--checkpoint", OTHER), f"{OTHER} is no checkpoint of"),
+        (("--to-folder", "out", "--license", ""), "--license is empty"),
+        (("--to-folder", "/proc/out"), "Cannot write /proc/out: "),
     ],
 )
 def test_bad_input_is_refused(run, tmp_path, capsys, words, said):
@@ -209,6 +239,18 @@ def test_pushed_and_loaded(run, tmp_path, hub, capsys):
     assert all(map(torch.equal, tree.leaves(learner.meta), tree.leaves(rlmaml.load(run.path).meta)))
     fetched = {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path}
     assert not any(name.endswith((".md", ".png", ".gif", ".pt")) for name in fetched)
+
+
+def test_what_would_be_lost_or_seen_is_not_pushed(run, hub):
+    hub.commit("me/public", {".gitattributes": b""})
+    with pytest.raises(ConfigError, match="me/public exists and is public"):
+        push(run.path, "me/public", private=True)
+    hub.commit("me/other", {"README.md": b"mine", "config.json": b"{}", "checkpoints/x": b""})
+    with pytest.raises(ConfigError, match="me/other holds files and no run of rlmaml"):
+        push(run.path, "me/other")
+    assert [len(commits) for commits in hub.repositories.values()] == [1, 1]
+    push(run.path, "me/public")
+    assert "config.json" in hub.files("me/public", "main")
 
 
 def test_a_second_push_takes_the_place_of_the_first(run, hub):
@@ -262,12 +304,40 @@ def test_what_cannot_be_had_is_told(run, hub, name, said):
         rlmaml.load(name)
 
 
-def test_a_hub_that_names_places_elsewhere_writes_nothing_there(run, tmp_path, hub):
-    files = {"config.json": b"{}", "checkpoints/1/../../../../../../out/manifest.json": b"{}"}
-    hub.commit("me/run", files)
-    with pytest.raises(ConfigError, match="cannot be had"):
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("checkpoints/../manifest.json", "cannot be had"),
+        ("checkpoints/1/../../../../../../out/manifest.json", "holds no run"),
+    ],
+)
+def test_a_hub_that_names_places_elsewhere_writes_nothing_there(tmp_path, hub, place, said):
+    hub.commit("me/run", {"config.json": b"{}", place: b"{}"})
+    with pytest.raises(ConfigError, match=said):
         rlmaml.load("hf://me/run")
     assert not list(tmp_path.rglob("out"))
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_no_more_is_downloaded_than_is_read(run, hub, monkeypatch):
+    push(run.path, "me/run", small=True)
+    pushed = hub.files("me/run", "main")
+    others = ("x/config.json", "checkpoints/a/b/manifest.json", "checkpoints/[0-9]/b/c.safetensors")
+    hub.commit("me/run", {**pushed, **dict.fromkeys(others, b"x" * 10**6)})
+    assert rlmaml.load("hf://me/run").iteration == 2
+    fetched = {path.partition("/resolve/")[2].partition("/")[2] for path in hub.asked}
+    assert fetched - {""} == set(SMALL) - {"README.md"}
+    monkeypatch.setattr(sources, "LARGEST", 1000)
+    with pytest.raises(ConfigError, match=r"holds 0\.0 GB .*, and at most 1e-06 GB is downloaded"):
+        rlmaml.load("hf://me/run")
+
+
+def test_what_was_downloaded_is_there_without_a_network(run, hub, monkeypatch):
+    push(run.path, "me/run", small=True)
+    path = rlmaml.load("hf://me/run").path
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert rlmaml.load("hf://me/run").path == path
 
 
 def test_who_is_not_logged_in_is_told(run, hub, monkeypatch):
