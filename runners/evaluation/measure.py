@@ -6,12 +6,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rlmaml import processes, tree
+from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.distributions import Gaussian
@@ -82,7 +83,6 @@ def measure(
     sizes = config.sizes(trained)
     source = read_checkpoint(folder.path, config.checkpoint)
     changed = adaptation_config(trained, config, sizes)
-    share = changed.inner.later_step_share
     torch_setup.configure(changed)
     with closed(build_experiment(changed, tasks=sizes.tasks, stored=source.meta)) as experiment:
         built = experiment.algorithm.init_meta(experiment.params)
@@ -121,9 +121,7 @@ def measure(
         episodes=None if supervised else sizes.episodes,
         shots=trained.examples.shots if supervised else None,
         queries=sizes.queries if supervised else None,
-        step_size=changed.inner.step_size,
-        later_step_size=None if share == 1 else share * changed.inner.step_size,
-        later_step_share=share,
+        **_step_sizes(changed.inner),
         deterministic=config.deterministic,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,
@@ -135,6 +133,13 @@ def measure(
         versions=versions(),
         command=command(),
     )
+
+
+def _step_sizes(inner: InnerConfig) -> dict[str, Any]:
+    """The sizes of inner steps, as a result has them."""
+    share = inner.later_step_share
+    later = None if share == 1 else share * inner.step_size
+    return {"step_size": inner.step_size, "later_step_size": later, "later_step_share": share}
 
 
 def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) -> TrainConfig:
