@@ -51,7 +51,7 @@ def owner(classes, image):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(families(), st.integers(0, 2**32 - 1))
 def test_an_episode_is_balanced_consistent_and_never_repeats_an_image(drawn, seed):
     family, classes, splits, shots, queries = drawn

@@ -19,13 +19,13 @@ SINUSOID = replace(PRESETS["sinusoid"][1], tasks=3, examples=ExamplesConfig(4, 5
 def test_what_an_iteration_costs_is_measured_in_a_process_of_its_own():
     """Memory grows with what an update holds: here with the examples of a task."""
     peaks = []
-    for count in (5, 4000):
+    for count in (5, 2000):
         config = replace(SINUSOID, examples=ExamplesConfig(count, count), tasks=25)
         cost = profile.in_own_process(config, seconds=0.5)
         assert cost.iterations_per_second > 0
         assert cost.measured_iterations >= profile.LEAST
         peaks.append(cost.peak_memory_mb)
-    assert peaks[1] > peaks[0] + 50
+    assert peaks[1] > peaks[0] + 20
 
 
 def test_a_failed_measurement_says_what_failed():
