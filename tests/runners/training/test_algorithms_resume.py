@@ -9,9 +9,6 @@ from tests.helpers.runs import assert_same_run, learned, run, tiny
 
 pytestmark = pytest.mark.slow
 
-PAPER = ("--inner.surrogate", "log-likelihood")
-
-
 E_MAML = ("--algorithm", "e-maml")
 
 
@@ -27,14 +24,12 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize(
     "options",
     [
-        PAPER,
-        ("--inner.surrogate", "dice", "--inner-advantages.baseline", "none"),
         ("--inner.hessian", "separate", "--inner.steps", "2"),
         E_MAML,
         (*E_MAML, "--algorithm-settings.task-copies", "2"),
         (*PROMP, "--optimizer.clip-norm", "1", "--algorithm-settings.kl-coefficient", "1"),
     ],
-    ids=["log-likelihood", "dice", "hessian", "e-maml", "copies", "promp"],
+    ids=["hessian", "e-maml", "copies", "promp"],
 )
 def test_resuming_equals_never_having_stopped(tmp_path, plain, options):
     whole = tiny(tmp_path / "whole", *options, preset="navigation")
