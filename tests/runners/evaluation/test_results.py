@@ -86,7 +86,7 @@ def test_published_results_are_read():
         for name in ("digits", "half-cheetah-dir", "sinusoid")
     ]
     rows = [Reproduction.load(path) for path in (PUBLISHED / "paper").glob("paper*.json")]
-    assert (len(evaluations), len(comparisons), len(rows)) == (3, 3, 6)
+    assert (len(evaluations), len(comparisons), len(rows)) == (3, 4, 6)
     tables = [
         Comparison.load(path)
         for folder in ("families", "control")
