@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 
 import rlmaml  # noqa: F401  registers the ids
+from runners.evaluation import statistics
 
 TASKS = 600
 
@@ -50,7 +51,7 @@ def main() -> None:
     env = gymnasium.make(given.id, way=given.way, **given.kwargs)
     family = env.unwrapped.examples
     found = accuracies(family, TASKS, given.shots, given.queries, given.seed)
-    half = 1.96 * found.std(ddof=1) / np.sqrt(TASKS)
+    half = statistics.over_tasks(found)
     print(f"{100 * found.mean():.1f} ± {100 * half:.1f} % on {TASKS} tasks")
 
 

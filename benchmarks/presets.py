@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks import markdown
 from runners import formatting
+from runners.evaluation import tables
 from runners.evaluation.results import ComparedMethod, Comparison
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -110,10 +111,10 @@ def kinds(results: Path) -> str:
         decimals = formatting.digits(compared.metric, list(own.mean))
         for name, group in own.groups.items() if len(own.seeds) > 1 else ():
             cells = [
-                f"{formatting.number(mean, decimals)} ± {formatting.number(ci, decimals)}"
-                for mean, ci in zip(group.mean, group.ci95, strict=True)
+                str(tables.plus_minus(mean, half, decimals)).replace("−", "-")
+                for mean, half in zip(group.mean, group.ci95, strict=True)
             ]
-            lines.append([f"`{preset}`", name, *[cell.replace("−", "-") for cell in cells]])
+            lines.append([f"`{preset}`", name, *cells])
     return markdown.table(("preset", "tasks", "before", "1 step", "2 steps", "3 steps"), lines)
 
 

@@ -30,11 +30,10 @@ def main() -> None:
 def _print_usage() -> None:
     try:
         print(usage(), flush=True)
-    except BrokenPipeError:  # `rlmaml --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(f"What was to be printed is lost: {problem.strerror}.") from None
+        if not isinstance(problem, BrokenPipeError):  # `rlmaml --help | head`
+            raise SystemExit(f"What was to be printed is lost: {problem.strerror}.") from None
 
 
 def _end_at_once(problem: BaseException | None) -> None:

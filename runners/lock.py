@@ -19,22 +19,24 @@ except ImportError:  # Windows
 
 _HELD: set[int] = set()
 """Descriptors of the locks of this process, which workers that it forks are not to keep."""
-_BUSY = (
-    "Another training is at work in {folder}{holder}: stop it, wait for its end, or give another "
-    "place (--out DIR)."
-)
 _TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, busy: str = _BUSY) -> Iterator[None]:
+def lock(
+    path: Path,
+    *,
+    busy: str | None = None,
+    instead: str = "stop it, wait for its end, or give another place (--out DIR)",
+) -> Iterator[None]:
     """Hold the lock on a file, which is made if missing and stays.
 
     Where the file system knows no locks, that is said.
 
     Args:
         path: the file, in the folder that is locked.
-        busy: what is said where another process holds it, with {holder} and perhaps {folder}.
+        busy: what is said of another process that holds it; if not given, that it trains there.
+        instead: what to do then.
 
     Raises:
         ConfigError: another process holds it, or the file cannot be made.
@@ -45,22 +47,21 @@ def lock(path: Path, *, busy: str = _BUSY) -> Iterator[None]:
         raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
     _HELD.add(descriptor)
     try:
-        _take(descriptor, path, busy)
+        _take(descriptor, path, busy or f"Another training is at work in {path.parent}", instead)
         yield
     finally:
         _HELD.discard(descriptor)
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path, busy: str) -> None:
+def _take(descriptor: int, path: Path, busy: str, instead: str) -> None:
     try:
         if fcntl is None:
             raise OSError(errno.ENOTSUP, "no locks")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as problem:
         if problem.errno in _TAKEN:
-            told = busy.format(folder=path.parent, holder=_holder(descriptor))
-            raise ConfigError(told) from problem
+            raise ConfigError(f"{busy}{_holder(descriptor)}: {instead}.") from problem
         say(
             f"The file system of {path.parent} keeps no locks ({problem.strerror}): see to it that "
             "no two trainings run there."

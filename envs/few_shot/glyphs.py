@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .classes import split_classes
-from .images import FewShotTasks
+from .images import FewShotTasks, Images
 
 SIDE = 28
 """Pixels of an image's side."""
@@ -38,9 +38,10 @@ _RECIPE = 1  # counts what changes drawings, so that none of before are taken
 
 
 @dataclass(frozen=True, eq=False)
-class Drawings:
+class Drawings(Images):
     """Drawings of letters, and which letters are one class."""
 
+    shape = (1, SIDE, SIDE)
     names: tuple[str, ...]
     """The letters of each class."""
     counts: NDArray[np.int64]
@@ -53,6 +54,14 @@ class Drawings:
             self.counts
         ):
             raise ValueError("drawings and classes are not of each other")
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.images[indices][:, None]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A digest of every pixel."""
+        return hashlib.sha256(self.images.tobytes()).hexdigest()
 
 
 class Glyphs(FewShotTasks):
@@ -70,10 +79,8 @@ class Glyphs(FewShotTasks):
         way: int,
         rotations: bool,
     ) -> None:
-        ends = np.cumsum(drawings.counts)
-        super().__init__(np.split(drawings.images, ends[:-1]), splits, way, rotations)
-        self._names = list(drawings.names)
-        self._digest = hashlib.sha256(drawings.images.tobytes()).hexdigest()
+        super().__init__(drawings, splits, way, rotations)
+        self._drawings = drawings
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +88,7 @@ class Glyphs(FewShotTasks):
 
         Other versions of matplotlib or Pillow have other fonts, or draw them otherwise.
         """
-        return hashlib.sha256((super().fingerprint + self._digest).encode()).hexdigest()
+        return hashlib.sha256((super().fingerprint + self._drawings.digest).encode()).hexdigest()
 
 
 def glyphs(

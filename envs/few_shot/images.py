@@ -22,7 +22,7 @@ class Images(ABC):
     Image i of class k has the index `counts[:k].sum() + i`.
     """
 
-    names: list[str]
+    names: Sequence[str]
     """Names of the classes."""
     counts: NDArray[np.int64]
     """Number of images of each class, `[K]`."""

@@ -51,7 +51,6 @@ GLYPHS = replace(
     DIGITS,
     preset="glyphs",
     env=EnvConfig("rlmaml/Glyphs-v0"),
-    examples=ExamplesConfig(shots=1, queries=10),
     iterations=600,
     conv=ConvConfig(filters=32, downsample="stride"),
     inner=InnerConfig(steps=1, step_size=0.4),

@@ -84,8 +84,8 @@ def linked(name: str, folder: RunDir, config: TrainConfig) -> Iterator[Link]:
         ConfigError: another process is at it, or a note that cannot be read.
     """
     folder.tracking.mkdir(exist_ok=True)
-    busy = f"Another process sends {folder.path} to {name}{{holder}}: wait for its end."
-    with lock(folder.tracking / f".{name}.lock", busy=busy):
+    busy = f"Another process sends {folder.path} to {name}"
+    with lock(folder.tracking / f".{name}.lock", busy=busy, instead="wait for its end"):
         link = Link(name, folder, config)
         try:
             yield link

@@ -71,8 +71,9 @@ def test_a_damaged_note_is_refused(tmp_path, kind, content):
     assert kind.made == []
 
 
-def test_a_run_that_is_being_sent_there_is_refused(tmp_path, kind):
-    folder = untrained(tmp_path / "run", 1)
+@pytest.mark.parametrize("within", [".", "{a}"])  # a name that a template would read
+def test_a_run_that_is_being_sent_there_is_refused(tmp_path, kind, within):
+    folder = untrained(tmp_path / within / "run", 1)
     folder.tracking.mkdir()
     with (
         lock(folder.tracking / ".fake.lock"),
