@@ -61,6 +61,11 @@ def save(figure: Figure, path: Target) -> None:
     if not isinstance(path, Path):
         path(figure)
         return
+    write_bytes(path, _drawn(figure, path.suffix[1:]))
+
+
+def _drawn(figure: Figure, format: str) -> bytes:
+    """The content of a picture's file."""
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:])
-    write_bytes(path, content.getvalue())
+    figure.savefig(content, format=format)
+    return content.getvalue()

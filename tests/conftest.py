@@ -1,4 +1,6 @@
 import functools
+import gc
+import io
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from envs.few_shot import docstrings, glyphs
 from envs.locomotion import opengl as opengl_module
+from runners import plotting
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +24,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """What was imported stays, and so need not be looked at by every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +85,21 @@ def few_modules(monkeypatch):
     names = [f"{one}{two}" for one in ("in", "out", "up") for two in "abcdefghij"]
     texts = {name: [f"Do what {name} does number {i} of them" for i in range(25)] for name in names}
     monkeypatch.setattr(docstrings, "_modules", lambda package: {} if package else texts)
+
+
+@functools.cache
+def _empty_picture(format):
+    assert format == "png", "mark the test with `pictures`"
+    content = io.BytesIO()
+    Image.new("L", (1, 1)).save(content, format)
+    return content.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(request, monkeypatch):
+    """Files of plots are empty pictures, since drawing takes as long as a small run."""
+    if not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr(plotting, "_drawn", lambda figure, format: _empty_picture(format))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from runners.plotting import blank, save
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, refused, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pictures]
 
 EVALUATE = ("--tasks", 2, "--steps", 1, "--quiet")
 

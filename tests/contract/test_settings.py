@@ -160,7 +160,10 @@ def test_inner_settings_alone():
     [
         (["--inner.step-size", "inf"], "inner.step_size must be finite"),
         (["--validation-tasks", "1000000000"], "validation_tasks must be at most"),
-        (["--policy.hidden", "1000000", "1000000"], "The network needs at least"),
+        (
+            ["--policy.hidden", "1000000", "1000000", "--processes", "1"],
+            "The network needs at least",
+        ),
         (["--env.kwargs", "[" * 5000], "--env.kwargs"),
         (["--optimizer.kwargs", json.dumps({"differentiable": True})], "in-place"),
     ],

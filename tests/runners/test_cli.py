@@ -20,6 +20,9 @@ def cut(path):
 BAYESIAN = ("--algorithm", "bayesian-maml")
 
 
+ONE = ("--processes", "1")
+
+
 CROSS_FITTED = ("--inner-advantages.baseline", "cross-fitted")
 
 
@@ -30,7 +33,7 @@ CROSS_FITTED = ("--inner-advantages.baseline", "cross-fitted")
         (["train", "no-such-preset"], "Unknown preset"),
         (["train", "navigation", "--tasks", "0"], "at least 1"),
         (["train", "navigation", "--inner.step-size", "-1"], "positive"),
-        (["train", "navigation", "--env.kwargs", '{"wings": 2}'], "wings"),
+        (["train", "navigation", "--env.kwargs", '{"wings": 2}', *ONE], "wings"),
         (["train", "navigation", "--env.id", "NoSuch-v0"], "NoSuch"),
         (["train", "navigation", "--device", "toaster"], "toaster"),
         (["train", "navigation", "--resume", "/nonexistent"], "not a run folder"),
@@ -40,7 +43,7 @@ CROSS_FITTED = ("--inner-advantages.baseline", "cross-fitted")
         (["train", "navigation", "--wings", "2"], "Unrecognized"),
         (["train", "navigation", "--tasks", "many"], "many"),
         (["train", "navigation", "--seeds", "0", "-1"], "zero or more"),
-        (["train", "navigation", "--out", "/etc/hosts/run"], "Cannot make"),
+        (["train", "navigation", "--out", "/etc/hosts/run", *ONE], "Cannot make"),
         (["train", "navigation", "--device", "cuda:99"], "No such CUDA device"),
         (["list", "please"], "Unrecognized"),
         (["reproduce"], "row"),

@@ -9,6 +9,8 @@ from PIL import Image
 
 from runners import plotting
 
+pytestmark = pytest.mark.pictures
+
 
 def lightness(color):
     """The grey that a color is printed in, from 0 to 255."""

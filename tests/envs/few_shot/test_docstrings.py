@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
 
+from envs.few_shot import docstrings as reading
 from envs.few_shot.docstrings import docstrings
 from envs.few_shot.text import TextError
 from tests.helpers.few_shot import SPLITS
 
 
 @pytest.fixture(autouse=True)
-def few_modules():
-    """All of them, here."""
+def few_modules(monkeypatch):
+    """All of them, here, each read once."""
+    monkeypatch.setattr(reading, "_modules", functools.cache(reading._modules))
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def tiny(preset, out, *more):
     return RunDir(out)
 
 
+@pytest.mark.pictures
 def test_a_regression_from_training_to_plots(tmp_path, capsys):
     folder = tiny("sinusoid", tmp_path / "run", "--validation-tasks", "5")
     lines = folder.read_metrics()

@@ -7,6 +7,8 @@ from runners.evaluation import plots
 from runners.evaluation.results import Evaluation
 from runners.evaluation.summaries import Group
 
+pytestmark = pytest.mark.pictures
+
 
 def result(tasks, **more):
     returns = np.arange(3.0 * len(tasks)).reshape(len(tasks), 3)

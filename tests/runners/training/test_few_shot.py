@@ -99,7 +99,7 @@ def test_meta_training_learns_images(tmp_path, image_folder):
         ("sinusoid", ["--examples.shots", "0"], "shots must be at least 1"),
         ("digits", ["--examples.shots", "500"], "500"),
         ("digits", ["--conv.downsample", "pool", "--conv.blocks", "4"], "cannot be halved"),
-        ("digits", ["--data", "episodes"], "vectors"),
+        ("digits", ["--data", "episodes", "--processes", "1"], "vectors"),
         ("images", [], "root"),
         ("text", [], "root"),
         ("text", ["--env.kwargs", '{"root": "/nonexistent.csv"}'], "/nonexistent.csv is missing"),

@@ -28,6 +28,7 @@ from tests.helpers.runs import TINY, assert_same_run, learned, run, tiny
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.pictures
 def test_train_writes_the_run_folder(tmp_path, capsys):
     folder = tiny(tmp_path / "run")
     lines = folder.read_metrics()

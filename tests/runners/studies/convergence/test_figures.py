@@ -10,6 +10,8 @@ from runners.studies.convergence.practice import Curve, Practice
 from runners.studies.convergence.problems import Constants
 from runners.studies.convergence.stalling import Stall
 
+pytestmark = pytest.mark.pictures
+
 CONSTANTS = Constants(1.0, 1.0, 1.0, 1.0, 1.0)
 
 

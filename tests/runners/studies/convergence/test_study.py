@@ -22,6 +22,7 @@ def small(monkeypatch):
     monkeypatch.setattr(stalling, "stalls", partial(stalling.stalls, 5))
 
 
+@pytest.mark.pictures
 @pytest.mark.usefixtures("small")
 def test_parts_are_written_and_kept(tmp_path):
     first = theory(out=tmp_path, only=("practice",), practice_iterations=2)
