@@ -11,12 +11,13 @@ are about a folder have the commands, and its tables as they are printed here.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import markdown
+from benchmarks import curves, markdown
 from runners import formatting
 from runners.evaluation import tables
 from runners.evaluation.results import ComparedMethod, Comparison
@@ -118,11 +119,57 @@ def kinds(results: Path) -> str:
     return markdown.table(("preset", "tasks", "before", "1 step", "2 steps", "3 steps"), lines)
 
 
+def shares(results: Path) -> str:
+    """A table of shares of the way from the untrained network to the oracle, a line a preset.
+
+    Of pre-training at its best, and of all seeds after each step; and how far these are from there
+    to the oracle.
+    """
+    lines = []
+    for preset in presets(results):
+        baselines = results / f"{preset}-baselines.json"
+        if not baselines.exists():
+            continue
+        compared = Comparison.load(results / f"{preset}.json")
+        own, start = compared.methods[META].mean[1:], compared.methods["random"].mean[0]
+        beside = Comparison.load(baselines).methods
+        best, oracle = np.nanmax(beside["pretrained"].mean), beside["oracle"].mean[0]
+        ways = [
+            *(np.array([best, *own]) - start) / (oracle - start),
+            *((own - best) / (oracle - best) if best < oracle else []),
+        ]
+        cells = [f"{way:.0%}" for way in ways]
+        lines.append([f"`{preset}`", *cells, *["–"] * (1 + 2 * len(own) - len(cells))])
+    steps = [formatting.steps(k) for k in (1, 2, 3)]
+    beyond = [f"beyond it, {step}" for step in steps]
+    return markdown.table(("preset", "pre-trained at its best", *steps, *beyond), lines)
+
+
+def soon(results: Path) -> str:
+    """A table of env steps and minutes to shares of the way to the oracle, a line a seed.
+
+    Of training: until the mean of `curves.WINDOW` iterations first was there.
+    """
+    lines = []
+    for preset in presets(results):
+        path, baselines = (results / f"{preset}-{name}.json" for name in ("curves", "baselines"))
+        if not (path.exists() and baselines.exists()):
+            continue
+        start = Comparison.load(results / f"{preset}.json").methods["random"].mean[0]
+        goal = Comparison.load(baselines).methods["oracle"].mean[0]
+        for seed, one in json.loads(path.read_text())["seeds"].items():
+            lines.append([f"`{preset}`", seed, *curves.cells(one, float(start), float(goal))])
+    return markdown.table(("preset", "seed", *map("{:.0%}".format, curves.SHARES)), lines)
+
+
+TABLES = (table, shares, kinds, soon)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", default="families", choices=PAGES)
     folder = RESULTS / parser.parse_args().folder
-    print(table(folder), kinds(folder), sep="\n\n")
+    print(*(each(folder) for each in TABLES), sep="\n\n")
 
 
 if __name__ == "__main__":

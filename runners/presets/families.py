@@ -7,20 +7,14 @@ from dataclasses import replace
 from rlmaml.advantages import AdvantageConfig
 from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.config import EnvConfig, Options
-from rlmaml.models.mlp import PolicyConfig
 from runners.presets.base import Preset
 from runners.presets.control import HALF_CHEETAH_DIR_V5, NAVIGATION, OF_VELOCITIES
 
-# ProMP's network. A small last layer begins without running. It, standardized observations and
-# longer inner steps were taken together (docs/results/families.md).
 PROMP_HALF_CHEETAH_DIR = replace(
     HALF_CHEETAH_DIR_V5,
     preset="promp-half-cheetah-dir",
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
-    iterations=200,
-    policy=PolicyConfig(hidden=(64, 64), activation="tanh", output_gain=0.1),
-    inner=InnerConfig(step_size=0.5, later_step_share=0.1),
-    normalize_observations=True,
+    policy=replace(HALF_CHEETAH_DIR_V5.policy, hidden=(64, 64)),  # ProMP's network
 )
 
 # For all others: episodes of 200 steps, half as many, and values fitted on a task's other episodes,
