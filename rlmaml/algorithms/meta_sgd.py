@@ -17,7 +17,7 @@ import torch
 from rlmaml import tree
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import STEP_SIZE_NEEDS_SUPPORT, Requires
-from rlmaml.algorithms.settings import AlgorithmSettings
+from rlmaml.algorithms.settings import AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
 from rlmaml.types import Data, Meta, Params
 
@@ -48,6 +48,13 @@ class MetaSGD(Algorithm):
     @classmethod
     def learns_step_sizes(cls, settings: AlgorithmSettings) -> bool:
         return True
+
+    @classmethod
+    def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
+        # Learned steps are long enough to solve a task in K of them, so one more as long leaves it:
+        # sinusoids came to 1e26 in four steps, and with a tenth stay where the first took them.
+        share = min(config.inner.later_step_share, 0.1)
+        return super().default_overrides(config, settings) | {"inner.later_step_share": share}
 
     def init_meta(self, params: Params) -> Meta:
         rng = torch.Generator("cpu").manual_seed(self.settings.seed)

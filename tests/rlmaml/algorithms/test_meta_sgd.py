@@ -6,6 +6,7 @@ import torch
 from rlmaml import tree
 from rlmaml.algorithms.meta_sgd import MetaSGD
 from rlmaml.algorithms.settings import InnerConfig
+from rlmaml.config import TrainConfig
 from rlmaml.objective import meta_gradient
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
@@ -50,6 +51,12 @@ def test_meta_gradient_by_finite_differences(make, steps):
     method, state, batch = make(MetaSGD, steps=steps)
     state = shifted(state)
     assert_slopes(method.objective(state), state.meta, batch)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 0.1), (0.5, 0.1), (0.05, 0.05)])
+def test_steps_beyond_those_that_rates_were_learned_for_are_short(share, expected):
+    config = TrainConfig(inner=InnerConfig(later_step_share=share))
+    assert config.with_algorithm("meta-sgd").inner.later_step_share == expected
 
 
 @pytest.mark.slow
