@@ -45,6 +45,23 @@ def split_folders(root: Path, error: type[ValueError]) -> dict[str, list[Path]] 
     return {_SPLITS[folder.name]: subfolders(folder) for folder in folders}
 
 
+def split_lists(folder: Path, suffix: str, error: type[ValueError]) -> dict[str, Path]:
+    """Files `train`, `val` (or `validation`) and `test` of a suffix, those there are, by split.
+
+    Args:
+        folder: that they are in.
+        suffix: with its dot.
+        error: what to raise.
+
+    Raises:
+        error: both `val` and `validation`.
+    """
+    found = [name for name in _SPLITS if (folder / (name + suffix)).is_file()]
+    if {"val", "validation"} <= set(found):
+        raise error(f"{folder} has both val{suffix} and validation{suffix}; keep one of them")
+    return {_SPLITS[name]: folder / (name + suffix) for name in found}
+
+
 def number_splits(members: dict[str, list[Path]]) -> dict[str, tuple[int, ...]]:
     """The classes of each split by number, counted through all splits."""
     splits: dict[str, tuple[int, ...]] = {}

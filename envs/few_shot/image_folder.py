@@ -9,26 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .classes import check_ways, split_classes
-from .folders import check_fractions, files, number_splits, split_folders, subfolders
+from . import image_layouts
+from .classes import check_ways
+from .folders import check_fractions
+from .image_layouts import KNOWN, ImageClass, ImageFolderError
 from .images import FewShotTasks, Images
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
-_LAYOUTS = (
-    "It may be root/class/*.png, root/{train,val,test}/class/*.png and Omniglot's "
-    "root/images_background/alphabet/character/*.png with root/images_evaluation beside it; "
-    f"images end in {', '.join(sorted(_SUFFIXES))}"
-)
 # Of more than 8 bits a channel; Pillow's conversion to grey clips them.
 _DEEP = ("I", "F")
 
 
 _MOST_PIXELS = 180_000_000
 """Pixels of an image at most: a small file can unpack to any number."""
-
-
-class ImageFolderError(ValueError):
-    """A folder or a file that few-shot tasks cannot be made of; the message names it."""
 
 
 def image_folder(
@@ -43,9 +35,12 @@ def image_folder(
     """Few-shot tasks from a folder of images.
 
     Layouts are `root/class/*.png`, whose classes are divided by `fractions`;
-    `root/{train,val,test}/class/*.png`, whose splits are as given, empty where missing; and
+    `root/{train,val,test}/class/*.png`, whose splits are as given, empty where missing;
     Omniglot's, `root/images_background/alphabet/character/*.png`, with `root/images_evaluation`
-    as the test split if it is there. Hidden files, and those that are no images, are left out.
+    as the test split if it is there; mini-ImageNet's lists, `root/{train,val,test}.csv` of
+    filename,label, of files in `root/images`; and CIFAR-FS's, `root/data/class/*.png` with the
+    names of classes in `root/splits/NAME/{train,val,test}.txt`. Hidden files, and those that are no
+    images, are left out.
 
     Args:
         root: the folder.
@@ -65,58 +60,10 @@ def image_folder(
     if size < 1:
         raise ValueError(f"size is {size}; an image has at least one pixel a side")
     fractions = check_fractions(fractions)
-    if not root.is_dir():
-        raise ImageFolderError(
-            f"{root} is {'not a folder' if root.exists() else 'missing'}; root is the folder that "
-            f"the images are in. {_LAYOUTS}"
-        )
-    classes, splits = _classes(root, split_seed, fractions)
-    resolved: dict[Path, Path] = {}
-    for folder in classes:
-        twin = resolved.setdefault(folder.resolve(), folder)
-        if twin is not folder:
-            raise ImageFolderError(
-                f"{folder} and {twin} are the same folder: a class may be held out only once. "
-                "Remove one of the two"
-            )
-    images = _Files(root, classes, size, color)
+    classes, splits = image_layouts.read(root, split_seed, fractions)
+    images = _Files(classes, size, color)
     check_ways(str(root), splits, len(classes), way, fractions, ImageFolderError)
     return FewShotTasks(images, splits, way, rotations)
-
-
-def _classes(
-    root: Path, split_seed: int, fractions: Sequence[float]
-) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    """The folder of each class, and the classes of each split."""
-    inside = subfolders(root)
-    names = {folder.name for folder in inside}
-    if "images_background" in names:
-        background = _characters(root / "images_background")
-        if "images_evaluation" not in names:
-            return background, split_classes(len(background), fractions, split_seed)
-        evaluation = _characters(root / "images_evaluation")
-        train, validation = fractions[:2]
-        share = validation / (train + validation)
-        splits = split_classes(len(background), (1.0 - share, share, 0.0), split_seed)
-        test = range(len(background), len(background) + len(evaluation))
-        return background + evaluation, splits | {"test": tuple(test)}
-    given = split_folders(root, ImageFolderError)
-    if given is not None:
-        return [folder for members in given.values() for folder in members], number_splits(given)
-    # A folder of folders of folders is some other layout; one empty class is a mistake in this.
-    if not any(files(folder, _SUFFIXES) for folder in inside):
-        raise ImageFolderError(f"{root} has no folders with images in them. {_LAYOUTS}")
-    return inside, split_classes(len(inside), fractions, split_seed)
-
-
-def _characters(folder: Path) -> list[Path]:
-    """Omniglot's classes: the characters of every alphabet."""
-    characters = [
-        character for alphabet in subfolders(folder) for character in subfolders(alphabet)
-    ]
-    if not characters:
-        raise ImageFolderError(f"{folder} has no alphabet/character folders. {_LAYOUTS}")
-    return characters
 
 
 class _Files(Images):
@@ -124,19 +71,18 @@ class _Files(Images):
 
     error = ImageFolderError
 
-    def __init__(self, root: Path, classes: list[Path], size: int, color: bool) -> None:
-        images = [files(folder, _SUFFIXES) for folder in classes]
-        for folder, paths in zip(classes, images, strict=True):
-            if not paths:
+    def __init__(self, classes: list[ImageClass], size: int, color: bool) -> None:
+        for each in classes:
+            if not each.images:
                 raise ImageFolderError(
-                    f"the class folder {folder} has no images; add some, or remove it. {_LAYOUTS}"
+                    f"the class folder {each.place} has no images; add some, or remove it. {KNOWN}"
                 )
-        self.names = [folder.relative_to(root).as_posix() for folder in classes]
-        self._folders = classes
-        self.counts = np.array([len(paths) for paths in images])
+        self.names = [each.name for each in classes]
+        self._places = [each.place for each in classes]
+        self.counts = np.array([len(each.images) for each in classes])
         self.shape = (3 if color else 1, size, size)
         self._mode = "RGB" if color else "L"
-        self._paths = [path for paths in images for path in paths]
+        self._paths = [path for each in classes for path in each.images]
         self._forget()
 
     def _forget(self) -> None:
@@ -145,7 +91,7 @@ class _Files(Images):
         self._have = np.zeros(len(self._paths), dtype=np.bool_)
 
     def describe(self, k: int) -> str:
-        return f"class {self.names[k]} ({self._folders[k]})"
+        return f"class {self.names[k]} ({self._places[k]})"
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         have = self._have[indices]

@@ -11,103 +11,7 @@ import pytest
 from PIL import Image
 
 from envs.few_shot.image_folder import ImageFolderError, image_folder
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def paint(path, color=0, size=(6, 6), mode="L"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, color).save(path)
-
-
-def paint_classes(root, names, images=2, first=0):
-    """Every image of class k is of one grey, first + k."""
-    for k, name in enumerate(names):
-        for i in range(images):
-            paint(root / name / f"{i}.png", first + k)
-
-
-def greys(family, split, way=2):
-    """The greys of each class of images that tasks of a split are made of."""
-    tasks = family.sample(60, rng(), split)
-    (inputs, labels), _ = family.episode(tasks, 1, 1, rng())
-    seen = {}
-    for task, xs, cs in zip(tasks, inputs, labels, strict=True):
-        for x, c in zip(xs, cs, strict=True):
-            (grey,) = np.unique(np.round(x * 255))
-            seen.setdefault(family.names[task[c, 0]], set()).add(int(grey))
-    return seen
-
-
-def test_classes_in_folders(tmp_path):
-    names = [f"c{k:02d}" for k in range(20)]
-    paint_classes(tmp_path, names)
-    family = image_folder(tmp_path, way=2)
-    assert family.names == names
-    assert [len(members) for members in family.splits.values()] == [13, 3, 4]
-    by_split = [greys(family, split) for split in family.splits]
-    assert [len(classes) for classes in by_split] == [13, 3, 4]
-    together = {name: grey for classes in by_split for name, grey in classes.items()}
-    assert together == {name: {k} for k, name in enumerate(names)}
-    assert image_folder(str(tmp_path), way=2).splits == family.splits
-    assert image_folder(tmp_path, way=2, split_seed=1).splits != family.splits
-    halves = image_folder(tmp_path, way=2, fractions=[0.5, 0.0, 0.5])
-    assert [len(members) for members in halves.splits.values()] == [10, 0, 10]
-
-
-@pytest.mark.parametrize("validation", ["val", "validation"])
-def test_given_splits(tmp_path, validation):
-    paint_classes(tmp_path / "train", "abc", first=0)
-    paint_classes(tmp_path / validation, "de", first=10)
-    paint_classes(tmp_path / "test", "ab", first=20)
-    family = image_folder(tmp_path, way=2)
-    assert greys(family, "train") == {"train/a": {0}, "train/b": {1}, "train/c": {2}}
-    assert greys(family, "validation") == {f"{validation}/d": {10}, f"{validation}/e": {11}}
-    assert greys(family, "test") == {"test/a": {20}, "test/b": {21}}
-
-
-def test_a_split_that_is_not_given_is_empty(tmp_path):
-    paint_classes(tmp_path / "train", "abc")
-    family = image_folder(tmp_path, way=2)
-    assert family.splits == {"train": (0, 1, 2), "validation": (), "test": ()}
-    with pytest.raises(ImageFolderError, match="no test classes"):
-        family.sample(1, rng(), "test")
-
-
-def test_a_class_may_be_called_train(tmp_path):
-    paint_classes(tmp_path, ["train", "bus", "car"])
-    family = image_folder(tmp_path, way=2, fractions=(1, 0, 0.0))
-    assert family.names == ["bus", "car", "train"]
-    only = tmp_path / "only"
-    paint_classes(only, ["train", "test"])
-    assert image_folder(only, way=2, fractions=(1.0, 0, 0)).names == ["test", "train"]
-
-
-def test_omniglot(tmp_path):
-    background = tmp_path / "images_background"
-    for a, alphabet in enumerate(["Greek", "Latin"]):
-        paint_classes(background / alphabet, [f"character{c:02d}" for c in range(5)], first=10 * a)
-    family = image_folder(tmp_path, way=2)
-    assert [len(members) for members in family.splits.values()] == [6, 2, 2]
-    assert family.names[5] == "images_background/Latin/character00"
-
-    paint_classes(
-        tmp_path / "images_evaluation" / "Runes", ["character01", "character02"], first=90
-    )
-    family = image_folder(tmp_path, way=2)
-    assert [len(members) for members in family.splits.values()] == [8, 2, 2]
-    evenly = image_folder(tmp_path, way=2, fractions=(0.4, 0.4, 0.2))
-    assert [len(members) for members in evenly.splits.values()] == [5, 5, 2]
-    runes = "images_evaluation/Runes/character0"
-    assert greys(family, "test") == {f"{runes}1": {90}, f"{runes}2": {91}}
-    trained = greys(family, "train") | greys(family, "validation")
-    assert trained == {
-        f"images_background/{alphabet}/character{c:02d}": {10 * a + c}
-        for a, alphabet in enumerate(["Greek", "Latin"])
-        for c in range(5)
-    }
+from tests.helpers.pictures import greys, paint, paint_classes, refused, rng
 
 
 def test_other_files_and_hidden_ones_are_left_out(tmp_path):
@@ -268,25 +172,6 @@ def test_progress_counts_the_images_read(tmp_path, monkeypatch):
         assert bar.settings["total"] == 8
         assert bar.settings["delay"] == bar.settings["position"] == 1
         assert bar.settings["leave"] is False
-
-
-def refused(root, *messages, **parameters):
-    with pytest.raises(ImageFolderError) as caught:
-        image_folder(root, **{"way": 2, **parameters})
-    for message in messages:
-        assert message in str(caught.value)
-
-
-def test_folders_that_are_none(tmp_path):
-    refused(tmp_path / "nowhere", f"{tmp_path / 'nowhere'} is missing", "root/class/*.png")
-    paint(tmp_path / "file.png")
-    refused(tmp_path / "file.png", f"{tmp_path / 'file.png'} is not a folder")
-    layouts = ("root/class/*.png", "root/{train,val,test}/class/*.png", "images_background")
-    refused(tmp_path, f"{tmp_path} has no folders with images", *layouts)
-    paint_classes(tmp_path / "deep" / "er", "abc")
-    refused(tmp_path, f"{tmp_path} has no folders with images", *layouts)
-    (tmp_path / "omniglot" / "images_background").mkdir(parents=True)
-    refused(tmp_path / "omniglot", "images_background has no alphabet/character folders", *layouts)
 
 
 def test_classes_that_are_none(tmp_path):
