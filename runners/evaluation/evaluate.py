@@ -10,7 +10,7 @@ import tyro
 from rlmaml import processes
 from rlmaml.errors import ConfigError
 from runners.errors import UnwrittenError
-from runners.evaluation import plots
+from runners.evaluation import answers, plots
 from runners.evaluation.baselines import Baseline
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
@@ -109,3 +109,5 @@ def _draw(folder: RunDir, result: Evaluation) -> None:
         plots.per_task(result, folder.plots / "tasks.png", result.preset)
     if result.fits:
         plots.fits(result, folder.plots / "fits.png", result.preset)
+    if result.answers is not None:
+        answers.draw(result.answers, folder.plots / "answers.png", result.preset)

@@ -29,6 +29,7 @@ from rlmaml.sampling.tasks import attribute, is_numeric
 from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
 from runners import torch_setup
 from runners.environments import build_experiment, task_label
+from runners.evaluation import answers
 from runners.evaluation.eval_config import EvalConfig, Sizes
 from runners.evaluation.results import Evaluation
 from runners.evaluation.summaries import Fit, Group, Summary, kinds_of
@@ -97,6 +98,7 @@ def measure(
             batch, scores = _adapted(experiment, meta, own, config, sizes.steps, folder, quiet)
         scores = {name: processes.all_rows(values) for name, values in scores.items()}
         fits = _fits(experiment, meta, batch, own)
+        answered = answers.of_images(experiment, meta, batch)
         groups = _groups(experiment, drawn, scores)
     metric, note = experiment.metric.name, experiment.metric.note
     kinds = kinds_of(drawn)
@@ -118,6 +120,7 @@ def measure(
         },
         groups=groups,
         fits=fits,
+        answers=answered,
         episodes=None if supervised else sizes.episodes,
         shots=trained.examples.shots if supervised else None,
         queries=sizes.queries if supervised else None,

@@ -19,6 +19,7 @@ from rlmaml.errors import ConfigError
 from rlmaml.sampling.task_values import is_array, plain
 from runners import formatting
 from runners.evaluation import shapes, statistics, tables
+from runners.evaluation.answers import Answers
 from runners.evaluation.records import Record, from_record, to_record
 from runners.evaluation.summaries import Fit, Group, Summary, kinds_of
 from runners.evaluation.tables import Body, Cell, Row, Table
@@ -107,6 +108,8 @@ class Evaluation(Conditions):
     """By kind of task, where there are few kinds."""
     fits: tuple[Fit, ...] = ()
     """Fits of some tasks, where the run is a regression of one number on one."""
+    answers: Answers | None = field(default=None, metadata={"stored": False})
+    """Images of one task and what was answered, where the run classifies images."""
     seconds: float = 0.0
 
     def save(self, path: Path) -> Evaluation:
