@@ -184,8 +184,9 @@ def _train_all(
             RunDir(path).check_free()
         if processes.is_first():
             check_trackers(config.track, path)
+    if run.jobs > 1 or count > 1:  # what is wrong is told once, before others are started
+        build_experiment(next(iter(runs.values())), tasks=1).close()
     if run.jobs > 1:
-        build_experiment(next(iter(runs.values())), tasks=1).close()  # what is wrong is told once
         stopped = run_jobs(arguments, {path: each.seed for path, each in runs.items()}, run.jobs)
     else:
         stopped = _in_turn(arguments, run, runs, count, again)

@@ -33,7 +33,7 @@ CROSS_FITTED = ("--inner-advantages.baseline", "cross-fitted")
         (["train", "no-such-preset"], "Unknown preset"),
         (["train", "navigation", "--tasks", "0"], "at least 1"),
         (["train", "navigation", "--inner.step-size", "-1"], "positive"),
-        (["train", "navigation", "--env.kwargs", '{"wings": 2}', *ONE], "wings"),
+        (["train", "navigation", "--env.kwargs", '{"wings": 2}'], "wings"),
         (["train", "navigation", "--env.id", "NoSuch-v0"], "NoSuch"),
         (["train", "navigation", "--device", "toaster"], "toaster"),
         (["train", "navigation", "--resume", "/nonexistent"], "not a run folder"),
