@@ -25,7 +25,7 @@ ROBOTS = TrainConfig(
     ),
     # Trained for one step. A walker of two directions had 317 after it, 286 and 231 after two more
     # as long, and 314 and 321 after two a tenth as long (seed 101).
-    inner=InnerConfig(step_size=0.1, later_step_share=0.1),
+    inner=InnerConfig(later_step_share=0.1),
     trust_region=_TRUST_REGION,
     inner_advantages=_INNER,
     outer_advantages=_OUTER,
@@ -45,9 +45,8 @@ HALF_CHEETAH_DIR_V5 = replace(
     ROBOTS,
     preset="half-cheetah-dir-v5",
     env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"balanced": True}),
-    iterations=200,
+    iterations=120,
     horizon=100,
-    inner=replace(ROBOTS.inner, step_size=0.5),
     inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
     outer_advantages=AdvantageConfig(discount=0.97, gae_lambda=0.9),
 )

@@ -14,6 +14,8 @@ PROMP_HALF_CHEETAH_DIR = replace(
     HALF_CHEETAH_DIR_V5,
     preset="promp-half-cheetah-dir",
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
+    iterations=200,
+    inner=replace(HALF_CHEETAH_DIR_V5.inner, step_size=0.5),  # as it was measured
     policy=replace(HALF_CHEETAH_DIR_V5.policy, hidden=(64, 64)),  # ProMP's network
 )
 
