@@ -1,0 +1,66 @@
+"""One pass through the network for the outer loss and what is compared with it."""
+
+import contextlib
+
+import torch
+
+from rlmaml import tree
+from rlmaml.objective import evaluate, gradient_and_reference, reference
+from rlmaml.remembering import remembered, remembering
+from runners.environments import build_experiment
+from runners.training import train
+from tests.helpers.share import problem
+
+
+def counting():
+    calls = []
+
+    def policy(params, inputs):
+        calls.append((params, inputs))
+        return params["x"] * inputs
+
+    return policy, calls
+
+
+def test_the_same_question_is_answered_once_and_only_inside():
+    policy, calls = counting()
+    asked = remembered(policy)
+    params, inputs = {"x": torch.tensor(2.0)}, torch.tensor(3.0)
+    with remembering():
+        assert asked(params, inputs) is asked(params, inputs)
+        asked(dict(params), inputs)  # equal is not the same
+        asked(params, inputs.clone())
+        assert len(calls) == 3
+        with remembering():
+            asked(params, inputs)
+        assert len(calls) == 4
+    asked(params, inputs)
+    asked(params, inputs)
+    assert len(calls) == 6
+
+
+def test_two_policies_are_not_taken_for_each_other():
+    one, other = remembered(counting()[0]), remembered(lambda params, inputs: inputs)
+    params, inputs = {"x": torch.tensor(2.0)}, torch.tensor(3.0)
+    with remembering():
+        assert one(params, inputs) == 6.0
+        assert other(params, inputs) == 3.0
+
+
+def test_gradient_and_line_search_pass_once_over_each_set_of_episodes():
+    config = problem("navigation", tasks=3, chunk_size=None)
+    with contextlib.closing(build_experiment(config)) as experiment:
+        meta = experiment.algorithm.init_meta(experiment.params)
+        batch = train.meta_batch(experiment, config, meta, 0)
+        objective = experiment.algorithm.objective(experiment.algorithm.initial_state(meta))
+        passes = []
+        experiment.model.register_forward_hook(lambda *given: passes.append(given))
+        _, _, ref = gradient_and_reference(objective, meta, batch)
+        assert len(passes) == len(batch.support) + 1
+        assert not any(field.requires_grad for field in ref.policy)
+        passes.clear()
+        evaluate(objective, meta, batch, ref)
+        assert len(passes) == len(batch.support) + 1
+    alone = reference(objective, meta, batch)
+    for noted, again in zip(tree.leaves(ref), tree.leaves(alone), strict=True):
+        torch.testing.assert_close(noted, again, rtol=0, atol=0)
