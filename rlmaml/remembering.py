@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+import torch
+
 from rlmaml.distributions import Distribution
 from rlmaml.types import Inputs, Params, Policy
 
-_Seen = list[tuple[Policy, Params, Inputs, Distribution]]
+_Seen = list[tuple[Policy, Params, Inputs, bool, Distribution]]
 _seen: ContextVar[_Seen | None] = ContextVar("_seen", default=None)
 
 
@@ -30,18 +32,20 @@ def remembering() -> Iterator[None]:
 def remembered(policy: Policy) -> Policy:
     """The policy, which inside `remembering` answers the same question once.
 
-    The same are parameters and inputs that are the same objects, since those are not written to.
+    The same are parameters and inputs that are the same objects, since those are not written to,
+    with gradients to come back through the answer or without.
     """
 
     def answer(params: Params, inputs: Inputs) -> Distribution:
         seen = _seen.get()
         if seen is None:
             return policy(params, inputs)
-        for whose, of, on, known in seen:
-            if whose is policy and of is params and on is inputs:
+        recorded = torch.is_grad_enabled()
+        for whose, of, on, how, known in seen:
+            if whose is policy and of is params and on is inputs and how == recorded:
                 return known
         found = policy(params, inputs)
-        seen.append((policy, params, inputs, found))
+        seen.append((policy, params, inputs, recorded, found))
         return found
 
     return answer

@@ -39,6 +39,16 @@ def test_the_same_question_is_answered_once_and_only_inside():
     assert len(calls) == 6
 
 
+def test_what_was_answered_without_gradients_is_not_what_has_them():
+    asked = remembered(counting()[0])
+    params, inputs = {"x": torch.tensor(2.0, requires_grad=True)}, torch.tensor(3.0)
+    with remembering():
+        with torch.no_grad():
+            asked(params, inputs)
+        (slope,) = torch.autograd.grad(asked(params, inputs), params["x"])
+    assert slope == 3.0
+
+
 def test_two_policies_are_not_taken_for_each_other():
     one, other = remembered(counting()[0]), remembered(lambda params, inputs: inputs)
     params, inputs = {"x": torch.tensor(2.0)}, torch.tensor(3.0)
