@@ -26,7 +26,7 @@ bench: install          ## an iteration's time as a multiple of its physics, and
 	mkdir -p $(BENCH)
 	$(BIN)/python -m benchmarks.iteration half-cheetah-vel --frame-skip 1 --plain --out $(BENCH)/half-cheetah-vel-1.json
 	$(BIN)/python -m benchmarks.iteration half-cheetah-vel --frame-skip 5 --plain --out $(BENCH)/half-cheetah-vel-5.json
-	$(BIN)/python -m benchmarks.iteration ant-vel --out $(BENCH)/ant-vel.json
+	$(BIN)/python -m benchmarks.iteration ant-vel --frame-skip 5 --tasks 40 --hidden 100 100 --out $(BENCH)/ant-vel.json
 
 lint: install           ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -109,7 +109,7 @@ def test_episodes_are_those_of_the_engine(preset):
     "changed", [{}, {"normalize": False}, {"baseline": "none"}], ids=["usual", "raw", "no-baseline"]
 )
 def test_advantages_are_those_of_the_engine(changed, how):
-    config = small("ant-vel", horizon=60)
+    config = small("ant-dir", horizon=60, **{"env.kwargs": {}})
     config = config.changed({f"{how}.{name}": value for name, value in changed.items()})
     experiment = build_experiment(config)
     experiment.params["log_std"] += 1.0  # so that ants fall
