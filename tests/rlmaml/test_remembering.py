@@ -2,14 +2,15 @@
 
 import contextlib
 
+import pytest
 import torch
 
-from rlmaml import tree
+from rlmaml import objective, tree
 from rlmaml.objective import evaluate, gradient_and_reference, reference
 from rlmaml.remembering import remembered, remembering
 from runners.environments import build_experiment
 from runners.training import train
-from tests.helpers.share import problem
+from tests.helpers.share import one_update, problem
 
 
 def counting():
@@ -62,15 +63,27 @@ def test_gradient_and_line_search_pass_once_over_each_set_of_episodes():
     with contextlib.closing(build_experiment(config)) as experiment:
         meta = experiment.algorithm.init_meta(experiment.params)
         batch = train.meta_batch(experiment, config, meta, 0)
-        objective = experiment.algorithm.objective(experiment.algorithm.initial_state(meta))
+        method = experiment.algorithm
+        aim = method.objective(method.initial_state(meta))
         passes = []
         experiment.model.register_forward_hook(lambda *given: passes.append(given))
-        _, _, ref = gradient_and_reference(objective, meta, batch)
+        _, _, ref = gradient_and_reference(aim, meta, batch)
         assert len(passes) == len(batch.support) + 1
         assert not any(field.requires_grad for field in ref.policy)
         passes.clear()
-        evaluate(objective, meta, batch, ref)
+        evaluate(aim, meta, batch, ref)
         assert len(passes) == len(batch.support) + 1
-    alone = reference(objective, meta, batch)
+    alone = reference(aim, meta, batch)
     for noted, again in zip(tree.leaves(ref), tree.leaves(alone), strict=True):
         torch.testing.assert_close(noted, again, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["maml", "fo-maml", "promp", "e-maml", "hf-maml"])
+def test_an_update_is_what_it_is_without_in_float64(algorithm, monkeypatch):
+    config = problem("navigation", algorithm)
+    _, found, metrics = one_update(config)
+    monkeypatch.setattr(objective, "remembering", contextlib.nullcontext)
+    _, expected, alone = one_update(config)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    assert metrics["outcome"] == alone["outcome"] == "accepted"
