@@ -74,6 +74,8 @@ def features_of(run: Path) -> Features:
         nonlocal module
         if module is None:
             module = learner.adapt(images, np.zeros(len(images), int), steps=0).module
+            if not isinstance(module, rlmaml.ConvClassifier):
+                raise SystemExit(f"{run} is no run of a convolutional network of ours.")
             module.logits = nn.Identity()
         with torch.no_grad():
             return module(torch.from_numpy(images)).logits.numpy()

@@ -20,7 +20,7 @@ from rlmaml.adjoints import anchored
 from rlmaml.distributions import Distribution, fisher, kl, like
 from rlmaml.inner import adapt
 from rlmaml.profiling import timer
-from rlmaml.remembering import remembering
+from rlmaml.remembering import asked
 from rlmaml.returns import masked_mean
 from rlmaml.torch_state import differentiating
 from rlmaml.types import (
@@ -106,9 +106,9 @@ def evaluate(
 
     def one(data: MetaBatch, old: Distribution) -> tuple[Tensor, Tensor]:
         iterates = adapt(objective.inner, meta, data.support)
-        with remembering():
-            divergence = kl(old, objective.policy(iterates[-1], data.query.inputs))
-            return objective.outer_loss(iterates, data), masked_mean(divergence, data.query.mask)
+        with asked(objective.policy, iterates[-1], data.query.inputs) as policy:
+            loss = objective.outer_loss(iterates, data)
+        return loss, masked_mean(kl(old, policy), data.query.mask)
 
     return over_tasks(one, objective.chunk_size)(batch, ref.policy)
 
@@ -170,10 +170,10 @@ def _differentiate(
 
     def one(data: MetaBatch) -> tuple[Tensor, Noted]:
         iterates = objective.adjoint(objective.inner, meta, data.support, data.hessian)
-        with remembering():
-            loss = objective.outer_loss(iterates, data)
-            noted = tree.map(torch.Tensor.detach, beside(iterates, data))
-        return loss, noted
+        values = tree.map(torch.Tensor.detach, iterates)
+        with torch.no_grad():
+            noted = beside(values, data)
+        return objective.outer_loss(iterates, data), noted
 
     chunks: list[tuple[Tensor, Noted]] = []
     total = torch.zeros_like(tree.ravel(meta)[0])

@@ -1,51 +1,66 @@
-"""One pass through a network where several want the same outputs of it."""
+"""One pass through a network where two want the same outputs of it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from rlmaml import tree
 from rlmaml.distributions import Distribution
 from rlmaml.types import Inputs, Params, Policy
 
-_Seen = list[tuple[Policy, Params, Inputs, bool, Distribution]]
-_seen: ContextVar[_Seen | None] = ContextVar("_seen", default=None)
+
+class _Answer(NamedTuple):
+    policy: Policy
+    params: Params
+    leaves: list[Tensor]  # of params, which somebody may write to
+    inputs: Inputs
+    outputs: Distribution
+
+
+_known: ContextVar[_Answer | None] = ContextVar("_known", default=None)
+
+
+class Remembered:
+    """A policy that need not answer again what `asked` has asked it.
+
+    Args:
+        policy: the policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __call__(self, params: Params, inputs: Inputs) -> Distribution:
+        known = _known.get()
+        if (
+            known is not None
+            and known.policy is self
+            and known.params is params
+            and known.inputs is inputs
+            and not torch.is_grad_enabled()
+            and all(a is b for a, b in zip(known.leaves, tree.leaves(params), strict=True))
+        ):
+            return known.outputs
+        return self.policy(params, inputs)
 
 
 @contextlib.contextmanager
-def remembering() -> Iterator[None]:
-    """Have each policy of `remembered` compute a distribution once in here.
+def asked(policy: Policy, params: Params, inputs: Inputs) -> Iterator[Distribution]:
+    """A policy's distribution, which a `Remembered` one knows in here.
 
-    The outer loss and the divergence from the sampling policy want that of the same parameters and
-    inputs, and a pass through the network is most of what either costs.
+    The divergence of an adapted policy and its outer loss want the same one, and a pass through
+    the network is most of what either costs. Without gradients alone: an answer's graph is freed by
+    whoever goes back through it.
     """
-    token = _seen.set([])
+    outputs = policy(params, inputs)
+    token = _known.set(_Answer(policy, params, tree.leaves(params), inputs, outputs))
     try:
-        yield
+        yield outputs
     finally:
-        _seen.reset(token)
-
-
-def remembered(policy: Policy) -> Policy:
-    """The policy, which inside `remembering` answers the same question once.
-
-    The same are parameters and inputs that are the same objects, since those are not written to,
-    with gradients to come back through the answer or without.
-    """
-
-    def answer(params: Params, inputs: Inputs) -> Distribution:
-        seen = _seen.get()
-        if seen is None:
-            return policy(params, inputs)
-        recorded = torch.is_grad_enabled()
-        for whose, of, on, how, known in seen:
-            if whose is policy and of is params and on is inputs and how == recorded:
-                return known
-        found = policy(params, inputs)
-        seen.append((policy, params, inputs, recorded, found))
-        return found
-
-    return answer
+        _known.reset(token)

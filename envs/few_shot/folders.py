@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
@@ -62,13 +62,13 @@ def split_lists(folder: Path, suffix: str, error: type[ValueError]) -> dict[str,
     return {_SPLITS[name]: folder / (name + suffix) for name in found}
 
 
-def number_splits(members: dict[str, list[Path]]) -> dict[str, tuple[int, ...]]:
+def number_splits(members: Mapping[str, Sequence[object]]) -> dict[str, tuple[int, ...]]:
     """The classes of each split by number, counted through all splits."""
     splits: dict[str, tuple[int, ...]] = {}
     first = 0
-    for split, folders in members.items():
-        splits[split] = tuple(range(first, first + len(folders)))
-        first += len(folders)
+    for split, classes in members.items():
+        splits[split] = tuple(range(first, first + len(classes)))
+        first += len(classes)
     return splits
 
 

@@ -91,24 +91,23 @@ def _omniglot(root: Path, split_seed: int, fractions: Sequence[float]) -> Found 
 def _listed_images(root: Path, split_seed: int, fractions: Sequence[float]) -> Found | None:
     """`root/{train,val,test}.csv` of filename,label, as mini-ImageNet's splits are handed on."""
     lists = split_lists(root, ".csv", ImageFolderError)
-    if "train" not in lists or (root / "train").is_dir():
-        return None
     folder = root / "images" if (root / "images").is_dir() else root
-    classes: list[ImageClass] = []
-    members: dict[str, list[int]] = {}
-    known: dict[str, Path] = {}
+    by_class = any(files(each, SUFFIXES) for each in subfolders(root) if each != folder)
+    if "train" not in lists or (root / "train").is_dir() or by_class:
+        return None
+    members: dict[str, list[ImageClass]] = {}
+    known: dict[str | Path, Path] = {}
     for split, path in lists.items():
         images = _rows(path, folder)
-        for label in images:
-            if label in known:
+        for each in (*images, *(image for found in images.values() for image in found)):
+            if each in known:
                 raise ImageFolderError(
-                    f"class {label} is in {known[label]} and in {path}: a class may be held out "
-                    "only once. Leave it out of one of the two"
+                    f"{'class ' * isinstance(each, str)}{each} is in {known[each]} and in {path}, "
+                    "or twice in one: leave it once, or it would be held out and trained on"
                 )
-            known[label] = path
-        members[split] = list(range(len(classes), len(classes) + len(images)))
-        classes += [ImageClass(label, path, found) for label, found in images.items()]
-    return classes, {split: tuple(numbers) for split, numbers in members.items()}
+            known[each] = path
+        members[split] = [ImageClass(label, path, found) for label, found in images.items()]
+    return [each for found in members.values() for each in found], number_splits(members)
 
 
 def _rows(path: Path, folder: Path) -> dict[str, list[Path]]:
@@ -146,16 +145,27 @@ def _listed_classes(root: Path, split_seed: int, fractions: Sequence[float]) -> 
             f"{splits} has {len(given)} folders; of the ways to split classes there keep one"
         )
     lists = split_lists(given[0], ".txt", ImageFolderError)
+    folders_of = {folder.name: folder for folder in subfolders(data)}
     members: dict[str, list[Path]] = {}
+    known: dict[str, Path] = {}
     for split, path in lists.items():
         try:
-            names = path.read_text(encoding="utf-8-sig").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as problem:
             raise ImageFolderError(f"{path} cannot be read ({problem})") from problem
-        members[split] = [data / name.strip() for name in names if name.strip()]
-        for folder in members[split]:
-            if not folder.is_dir():
-                raise ImageFolderError(f"{path} has the class {folder.name}; {folder} is missing")
+        names = [line.strip() for line in lines if line.strip()]
+        for name in names:
+            if name not in folders_of:
+                raise ImageFolderError(
+                    f"{path} has the class {name[:80]}, a name a line; {data} has no such folder"
+                )
+            if name in known:
+                raise ImageFolderError(
+                    f"class {name} is in {known[name]} and in {path}, or twice in one: leave it "
+                    "once, or it would be held out and trained on"
+                )
+            known[name] = path
+        members[split] = [folders_of[name] for name in names]
     folders = [folder for each in members.values() for folder in each]
     return _of_folders(root, folders), number_splits(members)
 

@@ -36,7 +36,7 @@ from rlmaml.outer.base import (
 )
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
-from rlmaml.remembering import remembered
+from rlmaml.remembering import Remembered
 from rlmaml.returns import Reduction
 from rlmaml.torch_state import differentiating, making_tensors
 from rlmaml.types import (
@@ -137,7 +137,7 @@ class Algorithm:
             outer_loss = partial(losses.likelihood_ratio, reduction=outer_reduction)
         self.outer_reduction: Reduction = outer_reduction
         self.chunk_size = chunk_size
-        self.policy = remembered(self.wrap(policy))
+        self.policy = Remembered(self.wrap(policy))
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
         share, trained = self.inner_config.later_step_share, max(1, self.inner_config.steps)
         loop = InnerLoop(self.start, self.step)

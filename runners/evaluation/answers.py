@@ -38,7 +38,8 @@ def of_images(experiment: Experiment, meta: Meta, batch: MetaBatch) -> Answers |
     if not isinstance(query, Examples) or not batch.support:
         return None
     pixels = _pixels(query)
-    if pixels.ndim != 5 or query.targets.is_floating_point():
+    drawable = pixels.ndim == 5 and pixels.shape[2] in (1, 3)
+    if not drawable or query.targets.is_floating_point():
         return None
     one: MetaBatch = tree.map(lambda leaf: leaf[0], batch)
     algorithm = experiment.algorithm
@@ -107,5 +108,5 @@ def draw(found: Answers, path: Target, title: str) -> None:
         )
     right = int((last == found.truth).sum())
     said = f"{right} of {len(last)} queries right after {formatting.steps(steps)}"
-    figure.suptitle(f"{title}: a task never seen, {said}" if title else said, fontsize="medium")
+    figure.suptitle(f"{title}: {said}" if title else said, fontsize="medium")
     save(figure, path)

@@ -109,5 +109,7 @@ def _draw(folder: RunDir, result: Evaluation) -> None:
         plots.per_task(result, folder.plots / "tasks.png", result.preset)
     if result.fits:
         plots.fits(result, folder.plots / "fits.png", result.preset)
+    picture = folder.plots / "answers.png"
+    picture.unlink(missing_ok=True)  # of an evaluation of before
     if result.answers is not None:
-        answers.draw(result.answers, folder.plots / "answers.png", result.preset)
+        answers.draw(result.answers, picture, result.preset)

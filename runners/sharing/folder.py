@@ -30,7 +30,7 @@ PICTURES = {
     "adaptation.png": "The metric after each number of inner steps",
     "tasks.png": "The return of each task",
     "fits.png": "Curves fitted to tasks never seen",
-    "answers.png": "Images of a task never seen, and the classes that they were taken for",
+    "answers.png": "Images of a task, and the classes that they were taken for",
 }
 """Captions of a run's plots; all but the first are of its evaluation."""
 _VIDEOS = (".mp4", ".gif")

@@ -114,6 +114,11 @@ def test_lists_of_images_that_are_wrong(tmp_path):
     listed(tmp_path, "train.csv", ["a.png,a"])
     listed(tmp_path, "test.csv", ["a.png,a"])
     refused(tmp_path, "class a is in", "train.csv and in", "test.csv")
+    listed(tmp_path, "test.csv", ["a.png,b"])
+    refused(tmp_path, f"{tmp_path / 'images' / 'a.png'} is in", "train.csv and in", "test.csv")
+    listed(tmp_path, "train.csv", ["a.png,a", "a.png,a"])
+    refused(tmp_path, "a.png is in", "or twice in one")
+    listed(tmp_path, "train.csv", ["a.png,a"])
     (tmp_path / "test.csv").write_bytes(b"filename,label\n\xff\xfe,a\n")
     refused(tmp_path, "test.csv cannot be read")
 
@@ -131,9 +136,10 @@ def test_lists_of_classes(tmp_path):
     assert greys(family, "test") == {"data/e": {4}, "data/f": {5}}
 
     (splits / "test.txt").write_text("e\na")
-    refused(tmp_path, "are the same folder: a class may be held out only once")
-    (splits / "test.txt").write_text("e\nz")
-    refused(tmp_path, "test.txt has the class z", f"{tmp_path / 'data' / 'z'} is missing")
+    refused(tmp_path, "class a is in", "train.txt and in", "test.txt, or twice in one")
+    for name in ("z", "../data/e", str(tmp_path / "data" / "e"), ".", "e," * 200):
+        (splits / "test.txt").write_text(f"e\n{name}")
+        refused(tmp_path, f"test.txt has the class {name[:80]}", "has no such folder")
     (tmp_path / "splits" / "another").mkdir()
     refused(tmp_path, "splits has 2 folders", "keep one")
 
@@ -148,3 +154,9 @@ def test_folders_that_are_none(tmp_path):
     refused(tmp_path, f"{tmp_path} has no folders with images", *layouts)
     (tmp_path / "omniglot" / "images_background").mkdir(parents=True)
     refused(tmp_path / "omniglot", "images_background has no alphabet/character folders", *layouts)
+
+
+def test_a_table_beside_folders_of_classes_is_another_file(tmp_path):
+    paint_classes(tmp_path, "abc")
+    listed(tmp_path, "train.csv", ["7,x"], header="id,label")
+    assert image_folder(tmp_path, way=2, fractions=(1.0, 0, 0)).names == ["a", "b", "c"]

@@ -49,4 +49,4 @@ def test_wrong_answers_name_the_class(tmp_path):
     (figure,) = figures
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["0", "1", "2", "3", "4", "0", "1", "2", "3", "1, not 4"]
-    assert figure.get_suptitle() == "glyphs: a task never seen, 4 of 5 queries right after 1 step"
+    assert figure.get_suptitle() == "glyphs: 4 of 5 queries right after 1 step"
