@@ -36,7 +36,7 @@ ROBOTS = TrainConfig(
 HALF_CHEETAH_DIR = replace(
     ROBOTS,
     preset="half-cheetah-dir",
-    env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1, "balanced": True}),
+    env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"frame_skip": 1}),
     iterations=120,
 )
 
@@ -44,7 +44,7 @@ HALF_CHEETAH_DIR = replace(
 HALF_CHEETAH_DIR_V5 = replace(
     ROBOTS,
     preset="half-cheetah-dir-v5",
-    env=EnvConfig("rlmaml/HalfCheetahDir-v0", {"balanced": True}),
+    env=EnvConfig("rlmaml/HalfCheetahDir-v0"),
     iterations=120,
     horizon=100,
     inner_advantages=AdvantageConfig(discount=0.7, gae_lambda=0.9),
@@ -56,7 +56,7 @@ HALF_CHEETAH_DIR_V5 = replace(
 ANT_DIR = replace(
     ROBOTS,
     preset="ant-dir",
-    env=EnvConfig("rlmaml/AntDir-v0", {"balanced": True, "frame_skip": 2}),
+    env=EnvConfig("rlmaml/AntDir-v0", {"frame_skip": 2}),
     iterations=60,
     policy=replace(ROBOTS.policy, hidden=(64, 64)),
     inner=replace(ROBOTS.inner, step_size=1.5),  # a short one does not turn an ant
