@@ -137,8 +137,9 @@ class Algorithm:
             outer_loss = partial(losses.likelihood_ratio, reduction=outer_reduction)
         self.outer_reduction: Reduction = outer_reduction
         self.chunk_size = chunk_size
-        self.policy = Remembered(self.wrap(policy))
-        self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self.policy)
+        self.policy = self.wrap(policy)
+        self._asked = Remembered(self.policy)
+        self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self._asked)
         share, trained = self.inner_config.later_step_share, max(1, self.inner_config.steps)
         loop = InnerLoop(self.start, self.step)
         self.inner = with_later_steps(loop, share, trained, self.adapts)
@@ -296,7 +297,7 @@ class Algorithm:
     def objective(self, state: State) -> Objective:
         """The meta-objective, at a point of the training."""
         return Objective(
-            self.inner, self.adjoint, self.outer_loss, self.policy, self.chunk_size, self.curvature
+            self.inner, self.adjoint, self.outer_loss, self._asked, self.chunk_size, self.curvature
         )
 
     def prepare(self, batch: MetaBatch) -> MetaBatch:
