@@ -40,8 +40,7 @@ def split_folders(root: Path, error: type[ValueError]) -> dict[str, list[Path]] 
     names = {folder.name for folder in folders}
     if not ("train" in names and names <= set(_SPLITS) and subfolders(root / "train")):
         return None
-    if {"val", "validation"} <= names:
-        raise error(f"{root} has both 'val' and 'validation'; keep one of them")
+    _check_one(names, root, error)
     return {_SPLITS[folder.name]: subfolders(folder) for folder in folders}
 
 
@@ -57,9 +56,13 @@ def split_lists(folder: Path, suffix: str, error: type[ValueError]) -> dict[str,
         error: both `val` and `validation`.
     """
     found = [name for name in _SPLITS if (folder / (name + suffix)).is_file()]
-    if {"val", "validation"} <= set(found):
-        raise error(f"{folder} has both val{suffix} and validation{suffix}; keep one of them")
+    _check_one(set(found), folder, error)
     return {_SPLITS[name]: folder / (name + suffix) for name in found}
+
+
+def _check_one(names: set[str], place: Path, error: type[ValueError]) -> None:
+    if {"val", "validation"} <= names:
+        raise error(f"{place} has both 'val' and 'validation'; keep one of them")
 
 
 def number_splits(members: Mapping[str, Sequence[object]]) -> dict[str, tuple[int, ...]]:

@@ -100,12 +100,7 @@ def _listed_images(root: Path, split_seed: int, fractions: Sequence[float]) -> F
     for split, path in lists.items():
         images = _rows(path, folder)
         for each in (*images, *(image for found in images.values() for image in found)):
-            if each in known:
-                raise ImageFolderError(
-                    f"{'class ' * isinstance(each, str)}{each} is in {known[each]} and in {path}, "
-                    "or twice in one: leave it once, or it would be held out and trained on"
-                )
-            known[each] = path
+            _note(each, path, known)
         members[split] = [ImageClass(label, path, found) for label, found in images.items()]
     return [each for found in members.values() for each in found], number_splits(members)
 
@@ -134,6 +129,16 @@ def _rows(path: Path, folder: Path) -> dict[str, list[Path]]:
     return images
 
 
+def _note(each: str | Path, path: Path, known: dict[str | Path, Path]) -> None:
+    """Note the list that a class (its name) or an image is in; refuse one that is in a list."""
+    if each in known:
+        raise ImageFolderError(
+            f"{'class ' * isinstance(each, str)}{each} is in {known[each]} and in {path}, or twice "
+            "in one: leave it once, or it would be held out and trained on"
+        )
+    known[each] = path
+
+
 def _listed_classes(root: Path, split_seed: int, fractions: Sequence[float]) -> Found | None:
     """`root/data/class/*.png`, `root/splits/NAME/{train,val,test}.txt`: CIFAR-FS as it came out."""
     data, splits = root / "data", root / "splits"
@@ -147,7 +152,7 @@ def _listed_classes(root: Path, split_seed: int, fractions: Sequence[float]) -> 
     lists = split_lists(given[0], ".txt", ImageFolderError)
     folders_of = {folder.name: folder for folder in subfolders(data)}
     members: dict[str, list[Path]] = {}
-    known: dict[str, Path] = {}
+    known: dict[str | Path, Path] = {}
     for split, path in lists.items():
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -159,12 +164,7 @@ def _listed_classes(root: Path, split_seed: int, fractions: Sequence[float]) -> 
                 raise ImageFolderError(
                     f"{path} has the class {name[:80]}, a name a line; {data} has no such folder"
                 )
-            if name in known:
-                raise ImageFolderError(
-                    f"class {name} is in {known[name]} and in {path}, or twice in one: leave it "
-                    "once, or it would be held out and trained on"
-                )
-            known[name] = path
+            _note(name, path, known)
         members[split] = [folders_of[name] for name in names]
     folders = [folder for each in members.values() for folder in each]
     return _of_folders(root, folders), number_splits(members)
