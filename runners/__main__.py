@@ -7,18 +7,21 @@ import os
 import sys
 import traceback
 
+from runners import kept_help
 from runners.commands import HELP, usage
 
 
 def main() -> None:
     """Run the command line (`runners.cli.main`)."""
-    if tuple(sys.argv[1:]) in HELP:
-        _print_usage()
+    text = usage() if tuple(sys.argv[1:]) in HELP else kept_help.kept(sys.argv[1:])
+    if text is not None:
+        _print(text)
         return
     try:
-        from runners.cli import main as run
+        with kept_help.keeping(sys.argv[1:]):
+            from runners.cli import main as run
 
-        run()
+            run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:
@@ -27,9 +30,9 @@ def main() -> None:
             _end_at_once(sys.exception())
 
 
-def _print_usage() -> None:
+def _print(text: str) -> None:
     try:
-        print(usage(), flush=True)
+        print(text.removesuffix("\n"), flush=True)
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(problem, BrokenPipeError):  # `rlmaml --help | head`

@@ -1,0 +1,122 @@
+"""Help as it was printed last: to make it anew takes seconds, since what it tells of needs torch.
+
+It is kept in the user's cache folder, with the state of the package's files that it was made of.
+When a file has changed it is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from runners.commands import COMMANDS
+
+_WORDS = ("-h", "--help", "--help-all")
+_OF_TERMINALS = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG")
+
+
+def is_kept(arguments: Sequence[str]) -> bool:
+    """Whether arguments ask for what depends on the package alone, and on nobody's own files."""
+    match arguments:
+        case ["list"]:
+            return True
+        case [command, word]:
+            return command in COMMANDS and word in _WORDS
+        case ["train", preset, word]:
+            return preset.replace("-", "").isalnum() and preset[0] != "-" and word in _WORDS
+    return False
+
+
+def kept(arguments: Sequence[str]) -> str | None:
+    """Text that these arguments printed to a terminal like this one; None if it must be made."""
+    if sys.stdout is None or not is_kept(arguments):
+        return None
+    try:
+        stamp, _, text = _file(arguments).read_bytes().partition(b"\n")
+        return text.decode() if stamp.decode() == _stamp() else None
+    except (OSError, RuntimeError, UnicodeError):  # nobody's home, or a file that is not ours
+        return None
+
+
+@contextlib.contextmanager
+def keeping(arguments: Sequence[str]) -> Iterator[None]:
+    """Keep what is printed meanwhile, should it be help and end well."""
+    if sys.stdout is None or not is_kept(arguments):
+        yield
+        return
+    copied: Any = _Copied(sys.stdout)
+    with contextlib.redirect_stdout(copied):
+        try:
+            yield
+        except SystemExit as end:
+            if not end.code:
+                _keep(arguments, copied.text)
+            raise
+        _keep(arguments, copied.text)
+
+
+class _Copied:
+    """A stream, and what was written to it, in letters that it has."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.text = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        encoding, errors = self.encoding or "utf-8", self.errors or "strict"
+        self.text += text.encode(encoding, errors).decode(encoding)
+        return self._stream.write(text)
+
+
+def _keep(arguments: Sequence[str], text: str) -> None:
+    try:
+        path = _file(arguments)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(f"{_stamp()}\n{text}".encode())
+        staged.replace(path)
+    except (OSError, RuntimeError, UnicodeError):  # it is made again the next time
+        with contextlib.suppress(OSError, UnboundLocalError):
+            staged.unlink()
+
+
+def _file(arguments: Sequence[str]) -> Path:
+    """The file for what these arguments print to a terminal like this one."""
+    terminal = [sys.stdout.isatty(), sys.stdout.encoding, *shutil.get_terminal_size()]
+    terminal += [os.environ.get(name) for name in _OF_TERMINALS]
+    name = hashlib.sha256(json.dumps([*arguments, terminal]).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlmaml" / "help"
+    return folder / f"{name}.txt"
+
+
+def _stamp() -> str:
+    """State of what help is made of: Python, the reader of options, and every file of ours."""
+    state: list[object] = [sys.version, importlib.metadata.version("tyro")]
+    for package in ("rlmaml", "envs", "runners"):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            state += _files(os.path.dirname(spec.origin))
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+def _files(folder: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    yield from _files(entry.path)
+            else:
+                about = entry.stat()
+                yield entry.path, about.st_mtime_ns, about.st_size
