@@ -6,7 +6,7 @@ OUT ?= runs/$(PRESET)
 
 BENCH ?= runs/bench
 # A worker for each core, with one thread each; files stay whole, since their fixtures are shared.
-PYTEST := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: train test test-fast bench lint docs package install clean
 

@@ -203,12 +203,13 @@ def fisher_product(
 
     The map from θ to the adapted policies' outputs is linearized once, here; a product is then
     one pass forward and one back through the recorded graph. That graph holds the activations
-    of all N tasks, on the fraction of episodes used.
+    of all N tasks, on the fraction of data used.
 
     Args:
-        fraction: the share of each task's episodes to use, in (0, 1], at least one; of examples,
-            of the query set alone, since a few shots are not exchangeable. Below 1 the products
-            are an estimate, still symmetric and positive semi-definite. J and F are taken at the
+        fraction: the share of each task's data to use, in (0, 1]: of an inner step whole episodes,
+            at least one; of the query set states spread over all of it. Of examples it is of the
+            query set alone, since a few shots are not exchangeable. Below 1 the products are an
+            estimate, still symmetric and positive semi-definite. J and F are taken at the
             true φ_k, which come from all the data (with transductive batch norm, F at outputs that
             see fewer queries).
     """
@@ -218,12 +219,16 @@ def fisher_product(
     theta = theta.detach().requires_grad_()
 
     def one(data: MetaBatch, iterates: Iterates) -> tuple[Distribution, Tensor]:
-        data = _part(data, fraction)
-        inner = objective.inner if fraction == 1 else anchored(objective.inner, iterates)
+        inputs, mask = data.query.inputs, data.query.mask
+        support, hessian, inner = data.support, data.hessian, objective.inner
+        if fraction < 1:
+            inputs, mask = data.query.spread(fraction)
+            support, hessian = _part(support, fraction), _part(hessian, fraction)
+            inner = anchored(inner, iterates)
         adjoint = objective.curvature or objective.adjoint
-        params = adjoint(inner, unravel(theta), data.support, data.hessian)[-1]
-        weights = data.query.mask / data.query.mask.sum().clamp(min=1)
-        outputs = objective.policy(params, data.query.inputs)
+        params = adjoint(inner, unravel(theta), support, hessian)[-1]
+        weights = mask / mask.sum().clamp(min=1)
+        outputs = objective.policy(params, inputs)
         # So that fields that do not depend on θ (a fixed standard deviation) are in the graph.
         return like(outputs, (field + 0 * theta.sum() for field in outputs)), weights
 
@@ -258,14 +263,6 @@ def _beside(weights: Tensor, field: Tensor) -> Tensor:
     return weights.view(*weights.shape, *[1] * (field.ndim - weights.ndim))
 
 
-def _part(data: MetaBatch, fraction: float) -> MetaBatch:
-    """A share of one task's data."""
-    if fraction == 1:
-        return data
-
-    def part(sets: tuple) -> tuple:
-        return tuple(s.part(fraction) if isinstance(s, Episodes) else s for s in sets)
-
-    return data._replace(
-        support=part(data.support), hessian=part(data.hessian), query=data.query.part(fraction)
-    )
+def _part(sets: tuple[Data, ...], fraction: float) -> tuple[Data, ...]:
+    """A share of the episodes of one task's inner steps; of examples all."""
+    return tuple(each.part(fraction) if isinstance(each, Episodes) else each for each in sets)

@@ -24,7 +24,7 @@ Meta = dict[str, Params]
 
 Data = Any
 """A tree of tensors that only losses look into: Episodes in reinforcement learning, Examples in
-supervised learning. The trust region also wants `inputs`, `mask` and `part(fraction)` of it."""
+supervised learning. The trust region also wants `inputs`, `mask` and `spread(fraction)` of it."""
 
 
 class Episodes(NamedTuple):
@@ -50,6 +50,24 @@ class Episodes(NamedTuple):
         """The first of one task's episodes, at least one. Episodes are exchangeable. Of padding,
         which comes last, rows count too: a task with such gives a larger share of its own."""
         return tree.map(lambda leaf: leaf[: _share(fraction, len(self.mask))], self)
+
+    def spread(self, fraction: float) -> tuple[Tensor, Tensor]:
+        """A share of one task's inputs, far apart in time, which tell more than neighbors do.
+
+        As many of each episode as of any other; where that is less than one, one of each of some
+        episodes. Later episodes begin elsewhere between two of their choices than the first, so
+        that all times are chosen.
+
+        Returns:
+            inputs [b, t, *obs] and their mask [b, t].
+        """
+        episodes, horizon = self.mask.shape
+        steps = _share(fraction, horizon)
+        device = self.mask.device
+        rows = torch.arange(_share(fraction * horizon / steps, episodes), device=device)[:, None]
+        phase = (rows * _GOLDEN) % 1
+        times = ((torch.arange(steps, device=device) + phase) * (horizon / steps)).long()
+        return self.inputs[rows, times], self.mask[rows, times]
 
 
 class InputsWithStatistics(NamedTuple):
@@ -88,9 +106,17 @@ class Examples(NamedTuple):
             return Examples(inputs._replace(inputs=inputs.inputs[:count]), self.targets[:count])
         return Examples(inputs[:count], self.targets[:count])
 
+    def spread(self, fraction: float) -> tuple[Inputs, Tensor]:
+        """Inputs of `part(fraction)`, and their mask: examples have no times."""
+        part = self.part(fraction)
+        return part.inputs, part.mask
+
 
 def _share(fraction: float, count: int) -> int:
     return max(1, round(fraction * count))
+
+
+_GOLDEN = 0.6180339887498949  # whose multiples, modulo 1, are spread evenly however many they are
 
 
 Iterates = tuple[Params, ...]

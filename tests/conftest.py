@@ -1,3 +1,4 @@
+import collections
 import functools
 import gc
 import io
@@ -19,11 +20,21 @@ def _seeded():
 
 
 def pytest_collection_modifyitems(items):
+    # Workers take whole files in this order. A long one that came last would be waited for.
+    of_file = collections.defaultdict(list)
+    for item in items:
+        of_file[item.path].append(item)
+    files = sorted(of_file.values(), key=lambda tests: (-sum(map(_slow, tests)), -len(tests)))
+    items[:] = [item for tests in files for item in tests]
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs CUDA")
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(skip)
+
+
+def _slow(item):
+    return item.get_closest_marker("slow") is not None
 
 
 def pytest_collection_finish():

@@ -51,8 +51,8 @@ class TrustRegion:
     backtrack_ratio: float = 0.8
     """Each candidate is this times as long as the one before."""
     fisher_fraction: float = 1.0
-    """Share of the episodes or examples that curvature products use; the step's length is then
-    measured on all."""
+    """Share of the data that curvature products use: of the episodes of inner steps, and of the
+    time steps or examples after them; the step's length is then measured on all."""
 
     def __post_init__(self) -> None:
         check_values(self, "trust_region.")

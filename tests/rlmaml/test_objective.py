@@ -147,7 +147,7 @@ def test_fisher_product_is_the_dense_hessian_of_the_kl(steps, kind, chunk_size):
 
 
 def test_fisher_product_on_a_fraction_is_that_of_the_fraction_at_the_full_path():
-    """On one of four episodes: φ stays the full batch's, J and F come from the first episode."""
+    """On a quarter: φ stays the full batch's, J is of the first episode, F of states of all."""
     objective, meta, batch = random_batch(1, tasks=2)
     ref = reference(objective, meta, batch)
     theta, unravel = tree.ravel(meta)
@@ -163,10 +163,11 @@ def test_fisher_product_on_a_fraction_is_that_of_the_fraction_at_the_full_path()
             )
         )(theta)
         jacobian = torch.eye(len(theta), dtype=theta.dtype) - 0.4 * hessian
-        old = objective.policy(params, first.query.observations)
+        inputs, mask = data.query.spread(0.25)
+        old = objective.policy(params, inputs)
         fisher = torch.func.hessian(
-            lambda w, d=first, s=shape, old=old: masked_mean(
-                old.kl(objective.policy(s(w), d.query.observations)), d.query.mask
+            lambda w, x=inputs, m=mask, s=shape, old=old: masked_mean(
+                old.kl(objective.policy(s(w), x)), m
             )
         )(flat)
         expected += jacobian.T @ fisher @ jacobian @ v / 2
@@ -227,6 +228,7 @@ def test_curvature_with_separate_hessian_data(fraction):
     expected, v = torch.zeros_like(theta), torch.randn_like(theta)
     for i in range(3):
         data, path = one((batch, ref.iterates), i)
+        inputs, mask = data.query.spread(fraction)
         if fraction < 1:
             data = tree.map(lambda leaf: leaf[:2], data)
         jacobian = torch.eye(len(theta), dtype=theta.dtype)
@@ -235,11 +237,11 @@ def test_curvature_with_separate_hessian_data(fraction):
                 lambda w, d=extra: losses.log_likelihood(objective.policy)(unravel(w)["params"], d)
             )(tree.ravel(params)[0])
             jacobian = (torch.eye(len(theta)) - 0.4 * hessian) @ jacobian
-        outputs = objective.policy(path[-1], data.query.observations)
+        outputs = objective.policy(path[-1], inputs)
 
-        def kl(w, data=data, old=outputs):
-            new = objective.policy(unravel(w)["params"], data.query.observations)
-            return (old.kl(new) * data.query.mask).sum() / data.query.mask.sum()
+        def kl(w, x=inputs, mask=mask, old=outputs):
+            new = objective.policy(unravel(w)["params"], x)
+            return (old.kl(new) * mask).sum() / mask.sum()
 
         fisher = torch.func.hessian(kl)(tree.ravel(path[-1])[0])
         expected += jacobian.T @ fisher @ jacobian @ v / 3

@@ -23,11 +23,59 @@ def test_a_part_of_examples_keeps_the_whole_reference(fraction, count):
     plain = Examples(x, y).part(fraction)
     assert torch.equal(plain.inputs, x[:count])
     assert torch.equal(plain.targets, y[:count])
+    inputs, mask = Examples(x, y).spread(fraction)
+    assert torch.equal(inputs, x[:count])
+    assert mask.tolist() == [1.0] * count
     reference = torch.ones(3, 2)
     part = Examples(InputsWithStatistics(x, reference), y).part(fraction)
     assert torch.equal(part.inputs.inputs, x[:count])
     assert part.inputs.reference is reference
     assert len(part.targets) == count
+
+
+def numbered(episodes, horizon):
+    """Episodes whose observations say which time step they are of."""
+    data = one(random_batch(episodes=episodes, horizon=horizon)[2].query, 0)
+    numbers = torch.arange(episodes * horizon).view(episodes, horizon)
+    return data._replace(observations=numbers[..., None], mask=(numbers % horizon < 9) * 1.0)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "horizon", "fraction", "shape"),
+    [
+        (4, 20, 0.1, (4, 2)),
+        (4, 20, 0.24, (4, 5)),
+        (4, 20, 1.0, (4, 20)),
+        (20, 5, 0.1, (10, 1)),  # half a step of each: one of each second
+        (20, 1, 0.1, (2, 1)),
+        (3, 1, 0.01, (1, 1)),
+    ],
+)
+def test_states_are_spread_over_all_episodes_and_times(episodes, horizon, fraction, shape):
+    data = numbered(episodes, horizon)
+    inputs, mask = data.spread(fraction)
+    assert inputs.shape == (*shape, 1)
+    assert mask.shape == shape
+    rows, times = inputs[..., 0] // horizon, inputs[..., 0] % horizon
+    assert (rows == torch.arange(shape[0])[:, None]).all()
+    assert torch.equal(mask, (times < 9) * 1.0)
+    assert times[0, 0] == 0  # so that a task has one, however soon its episodes end
+    assert len(inputs.unique()) == inputs.numel()
+    if shape[1] > 1:
+        gaps = times.diff(dim=1)
+        assert gaps.min() >= int(horizon / shape[1])
+        assert gaps.max() <= -int(-horizon // shape[1])
+    elif shape[0] > horizon:
+        assert len(times.unique()) == horizon
+
+
+def test_states_of_stacked_tasks_are_those_of_each():
+    batch = random_batch(episodes=4, horizon=10)[2].query
+    inputs, mask = torch.func.vmap(lambda data: data.spread(0.3))(batch)
+    for i in range(len(mask)):
+        alone = one(batch, i).spread(0.3)
+        assert torch.equal(inputs[i], alone[0])
+        assert torch.equal(mask[i], alone[1])
 
 
 def test_no_example_is_padding():
