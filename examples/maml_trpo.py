@@ -62,8 +62,8 @@ class Settings:
     surrogate: str = "lvc"
     max_kl: float = 0.02
     damping: float = 1e-5
-    cg_iterations: int = 10
-    curvature_share: float = 0.1  # of the episodes, in curvature products
+    cg_iterations: int = 20
+    curvature_share: float = 0.1  # of the data, in curvature products
     backtracks: int = 15
     backtrack_ratio: float = 0.8
     hidden: tuple[int, ...] = (100, 100)
@@ -257,9 +257,10 @@ def curvature_product(
     """v [P] -> (H + damping) v, H being the Hessian of the mean KL, from where `theta` is."""
 
     def kl_gradient(steps: Sequence[Episodes], data: Episodes) -> Tensor:
-        data, steps = part(data, settings), [part(each, settings) for each in steps]
-        new = policy(adapt(theta, steps, settings, graph=True), data.observations, settings)
-        return flat_gradient(mean(kl(new.detach(), new), data.mask), theta, graph=True)
+        steps = [part(each, settings) for each in steps]
+        states, mask = (spread(each, settings) for each in (data.observations, data.mask))
+        new = policy(adapt(theta, steps, settings, graph=True), states, settings)
+        return flat_gradient(mean(kl(new.detach(), new), mask), theta, graph=True)
 
     kept = [kl_gradient(*task) for task in tasks] if keep else None
 
@@ -277,6 +278,11 @@ def part(data: Episodes, settings: Settings) -> Episodes:
     """The first of the episodes, at least one: curvature need not be exact."""
     count = max(1, round(settings.curvature_share * len(data.mask)))
     return Episodes(*(each[:count] for each in data))
+
+
+def spread(leaf: Tensor, settings: Settings) -> Tensor:
+    """Some time steps of all episodes: neighbors in time resemble each other."""
+    return leaf[:, :: round(1 / settings.curvature_share)]
 
 
 def conjugate_gradient(

@@ -24,11 +24,16 @@ def test_work_is_divided_and_sums_are_added():
     assert seconds(12, 5) == pytest.approx(1 + 2.5 * 3 + 11 * (0.005 + 0.006 * 4 / 5) + 8 * 0.005)
 
 
+def rounded(numbers):
+    """Numbers of nine digits: the last ones of a fit differ between machines."""
+    return json.loads(json.dumps(numbers), parse_float=lambda text: f"{float(text):.9g}")
+
+
 def test_the_page_has_what_the_file_has():
     path = ROOT / "docs/results/performance/clusters-half-cheetah-vel.json"
     measured = json.loads(path.read_text())
     found = derived(measured)
-    assert found.items() <= measured.items()
+    assert rounded(found).items() <= rounded(measured).items()
     page = (ROOT / "docs/scaling.md").read_text()
     for line in table(found["forecast"]).splitlines():
         assert line in page
