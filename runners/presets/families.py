@@ -15,7 +15,8 @@ PROMP_HALF_CHEETAH_DIR = replace(
     preset="promp-half-cheetah-dir",
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
     iterations=200,
-    inner=replace(HALF_CHEETAH_DIR_V5.inner, step_size=0.5),  # as it was measured
+    inner=replace(HALF_CHEETAH_DIR_V5.inner, step_size=0.5),  # this and the next as measured
+    trust_region=replace(HALF_CHEETAH_DIR_V5.trust_region, cg_iterations=10),
     policy=replace(HALF_CHEETAH_DIR_V5.policy, hidden=(64, 64)),  # ProMP's network
 )
 
