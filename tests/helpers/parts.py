@@ -133,6 +133,13 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
     method = kind(models.functional(module), InnerConfig(steps), outer or TrustRegion(), settings)
     state = method.init(models.parameters(module))
     state = method.initial_state(prepare(state.meta))
+    new, metrics = method.update(state, collected(method, state))
+    assert all(leaf.isfinite().all() for leaf in tree.leaves(new.meta))
+    return method, state.meta, new, metrics
+
+
+def collected(method, state):
+    """A batch of a method's own kind, of three tasks, 4 episodes of 2 steps each."""
     sampler = RolloutSampler(
         vectorize(TargetEnv, 12),
         method.policy,
@@ -142,7 +149,7 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
     )
     tasks = np.array([[-0.5], [0.1], [0.9]])
     steps, own = method.data_spec.steps, method.data_spec.separate_hessian
-    batch = collect(
+    return collect(
         sampler,
         method.inner,
         state.meta,
@@ -151,9 +158,6 @@ def by_episodes(kind, outer=None, settings=None, steps=2, prepare=lambda meta: m
         key=(0, 0, 1000),
         separate_hessian=own,
     )
-    new, metrics = method.update(state, batch)
-    assert all(leaf.isfinite().all() for leaf in tree.leaves(new.meta))
-    return method, state.meta, new, metrics
 
 
 def assert_resumes(method, meta, batch):

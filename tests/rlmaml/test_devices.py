@@ -1,0 +1,102 @@
+"""Computations on a device of no memory: what is made on another, or looked at, is found.
+
+Tensors of torch's device `meta` have shapes and no values. What would be made on the CPU beside a
+GPU's is told apart from them, and a look at a value, for which a GPU would be waited for, raises.
+"""
+
+import contextlib
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from rlmaml import algorithms, models, tree
+from rlmaml.algorithms.settings import InnerConfig
+from rlmaml.errors import ConfigError
+from rlmaml.models.mlp import PolicyConfig
+from rlmaml.objective import evaluate, fisher_product, gradient_and_reference
+from rlmaml.outer.optimizer import Optimizer
+from rlmaml.outer.trust_region import TrustRegion
+from tests.helpers import parts
+
+
+class Elsewhere(TorchDispatchMode):
+    """Notes the operations that make something on another device than `meta`."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        number = args and isinstance(args[0], int | float)  # of Python, which goes along as it is
+        found = result if isinstance(result, tuple | list) else [result]
+        self.made += [str(function) for each in found if not number and on_cpu(each)]
+        return result
+
+
+def on_cpu(each):
+    return isinstance(each, torch.Tensor) and each.device.type != "meta"
+
+
+def learn(method, meta, batch, fraction=None):
+    """A gradient, the judgement of a candidate, and a curvature product: what updates are made of.
+
+    Returns:
+        what was made elsewhere.
+    """
+    meta, batch = tree.to(meta, "meta"), tree.to(method.prepare(batch), "meta")
+    objective = method.objective(method.initial_state(meta))
+    with Elsewhere() as elsewhere:
+        losses, gradient, ref = gradient_and_reference(objective, meta, batch)
+        made = [losses, gradient, *evaluate(objective, meta, batch, ref)]
+        if fraction is not None:
+            product = fisher_product(objective, meta, batch, ref, fraction=fraction)
+            made.append(product(gradient))
+    assert not any(map(on_cpu, made))
+    return elsewhere.made
+
+
+def test_what_is_made_elsewhere_or_looked_at_is_found():
+    x = torch.ones(3, device="meta")
+    with Elsewhere() as elsewhere:
+        x * 2 + torch.arange(3, device="meta")
+    assert not elsewhere.made
+    with elsewhere:
+        x + torch.zeros(())
+    assert elsewhere.made
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(x.sum() > 0)
+
+
+def takes_examples(name):
+    return "episodes" not in algorithms.get_algorithm(name).requires
+
+
+@pytest.mark.parametrize("name", filter(takes_examples, algorithms.TABLE))
+def test_an_update_from_examples_stays_where_its_data_are(name):
+    assert not learn(*parts.regression(algorithms.get_algorithm(name)))
+
+
+def made(kind, policy):
+    """A method for episodes with each surrogate, by the outer step that it takes."""
+    settings = kind.Settings(particles=2) if kind.__name__ == "BayesianMAML" else None
+    found = []
+    for surrogate in ("lvc", "dice", "log-likelihood"):
+        for outer in (TrustRegion(), Optimizer()):
+            with contextlib.suppress(ConfigError):
+                inner = InnerConfig(steps=2, surrogate=surrogate)
+                found.append(kind(policy, inner, outer, settings))
+                break
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", algorithms.TABLE)
+def test_an_update_from_episodes_stays_where_its_data_are(name):
+    module = models.GaussianMLP(1, 1, PolicyConfig(hidden=(8,)))
+    for method in made(algorithms.get_algorithm(name), models.functional(module)):
+        state = method.init(models.parameters(module))
+        batch = parts.collected(method, state)
+        for fraction in (1.0, 0.5) if isinstance(method.outer, TrustRegion) else (None,):
+            assert not learn(method, state.meta, batch, fraction)
