@@ -64,6 +64,10 @@ class Environment:
     """Further parts that only the single environment takes."""
 
 
+ROBOTS = "locomotion.vector_env:LocomotionVectorEnv"
+"""The vector environment of robots, which lets the simulator be chosen."""
+
+
 def locomotion(
     id: str,
     robot: str | Factory,
@@ -93,7 +97,7 @@ def locomotion(
             Part(tasks, task_defaults or {}, ("balanced",) if fixed else None),
         ),
         max_episode_steps,
-        "locomotion.vector_env:LocomotionVectorEnv",
+        ROBOTS,
         (Part("locomotion.rendering:Rendering"),),
     )
 

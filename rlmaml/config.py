@@ -49,9 +49,9 @@ class EnvConfig:
     """Gymnasium id; `module:id` imports the module first, for environments of your own."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment's constructor, as a JSON object."""
-    vectorization: Literal["auto", "batched", "sync", "async"] = "auto"
-    """The way that copies run: the id's own batched version, or Gymnasium's Sync- or
-    AsyncVectorEnv; auto takes the batched version where there is one, else sync."""
+    vectorization: Literal["auto", "batched", "sync", "async", "warp"] = "auto"
+    """The way that copies run: the id's own batched version, Gymnasium's Sync- or AsyncVectorEnv,
+    or, of robots, MuJoCo Warp (docs/gpu.md); auto takes the batched version where there is one."""
     observe_task: bool = False
     """Show the task to the policy, beside the observation: the oracle of comparisons."""
     rescale_actions: bool = False

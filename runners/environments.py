@@ -85,7 +85,7 @@ def make_env(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
 def _make_vector(config: TrainConfig, copies: int, threads: int) -> TaskVectorEnv:
     chosen = config.env
     batched = _spec(chosen.id).vector_entry_point is not None
-    if chosen.vectorization == "batched" or (chosen.vectorization == "auto" and batched):
+    if chosen.vectorization in ("batched", "warp") or (chosen.vectorization == "auto" and batched):
         return _make_batched(config, copies, threads)
 
     limit = _time_limit(config)
@@ -123,6 +123,8 @@ def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorE
         "autoreset_mode": "Disabled",
         "num_threads": threads,
     }
+    if chosen.vectorization == "warp":
+        arguments["simulate"] = _warp(chosen.id)
     try:
         env: Any = gymnasium.make_vec(
             chosen.id,
@@ -147,6 +149,16 @@ def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorE
         env.close()
         raise
     return env
+
+
+def _warp(id: str) -> Any:
+    """The class of simulations by MuJoCo Warp, for a robot's id."""
+    registry = _in_envs("registry")
+    if not id.startswith("rlmaml/") or registry.find(id).batched != registry.ROBOTS:
+        raise ConfigError(
+            f"env.vectorization warp is of rlmaml's robots, and {id} is none of them."
+        )
+    return _in_envs("locomotion.warp").WarpBatch
 
 
 def _check_batched(env: Any) -> None:
