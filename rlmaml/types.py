@@ -64,7 +64,8 @@ class Episodes(NamedTuple):
         episodes, horizon = self.mask.shape
         steps = _share(fraction, horizon)
         device = self.mask.device
-        rows = torch.arange(_share(fraction * horizon / steps, episodes), device=device)[:, None]
+        count = _share(min(1.0, fraction * horizon / steps), episodes)
+        rows = torch.arange(count, device=device)[:, None]
         phase = (rows * _GOLDEN) % 1
         times = ((torch.arange(steps, device=device) + phase) * (horizon / steps)).long()
         return self.inputs[rows, times], self.mask[rows, times]

@@ -48,6 +48,8 @@ def numbered(episodes, horizon):
         (4, 20, 1.0, (4, 20)),
         (20, 5, 0.1, (10, 1)),  # half a step of each: one of each second
         (20, 1, 0.1, (2, 1)),
+        (6, 5, 0.5, (6, 2)),  # rounded down, and no more than all episodes
+        (6, 5, 0.7, (5, 4)),
         (3, 1, 0.01, (1, 1)),
     ],
 )

@@ -45,13 +45,14 @@ def test_only_what_depends_on_the_package_alone_is_kept(cache, arguments, asks):
 
 
 def test_other_arguments_and_other_terminals_have_texts_of_their_own(cache, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     print_as(LIST, "narrow")
     assert kept_help.kept(["evaluate", "--help"]) is None
     monkeypatch.setenv("COLUMNS", "200")
     assert kept_help.kept(LIST) is None
     print_as(LIST, "wide")
     assert kept_help.kept(LIST) == "wide\n"
-    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setenv("COLUMNS", "80")
     assert kept_help.kept(LIST) == "narrow\n"
 
 

@@ -168,7 +168,7 @@ def test_evaluations_and_baselines_are_divided(tmp_path):
     for found in share.run(2, evaluated, tmp_path / "run"):
         assert found.keys() == alone.keys()
         for name, scores in alone.items():
-            rtol = 1e-4 if name == "pretrained" else 0  # trained, by sums that round otherwise
+            rtol = 1e-3 if name == "pretrained" else 0  # trained, by sums that round otherwise
             np.testing.assert_allclose(found[name], scores, rtol=rtol)
     assert (tmp_path / "run" / "comparison.json").exists()
 
