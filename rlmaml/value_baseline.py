@@ -11,19 +11,28 @@ from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
 
 
+SQUARED = 200
+"""The most numbers of an observation whose squares are features too. Time grows with the square of
+features: a humanoid's 348 numbers cost a task .11 s to fit to with squares, .03 s without."""
+
+
 def features(observations: Tensor, times: Tensor) -> Tensor:
     """[o, o², t, t², t³, 1] with o clipped to ±10 and t in hundreds of steps.
+
+    Without o² where an observation has more than `SQUARED` numbers.
 
     Args:
         observations: [B, T, *obs].
         times: [T] or [B, T], the time step of each observation.
 
     Returns:
-        [B, T, 2·|obs| + 4], float64: the normal equations square the condition number.
+        [B, T, 2·|obs| + 4] or [B, T, |obs| + 4], float64: the normal equations square the condition
+        number.
     """
     o = observations.double().clamp(-10, 10).flatten(2)
     t = (times.double() / 100).expand(o.shape[:2]).unsqueeze(-1)
-    return torch.cat([o, o**2, t, t**2, t**3, torch.ones_like(t)], -1)
+    squares = [o**2] if o.shape[-1] <= SQUARED else []
+    return torch.cat([o, *squares, t, t**2, t**3, torch.ones_like(t)], -1)
 
 
 class Linear(NamedTuple):

@@ -23,6 +23,18 @@ def test_baseline_against_lstsq():
     np.testing.assert_allclose(predicted, x @ expected, atol=1e-6)
 
 
+def test_observations_of_many_numbers_go_without_their_squares():
+    few, many = value_baseline.SQUARED, value_baseline.SQUARED + 1
+    for size, squares in ((few, few), (many, 0)):
+        observations = 4 * torch.randn(2, 3, size)
+        features = value_baseline.features(observations, torch.arange(3))
+        assert features.shape == (2, 3, size + squares + 4)
+        clipped = observations.double().clamp(-10, 10)
+        torch.testing.assert_close(features[..., :size], clipped)
+        torch.testing.assert_close(features[..., size:-4], clipped[..., :squares] ** 2)
+        assert (features[..., -1] == 1).all()
+
+
 @pytest.mark.parametrize(("episodes", "folds"), [(7, 5), (10, 5), (3, 3), (4, 2)])
 def test_cross_fitted_baseline_is_the_one_fitted_on_the_other_folds(episodes, folds):
     torch.manual_seed(0)
