@@ -10,7 +10,6 @@ from torch import Tensor
 from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
 
-
 SQUARED = 200
 """The most numbers of an observation whose squares are features too. Time grows with the square of
 features: a humanoid's 348 numbers cost a task .11 s to fit to with squares, .03 s without."""
