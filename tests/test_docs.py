@@ -40,6 +40,21 @@ def test_links_lead_somewhere(page):
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def _anchor(heading):
+    """The name that GitHub gives a heading; docs/site_links.py makes the site's of it."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DEEPER, ROOT / "CONTRIBUTING.md"], ids=_name)
+def test_links_lead_to_headings(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for path, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text):
+        other = page.parent / path if path else page
+        headings = re.findall(r"^#+ (.+)$", other.read_text(), re.M)
+        assert anchor in map(_anchor, headings), (path, anchor)
+
+
 def test_the_version_is_the_same_wherever_it_stands():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

@@ -169,7 +169,11 @@ def _longest_step(
         return curvature(v) + config.damping * v
 
     x, residual, spent = solve(
-        damped, gradient, iterations=config.cg_iterations, agreed=processes.agreed
+        damped,
+        gradient,
+        iterations=config.cg_iterations,
+        early=gradient.device.type == "cpu",  # a GPU would be waited for twice a product
+        agreed=processes.agreed,
     )
     # x·Hx without another product. Rounding leaves the residual not quite orthogonal to x, so that
     # x·g alone would be off by a hundredth where H is nearly singular.

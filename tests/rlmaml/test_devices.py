@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rlmaml import algorithms, models, tree
 from rlmaml.algorithms.settings import InnerConfig
 from rlmaml.errors import ConfigError
+from rlmaml.linalg import solve
 from rlmaml.models.mlp import PolicyConfig
 from rlmaml.objective import evaluate, fisher_product, gradient_and_reference
 from rlmaml.outer.optimizer import Optimizer
@@ -100,3 +101,12 @@ def test_an_update_from_episodes_stays_where_its_data_are(name):
         batch = parts.collected(method, state)
         for fraction in (1.0, 0.5) if isinstance(method.outer, TrustRegion) else (None,):
             assert not learn(method, state.meta, batch, fraction)
+
+
+def test_conjugate_gradient_waits_for_no_value_where_it_is_not_to_stop_early():
+    matrix, b = torch.ones(3, 3, device="meta"), torch.ones(3, device="meta")
+    with Elsewhere() as elsewhere:
+        x, residual, spent = solve(lambda v: matrix @ v, b, iterations=4, early=False)
+    assert not elsewhere.made
+    assert x.shape == residual.shape == b.shape
+    assert spent == 4
