@@ -89,11 +89,14 @@ class Examples(NamedTuple):
     targets: Tensor  # [B, *y]; of a classification [B], class numbers
 
     @property
+    def plain_inputs(self) -> Tensor:
+        """Inputs without the reference of `InputsWithStatistics`, [B, *x]."""
+        return self.inputs.inputs if isinstance(self.inputs, InputsWithStatistics) else self.inputs
+
+    @property
     def mask(self) -> Tensor:
         """All ones, [B]: no example is padding. Of one task, not stacked."""
-        inputs = (
-            self.inputs.inputs if isinstance(self.inputs, InputsWithStatistics) else self.inputs
-        )
+        inputs = self.plain_inputs
         # A mask weights losses; of token ids it would be integers.
         dtype = inputs.dtype if inputs.is_floating_point() else torch.float32
         return inputs.new_ones(inputs.shape[:1], dtype=dtype)

@@ -132,12 +132,12 @@ class TaskVectorEnv(VectorEnv):
         return self._family.sample(n, rng, split)
 
     @property
-    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  # gymnasium has a setter
         """One generator per simulation; empty before the first reset."""
         return tuple(self._generators)
 
     @property
-    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]  # gymnasium has a setter
         """The seed of each; empty before the first reset."""
         return tuple(self._seeds)
 

@@ -10,7 +10,7 @@ import torch
 from rlmaml import tree
 from rlmaml.build import Experiment
 from rlmaml.inner import adapt
-from rlmaml.types import Examples, InputsWithStatistics, Meta, MetaBatch
+from rlmaml.types import Examples, Meta, MetaBatch
 from runners import formatting
 from runners.plotting import AFTER, BEFORE, Target, save
 
@@ -37,7 +37,7 @@ def of_images(experiment: Experiment, meta: Meta, batch: MetaBatch) -> Answers |
     query = batch.query
     if not isinstance(query, Examples) or not batch.support:
         return None
-    pixels = _pixels(query)
+    pixels = query.plain_inputs
     drawable = pixels.ndim == 5 and pixels.shape[2] in (1, 3)
     if not drawable or query.targets.is_floating_point():
         return None
@@ -50,17 +50,12 @@ def of_images(experiment: Experiment, meta: Meta, batch: MetaBatch) -> Answers |
     support = one.support[0]
     assert isinstance(support, Examples)
     return Answers(
-        support=_pixels(support).cpu().numpy(),
+        support=support.plain_inputs.cpu().numpy(),
         labels=support.targets.cpu().numpy(),
-        queries=_pixels(one.query).cpu().numpy(),
+        queries=one.query.plain_inputs.cpu().numpy(),
         truth=query.targets[0].cpu().numpy(),
         answers=torch.stack(modes).cpu().numpy(),
     )
-
-
-def _pixels(examples: Examples) -> torch.Tensor:
-    inputs = examples.inputs
-    return inputs.inputs if isinstance(inputs, InputsWithStatistics) else inputs
 
 
 def draw(found: Answers, path: Target, title: str) -> None:
