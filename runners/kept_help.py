@@ -1,7 +1,7 @@
 """Help as it was printed last: to make it anew takes seconds, since what it tells of needs torch.
 
-It is kept in the user's cache folder, with the state of the package's files that it was made of.
-When a file has changed it is made anew.
+It is kept in the user's cache folder, with the terminal that it was for and the state of the
+package's files that it was made of. When one of them has changed it is made anew.
 """
 
 from __future__ import annotations
@@ -93,17 +93,16 @@ def _keep(arguments: Sequence[str], text: str) -> None:
 
 
 def _file(arguments: Sequence[str]) -> Path:
-    """The file for what these arguments print to a terminal like this one."""
-    terminal = [sys.stdout.isatty(), sys.stdout.encoding, *shutil.get_terminal_size()]
-    terminal += [os.environ.get(name) for name in _OF_TERMINALS]
-    name = hashlib.sha256(json.dumps([*arguments, terminal]).encode()).hexdigest()[:16]
+    """The file for what these arguments print: one, so that files do not pile up."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlmaml" / "help"
-    return folder / f"{name}.txt"
+    return folder / f"{'-'.join(arguments)}.txt"
 
 
 def _stamp() -> str:
-    """State of what help is made of: Python, the reader of options, and every file of ours."""
-    state: list[object] = [sys.version, importlib.metadata.version("tyro")]
+    """State of what help is made of: the terminal, Python, its reader of options, files of ours."""
+    state: list[object] = [sys.stdout.isatty(), sys.stdout.encoding, *shutil.get_terminal_size()]
+    state += [os.environ.get(name) for name in _OF_TERMINALS]
+    state += [sys.version, importlib.metadata.version("tyro")]
     for package in ("rlmaml", "envs", "runners"):
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.origin is not None:

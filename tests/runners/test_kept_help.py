@@ -44,7 +44,7 @@ def test_only_what_depends_on_the_package_alone_is_kept(cache, arguments, asks):
     assert kept_help.kept(arguments) == ("text\n" if asks else None)
 
 
-def test_other_arguments_and_other_terminals_have_texts_of_their_own(cache, monkeypatch):
+def test_other_arguments_have_texts_of_their_own_and_other_terminals_new_ones(cache, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     print_as(LIST, "narrow")
     assert kept_help.kept(["evaluate", "--help"]) is None
@@ -53,7 +53,10 @@ def test_other_arguments_and_other_terminals_have_texts_of_their_own(cache, monk
     print_as(LIST, "wide")
     assert kept_help.kept(LIST) == "wide\n"
     monkeypatch.setenv("COLUMNS", "80")
-    assert kept_help.kept(LIST) == "narrow\n"
+    assert kept_help.kept(LIST) is None
+    print_as(["evaluate", "--help"], "other")
+    assert kept_help.kept(["evaluate", "--help"]) == "other\n"
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_a_file_that_changes_makes_it_anew(cache, tmp_path, monkeypatch):
