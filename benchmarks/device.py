@@ -3,7 +3,7 @@
     python -m benchmarks.device --device cuda [--tf32] [--out FILE]
 
 The update of the half-cheetah presets (17 observations, 6 actions, ReLU 100-100, K = 1, H = 200,
-curvature on a tenth of the episodes) on random episodes, so that nothing is simulated: seconds on
+curvature on a tenth of the data) on random episodes, so that nothing is simulated: seconds on
 the CPU, a task at a time, and on the device, all tasks stacked, episodes being there already; what
 moving them there takes; the smallest size from which on the device is the faster; and, of a GPU,
 the largest number of tasks with 20 episodes each that fits, found by doubling.

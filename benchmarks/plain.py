@@ -46,7 +46,7 @@ def settings_of(config: TrainConfig, fraction: float = 1.0) -> Settings:
 
     Args:
         config: the run's.
-        fraction: share of the episodes in curvature products, in place of `fisher_fraction`.
+        fraction: share of the data in curvature products, in place of `fisher_fraction`.
     """
     region, inner, network = config.trust_region, config.inner, config.policy
     return Settings(
@@ -96,7 +96,7 @@ def update(
         curvature: whether every curvature product adapts anew, as TensorFlow's graphs and the first
             packages in PyTorch do, with the memory of one task at a time; or the graph of the KL's
             gradient is kept for all products, as later ones do, with that of all N.
-        fraction: share of the episodes in curvature products, both support and query.
+        fraction: share of the data in curvature products.
 
     Returns:
         New parameters, and "outcome", "surrogate/gain", "kl" and "line_search_steps", which mean

@@ -281,7 +281,7 @@ def part(data: Episodes, settings: Settings) -> Episodes:
 
 
 def spread(leaf: Tensor, settings: Settings) -> Tensor:
-    """Some time steps of all episodes: neighbors in time resemble each other."""
+    """Every so many time steps of all episodes: neighbors in time resemble each other."""
     return leaf[:, :: round(1 / settings.curvature_share)]
 
 

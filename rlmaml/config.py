@@ -163,7 +163,7 @@ class TrainConfig:
     device: str = "cpu"
     """Device of learning: cpu, cuda, cuda:1, ..."""
     sampling_device: str = "cpu"
-    """Device of acting policies; the physics is always on the CPU."""
+    """Device of acting policies; physics is on the CPU, but for env.vectorization warp."""
     tf32: bool = False
     """On CUDA, round the factors of float32 products to TF32's 10 bits: faster, and gradients are
     off by up to a hundredth (docs/performance.md). Off, all is float32."""

@@ -67,8 +67,9 @@ def solve(
         if early and not agreed(bool(going)):
             return x, residual, spent + 1
         step = torch.where(going, squared / curvature, 0)
-        x = x + step * direction
-        residual = residual - step * image
+        # By `where`: a product that is not finite would make 0 times it NaN.
+        x = torch.where(going, x + step * direction, x)
+        residual = torch.where(going, residual - step * image, residual)
         previous, squared = squared, residual @ residual
         # Having stopped, the direction stays too: a new one could start it again.
         direction = torch.where(going, residual + (squared / previous) * direction, direction)

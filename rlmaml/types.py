@@ -24,7 +24,8 @@ Meta = dict[str, Params]
 
 Data = Any
 """A tree of tensors that only losses look into: Episodes in reinforcement learning, Examples in
-supervised learning. The trust region also wants `inputs`, `mask` and `spread(fraction)` of it."""
+supervised learning. The trust region also wants `inputs`, `mask` and `spread(fraction)` of the
+query set, and `part(fraction)` of episodes."""
 
 
 class Episodes(NamedTuple):
@@ -54,9 +55,9 @@ class Episodes(NamedTuple):
     def spread(self, fraction: float) -> tuple[Tensor, Tensor]:
         """A share of one task's inputs, far apart in time, which tell more than neighbors do.
 
-        As many of each episode as of any other; where that is less than one, one of each of some
-        episodes. Later episodes begin elsewhere between two of their choices than the first, so
-        that all times are chosen.
+        As many of each episode as of any other; where that is not a whole number, one more of each
+        of fewer episodes. Later episodes begin elsewhere between two of their choices than the
+        first, so that all times are chosen.
 
         Returns:
             inputs [b, t, *obs] and their mask [b, t].
@@ -68,6 +69,7 @@ class Episodes(NamedTuple):
         rows = torch.arange(count, device=device)[:, None]
         phase = (rows * _GOLDEN) % 1
         times = ((torch.arange(steps, device=device) + phase) * (horizon / steps)).long()
+        times = times.clamp(max=horizon - 1)  # where rounding leads past the end
         return self.inputs[rows, times], self.mask[rows, times]
 
 

@@ -54,6 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
                     _run(rest, io.running(arguments))
         except KeyboardInterrupt:
             raise SystemExit(128 + signal.SIGINT) from None
+        except SystemExit as end:
+            if not end.code:  # help
+                _check_heard(out, arguments)
+            raise
         except Exception as problem:
             code = _exit_code(problem)
             if code is None:

@@ -8,11 +8,13 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike
 
@@ -153,12 +155,11 @@ def _make_batched(config: TrainConfig, copies: int, threads: int) -> TaskVectorE
 
 def _warp(id: str) -> Any:
     """The class of simulations by MuJoCo Warp, for a robot's id."""
-    registry = _in_envs("registry")
-    if not id.startswith("rlmaml/") or registry.find(id).batched != registry.ROBOTS:
-        raise ConfigError(
-            f"env.vectorization warp is of rlmaml's robots, and {id} is none of them."
-        )
-    return _in_envs("locomotion.warp").WarpBatch
+    registry, row = _in_envs("registry"), id.rpartition(":")[2]
+    if _spec(id).namespace != "rlmaml" or registry.find(row).batched != registry.ROBOTS:
+        raise ConfigError(f"env.vectorization warp is of rlmaml's robots, and {id} is none.")
+    made = _in_envs("locomotion.warp").WarpBatch
+    return partial(made, device=processes.device("cuda")) if torch.cuda.is_available() else made
 
 
 def _check_batched(env: Any) -> None:

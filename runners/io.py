@@ -41,6 +41,8 @@ def _versions() -> dict[str, str]:
             installed[name] = version(name)
         except PackageNotFoundError:
             installed[name] = "not installed"
+    with contextlib.suppress(PackageNotFoundError):  # an extra, which decides figures too
+        installed["mujoco-warp"] = version("mujoco-warp")
     return installed
 
 

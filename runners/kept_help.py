@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,24 @@ def is_kept(arguments: Sequence[str]) -> bool:
 
 def kept(arguments: Sequence[str]) -> str | None:
     """Text that these arguments printed to a terminal like this one; None if it must be made."""
-    if sys.stdout is None or not is_kept(arguments):
+    if (
+        not is_kept(arguments) or "WORLD_SIZE" in os.environ
+    ):  # several processes: refused, or divided
         return None
-    try:
+    with contextlib.suppress(Exception):  # nobody's home, a file that is not ours: it can be made
         stamp, _, text = _file(arguments).read_bytes().partition(b"\n")
-        return text.decode() if stamp.decode() == _stamp() else None
-    except (OSError, RuntimeError, UnicodeError):  # nobody's home, or a file that is not ours
-        return None
+        if stamp.decode() == _stamp(arguments):
+            return text.decode()
+    return None
 
 
 @contextlib.contextmanager
 def keeping(arguments: Sequence[str]) -> Iterator[None]:
     """Keep what is printed meanwhile, should it be help and end well."""
-    if sys.stdout is None or not is_kept(arguments):
+    stamp = None
+    with contextlib.suppress(Exception):
+        stamp = _stamp(arguments) if is_kept(arguments) else None
+    if stamp is None:
         yield
         return
     copied: Any = _Copied(sys.stdout)
@@ -59,9 +65,9 @@ def keeping(arguments: Sequence[str]) -> Iterator[None]:
             yield
         except SystemExit as end:
             if not end.code:
-                _keep(arguments, copied.text)
+                _keep(arguments, stamp, copied.text)
             raise
-        _keep(arguments, copied.text)
+        _keep(arguments, stamp, copied.text)
 
 
 class _Copied:
@@ -80,34 +86,40 @@ class _Copied:
         return self._stream.write(text)
 
 
-def _keep(arguments: Sequence[str], text: str) -> None:
-    try:
+def _keep(arguments: Sequence[str], stamp: str, text: str) -> None:
+    """Keep a text that was made in the state of a stamp, unless that has changed meanwhile."""
+    with contextlib.suppress(Exception):  # it is made again the next time
+        if stamp != _stamp(arguments):
+            return
         path = _file(arguments)
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(f"{_stamp()}\n{text}".encode())
-        staged.replace(path)
-    except (OSError, RuntimeError, UnicodeError):  # it is made again the next time
-        with contextlib.suppress(OSError, UnboundLocalError):
-            staged.unlink()
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as staged:
+            staged.write(f"{stamp}\n{text}".encode())
+        os.replace(staged.name, path)
 
 
 def _file(arguments: Sequence[str]) -> Path:
     """The file for what these arguments print: one, so that files do not pile up."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlmaml" / "help"
-    return folder / f"{'-'.join(arguments)}.txt"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    folder = given if given.is_absolute() else Path.home() / ".cache"
+    return folder / "rlmaml" / "help" / f"{'-'.join(arguments)}.txt"
 
 
-def _stamp() -> str:
+def _stamp(arguments: Sequence[str]) -> str:
     """State of what help is made of: the terminal, Python, its reader of options, files of ours."""
-    state: list[object] = [sys.stdout.isatty(), sys.stdout.encoding, *shutil.get_terminal_size()]
-    state += [os.environ.get(name) for name in _OF_TERMINALS]
-    state += [sys.version, importlib.metadata.version("tyro")]
+    out = sys.stdout
+    state: list[object] = [*arguments, out.isatty(), out.encoding, *shutil.get_terminal_size()]
+    state += [f"{name}={os.environ[name]}" for name in sorted(os.environ) if _is_of_terminal(name)]
+    state += [sys.version, sys.flags.optimize, importlib.metadata.version("tyro")]
     for package in ("rlmaml", "envs", "runners"):
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.origin is not None:
             state += _files(os.path.dirname(spec.origin))
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+def _is_of_terminal(name: str) -> bool:
+    return name in _OF_TERMINALS or name.startswith("PYTHON_TYRO_")
 
 
 def _files(folder: str) -> Iterator[tuple[str, int, int]]:

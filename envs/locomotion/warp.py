@@ -43,8 +43,8 @@ class WarpBatch:
         num_envs: M.
         num_threads: nothing; Warp has threads of its own.
         device: Warp's name of it, "cuda:0" or "cpu"; None is the GPU if there is one.
-        contacts: room for contacts, on average over simulations; Warp's own guess if None.
-        constraints: room for a simulation's constraints; the same.
+        contacts: room for contacts, on average over simulations.
+        constraints: room for a simulation's constraints.
 
     Attributes:
         model: the robot's.
@@ -60,8 +60,8 @@ class WarpBatch:
         num_threads: int = 1,
         *,
         device: str | None = None,
-        contacts: int | None = None,
-        constraints: int | None = None,
+        contacts: int = 64,
+        constraints: int = 192,
     ) -> None:
         self._warp, self._engine = _imported()
         self.model = robot.model()
@@ -112,17 +112,16 @@ class WarpBatch:
             return
         others = np.setdiff1d(np.arange(self.num_envs), ids)
         held = self._held(others)
+        self._data.overflow.zero_()
         with self._warp.ScopedDevice(self._device):
             self._write("ctrl", ids, controls)
             for _ in range(self._robot.frame_skip):
                 self._engine.step(self._model, self._data)
             self._recompute()
         self._give_back(others, held)
-        self._check_room(ids)
-        state = [self._read(name)[ids] for name in ("qpos", "qvel")]
-        limit = mujoco.mjMAXVAL
-        lost = [~(np.abs(x) <= limit).all(1) for x in state]  # NaN is not within it either
-        self._lost[ids] |= lost[0] | lost[1]
+        for name in ("qpos", "qvel"):  # NaN is not within the limit either
+            self._lost[ids] |= ~(np.abs(self._read(name)[ids]) <= mujoco.mjMAXVAL).all(1)
+        self._check_room(ids[~self._lost[ids]])
 
     def state(self, rows: Rows) -> State:
         fields = {name: self._read(name)[rows] for name in self._fields}
@@ -188,14 +187,15 @@ class WarpBatch:
             self._engine.rne_postconstraint(self._model, self._data)
 
     def _check_room(self, ids: NDArray[np.intp]) -> None:
+        """Look whether simulations, none of which blew up, had room for all of their contacts."""
         kinds = self._engine.OverflowType
         wanted = kinds.ALL & ~(kinds.ITERATIONS | kinds.LS_ITERATIONS)
         found = int(np.bitwise_or.reduce(self._data.overflow.numpy()[ids])) & int(wanted)
-        # Of simulations that blew up, which may be anywhere, contacts are not wanted.
-        if found and not self._lost[ids].any():
+        if found:
             raise WarpBufferError(
-                f"MuJoCo Warp had no room left for contacts or constraints ({kinds(found)!r}): "
-                "make more, WarpBatch(..., contacts=, constraints=)."
+                f"MuJoCo Warp had no room for all contacts or constraints ({kinds(found)!r}). Make "
+                "more: gymnasium.make_vec(..., simulate=functools.partial(WarpBatch, contacts=..., "
+                "constraints=...))."
             )
 
     def _held(self, ids: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
@@ -228,7 +228,7 @@ def _imported() -> tuple[Any, Any]:
     try:
         import warp
 
-        warp.config.quiet = True  # it would tell of every kernel that it compiles
+        warp.config.log_level = warp.LOG_WARNING  # it would tell of every kernel that it compiles
         import mujoco_warp  # pyright: ignore[reportMissingImports]
     except ImportError as problem:
         raise WarpUnavailableError(

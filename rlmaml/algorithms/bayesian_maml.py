@@ -123,7 +123,7 @@ class BayesianMAML(Algorithm):
             # Where curvature is estimated on a share of the episodes.
             fraction: float = getattr(context.outer, "fisher_fraction", 1.0)
             used = max(1, round(fraction * context.episodes))
-            what = "the episodes of trust_region.fisher_fraction (1 is all of them)"
+            what = "the episodes of inner steps that trust_region.fisher_fraction takes (1: all)"
             _check_rows(count, used, what)
 
     @classmethod

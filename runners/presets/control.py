@@ -11,7 +11,7 @@ from rlmaml.models.mlp import PolicyConfig
 from rlmaml.outer.trust_region import TrustRegion
 from runners.presets.base import Preset
 
-# A run on two CPU cores takes minutes with these: curvature on a tenth of the episodes, and inner
+# A run on two CPU cores takes minutes with these: curvature on a tenth of the data, and inner
 # steps that learn from short-horizon advantages (a tenth of a second). Their 20 episodes are too
 # few for longer ones, which the outer step, with all tasks' episodes, can afford.
 _TRUST_REGION = TrustRegion(max_kl=0.02, fisher_fraction=0.1)
@@ -26,7 +26,7 @@ ROBOTS = TrainConfig(
     # Trained for one step. A walker of two directions had 317 after it, 286 and 231 after two more
     # as long, and 314 and 321 after two a tenth as long (seed 101).
     inner=InnerConfig(later_step_share=0.1),
-    # Ten products leave the standard deviation to take the trust region: half-cheetah-dir had 375
+    # Ten products leave the standard deviation to take the trust region: half-cheetah-dir had 373
     # after 60 iterations, and 498 with twenty (seed 100).
     trust_region=replace(_TRUST_REGION, cg_iterations=20),
     inner_advantages=_INNER,

@@ -43,7 +43,7 @@ def worthwhile(config: TrainConfig, before: int | None = None) -> int:
             many CPUs: then it is the same run, to the bit.
     """
     cpus = find_envs().available_cpus()
-    if {config.device, config.sampling_device} != {"cpu"}:
+    if {config.device, config.sampling_device} != {"cpu"} or config.env.vectorization == "warp":
         return 1
     if before is not None and before <= min(cpus, _tasks(config)):
         return before

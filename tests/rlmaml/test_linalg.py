@@ -50,3 +50,15 @@ def test_conjugate_gradient_stops_once_the_residual_is_small_enough():
         assert residual @ residual <= max(tolerance, 1e-28) * (b @ b)
     assert spent[1e-2] < spent[1e-6] <= spent[1e-10] <= 6 < spent[0.0]
     assert conjugate_gradient(lambda v: a @ v, b, iterations=50)[1] == spent[1e-10]  # the default
+
+
+def test_a_product_that_is_not_finite_ends_it_without_a_look_too():
+    b = torch.tensor([1.0, 2.0])
+    found = []
+    for early in (True, False):
+        calls = iter([torch.tensor([2.0, 1.0])])
+        product = lambda v, calls=calls: next(calls, torch.full((2,), torch.nan)) * v  # noqa: E731
+        found.append(solve(product, b, iterations=4, early=early)[:2])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+        assert one.isfinite().all()

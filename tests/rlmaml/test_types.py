@@ -71,6 +71,12 @@ def test_states_are_spread_over_all_episodes_and_times(episodes, horizon, fracti
         assert len(times.unique()) == horizon
 
 
+def test_no_time_is_past_the_end_however_many_episodes_there_are():
+    inputs, _ = numbered(500, 10_000).spread(0.975)
+    assert inputs.shape == (500, 9750, 1)
+    assert (inputs[..., 0] // 10_000 == torch.arange(500)[:, None]).all()
+
+
 def test_states_of_stacked_tasks_are_those_of_each():
     batch = random_batch(episodes=4, horizon=10)[2].query
     inputs, mask = torch.func.vmap(lambda data: data.spread(0.3))(batch)

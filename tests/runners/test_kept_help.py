@@ -1,5 +1,6 @@
 """Help that was printed before: the same again, without torch, until a file changes."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -107,6 +108,43 @@ def test_a_damaged_file_is_made_anew(cache):
     for content in (b"", b"\xff\n\xff", file.read_bytes()[:20]):
         file.write_bytes(content)
         assert kept_help.kept(LIST) is None
+
+
+def test_what_was_made_while_a_file_changed_is_not_kept(cache, monkeypatch):
+    stamps = iter(["before", "after"])
+    monkeypatch.setattr(kept_help, "_stamp", lambda arguments: next(stamps))
+    print_as(LIST, "of the old files")
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("name", ["PYTHON_TYRO_UTF8_BOXES", "NO_COLOR", "COLUMNS"])
+def test_what_changes_how_help_looks_makes_it_anew(cache, monkeypatch, name):
+    print_as(LIST, "text")
+    monkeypatch.setenv(name, "7")
+    assert kept_help.kept(LIST) is None
+
+
+def test_one_of_several_processes_is_told_nothing_from_the_cache(cache, monkeypatch):
+    print_as(LIST, "text")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert kept_help.kept(LIST) is None
+
+
+def test_names_of_another_case_are_others(cache):
+    print_as(["train", "navigation", "-h"], "text")
+    (file,) = cache.iterdir()
+    file.rename(file.with_name("train-NAVIGATION--h.txt"))  # as a disk that folds case finds it
+    assert kept_help.kept(["train", "NAVIGATION", "-h"]) is None
+
+
+def test_an_installation_without_metadata_goes_without(cache, monkeypatch, capsys):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(kept_help.importlib.metadata, "version", missing)
+    print_as(LIST, "text")
+    assert kept_help.kept(LIST) is None
+    assert capsys.readouterr().out == "text\n"
 
 
 @pytest.mark.slow

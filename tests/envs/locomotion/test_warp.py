@@ -219,8 +219,41 @@ def test_too_little_room_for_contacts_is_an_error():
     qpos = robot.model().qpos0.copy()[None]
     qpos[:, 1] = -0.3  # well in the ground
     small.reset(np.array([0]), qpos, np.zeros((1, 9)))
-    with pytest.raises(warp.WarpBufferError, match="make more"):
+    with pytest.raises(warp.WarpBufferError, match="Make more"):
         small.step(slice(None), np.zeros((1, 6)))
+
+
+def test_room_that_one_that_blew_up_takes_is_none_of_the_others_concern():
+    """Bits of what overflowed in a step are of that step, and of simulations that go on."""
+    import mujoco_warp
+
+    vector = make()
+    actions = np.zeros((3, 6))
+    vector.reset(seed=0)
+    vector.step(actions)
+    simulation = vector.simulation
+    step = simulation._engine.step
+
+    class Overflowing:
+        OverflowType = mujoco_warp.OverflowType
+
+        def __getattr__(self, name):
+            return getattr(mujoco_warp, name)
+
+        def step(self, model, data):
+            step(model, data)
+            data.overflow.assign(np.array([0, int(self.OverflowType.NEFC), 0], dtype=np.int32))
+
+    simulation._engine = Overflowing()
+    simulation._write("qvel", np.array([1]), np.full(9, np.nan))
+    assert vector.step(actions)[-1]["diverged"].tolist() == [False, True, False]
+    simulation._engine = mujoco_warp
+    assert vector.step(actions)[-1]["diverged"].tolist() == [False, True, False]
+
+
+def test_nothing_is_said_of_kernels(capfd):
+    warp.WarpBatch(Swimmer(), 1, device="cpu").step(slice(None), np.zeros((1, 2)))
+    assert capfd.readouterr().out == ""
 
 
 def test_a_device_that_is_not_there_is_refused():

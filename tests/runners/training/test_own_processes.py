@@ -111,7 +111,14 @@ def test_no_process_is_started_that_gains_nothing(cpus, count, expected):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"iterations": 2}, {"threads": 2}, {"device": "cuda"}, {"episodes": 1}]
+    "changes",
+    [
+        {"iterations": 2},
+        {"threads": 2},
+        {"device": "cuda"},
+        {"episodes": 1},
+        {"env.vectorization": "warp"},
+    ],
 )
 def test_small_runs_and_those_with_other_wishes_have_one_process(cpus, changes):
     cpus(8)
