@@ -19,7 +19,7 @@ from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
 from runners.errors import TrainingStopped, require_at_least
-from runners.evaluation import baselines, profile, tables
+from runners.evaluation import baselines, profile, statistics, tables
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.evaluation.profile import Cost
@@ -49,7 +49,7 @@ class AlgorithmRow:
     mean: Floats
     """Over seeds and tasks, of each of `steps`."""
     ci95: Floats
-    """Half-width of its 95 % interval: over seeds, or of one seed over tasks."""
+    """Half-width of its 95 % interval: by Student's t over seeds, or of one seed over tasks."""
     per_seed: Floats
     """[S, steps]."""
     iterations: int
@@ -356,15 +356,13 @@ def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
     asked = EvalConfig(tasks=work.tasks, steps=max(steps))
     results = [_evaluated(folder, asked, quiet) for folder in folders]
     scores = np.stack([each.scores[each.metric][:, list(steps)] for each in results])
-    # Over seeds, or of one seed over tasks.
-    varying = scores.mean(1) if len(work.seeds) > 1 else scores[0]
-    spread = varying.std(0, ddof=1) if len(varying) > 1 else np.zeros(len(steps))
+    mean, half = statistics.over_runs(scores.mean(1), scores[0])
     row = AlgorithmRow(
         metric=results[0].metric,
         steps=steps,
         tasks=len(results[0].tasks),
-        mean=scores.mean((0, 1)),
-        ci95=1.96 * spread / np.sqrt(len(varying)),
+        mean=mean,
+        ci95=half,
         per_seed=scores.mean(1),
         iterations=work.config.iterations,
         iterations_before=0 if work.before is None else work.before.iterations,

@@ -102,6 +102,9 @@ def test_methods_in_one_table(tmp_path, capsys, monkeypatch, free):
     assert again["per_seed"][0] == pytest.approx(rows["maml"]["mean"])
     first, second = again["per_seed"]
     assert again["mean"] == [pytest.approx((a + b) / 2) for a, b in zip(first, second, strict=True)]
+    # Student's t of one degree of freedom, a Cauchy: 12.7 times the error of two.
+    halves = [12.7062 * abs(a - b) / 2 for a, b in zip(first, second, strict=True)]
+    assert again["ci95"] == [pytest.approx(half, rel=1e-4) for half in halves]
 
 
 def test_a_row_of_an_earlier_version_is_known_again(tmp_path, monkeypatch, free):
