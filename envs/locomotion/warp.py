@@ -8,9 +8,10 @@ stands steeply on the ground: both engines take its cone for a pyramid, and turn
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mujoco
@@ -72,7 +73,7 @@ class WarpBatch:
         self._robot = robot
         try:
             self._device = self._warp.get_device(device)
-        except Exception as problem:
+        except Exception as problem:  # Warp raises what it likes for each kind of name
             raise WarpUnavailableError(f"Warp has no device {device!r} ({problem})") from problem
         with self._warp.ScopedDevice(self._device):
             self._model = self._put({})
@@ -83,8 +84,8 @@ class WarpBatch:
         self._lost = np.zeros(num_envs, dtype=np.bool_)
         self._given: dict[str, Floats] = {}
         """Fields of the model that each simulation was given its own of, `[M, ...]`."""
-        self._own: dict[str, Floats] = {}
-        """These, and what follows from them."""
+        self._following: dict[str, Floats] = {}
+        """Fields that follow from these, as last derived, where they are not the robot's."""
         self.reset(
             np.arange(num_envs),
             np.tile(self.model.qpos0, (num_envs, 1)),
@@ -94,31 +95,25 @@ class WarpBatch:
     def reset(self, ids: NDArray[np.intp], qpos: Floats, qvel: Floats) -> None:
         if not ids.size:
             return
-        others = np.setdiff1d(np.arange(self.num_envs), ids)
-        held = self._held(others)
         mask = np.zeros(self.num_envs, dtype=np.bool_)
         mask[ids] = True
-        with self._warp.ScopedDevice(self._device):
+        with self._alone(ids):
             self._engine.reset_data(self._model, self._data, self._warp.array(mask, dtype=bool))
             self._write("qpos", ids, qpos)
             self._write("qvel", ids, qvel)
             self._engine.forward(self._model, self._data)
-        self._give_back(others, held)
         self._lost[ids] = False
 
     def step(self, rows: Rows, controls: Floats) -> None:
         ids = np.arange(self.num_envs)[rows]
         if not ids.size:
             return
-        others = np.setdiff1d(np.arange(self.num_envs), ids)
-        held = self._held(others)
         self._data.overflow.zero_()
-        with self._warp.ScopedDevice(self._device):
+        with self._alone(ids):
             self._write("ctrl", ids, controls)
             for _ in range(self._robot.frame_skip):
                 self._engine.step(self._model, self._data)
             self._recompute()
-        self._give_back(others, held)
         for name in ("qpos", "qvel"):  # NaN is not within the limit either
             self._lost[ids] |= ~(np.abs(self._read(name)[ids]) <= mujoco.mjMAXVAL).all(1)
         self._check_room(ids[~self._lost[ids]])
@@ -132,17 +127,14 @@ class WarpBatch:
 
     def set_model(self, fields: Mapping[str, Floats], *, derive: bool = True) -> None:
         self._given |= fields
-        self._own |= fields
         if derive:
-            # What a world had before may follow from its new fields as it does from the robot's.
-            standard = {name: getattr(self.model, name)[None] for name in self._own}
-            self._own = standard | self._given | self._derived(self._given)
+            self._following = self._derived(self._given)
+        own = self._following | self._given
         with self._warp.ScopedDevice(self._device):
-            self._model = self._put(dict.fromkeys(self._own, self.num_envs))
-            for name, values in self._own.items():
+            self._model = self._put(dict.fromkeys(own, self.num_envs))
+            for name, values in own.items():
                 array = getattr(self._model, name)
-                whole = np.broadcast_to(values, (self.num_envs, *values.shape[1:]))
-                array.assign(np.asarray(whole, dtype=np.float32).reshape(array.numpy().shape))
+                array.assign(np.asarray(values, dtype=np.float32).reshape(array.numpy().shape))
 
     def _put(self, sizes: dict[str, int]) -> Any:
         """The model on the device, with so many of some fields."""
@@ -198,18 +190,16 @@ class WarpBatch:
                 "constraints=...))."
             )
 
-    def _held(self, ids: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
-        """What simulations are to have again when the others have been stepped or reset."""
-        if not ids.size:
-            return {}
-        return {
-            name: getattr(self._data, name).numpy()[ids].copy()
-            for name in (*_CARRIED, *self._fields)
-        }
-
-    def _give_back(self, ids: NDArray[np.intp], held: Mapping[str, NDArray[np.float32]]) -> None:
+    @contextlib.contextmanager
+    def _alone(self, ids: NDArray[np.intp]) -> Iterator[None]:
+        """Compute on the device for some simulations; the others are then as they were before."""
+        others = np.setdiff1d(np.arange(self.num_envs), ids)
+        names = (*_CARRIED, *self._fields) if others.size else ()
+        held = {name: getattr(self._data, name).numpy()[others] for name in names}
+        with self._warp.ScopedDevice(self._device):
+            yield
         for name, values in held.items():
-            self._write(name, ids, values)
+            self._write(name, others, values)
 
     def _read(self, name: str) -> Floats:
         """A field of all simulations, copied from the device."""
