@@ -25,7 +25,9 @@ COMMANDS: dict[str, str] = {
 """Location of each command's function. Its signature and docstring are the command's options and
 help; what it returns is printed."""
 
-HELP = ((), ("-h",), ("--help",), ("--help-all",))
+HELP_WORDS = ("-h", "--help", "--help-all")
+"""Words that ask a command for its options."""
+HELP = ((), *((word,) for word in HELP_WORDS))
 """Arguments that ask for the commands."""
 
 

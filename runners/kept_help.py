@@ -14,14 +14,12 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from runners.commands import COMMANDS
+from runners.commands import COMMANDS, HELP_WORDS
 
-_WORDS = ("-h", "--help", "--help-all")
 _OF_TERMINALS = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG")
 
 
@@ -31,19 +29,18 @@ def is_kept(arguments: Sequence[str]) -> bool:
         case ["list"]:
             return True
         case [command, word]:
-            return command in COMMANDS and word in _WORDS
+            return command in COMMANDS and word in HELP_WORDS
         case ["train", preset, word]:
-            return preset.replace("-", "").isalnum() and preset[0] != "-" and word in _WORDS
+            return preset.replace("-", "").isalnum() and preset[0] != "-" and word in HELP_WORDS
     return False
 
 
 def kept(arguments: Sequence[str]) -> str | None:
     """Text that these arguments printed to a terminal like this one; None if it must be made."""
-    if (
-        not is_kept(arguments) or "WORLD_SIZE" in os.environ
-    ):  # several processes: refused, or divided
+    divided = "WORLD_SIZE" in os.environ  # by torchrun, which most commands refuse
+    if divided or not is_kept(arguments):
         return None
-    with contextlib.suppress(Exception):  # nobody's home, a file that is not ours: it can be made
+    with contextlib.suppress(Exception):  # whatever is wrong with what was kept, it can be made
         stamp, _, text = _file(arguments).read_bytes().partition(b"\n")
         if stamp.decode() == _stamp(arguments):
             return text.decode()
@@ -54,7 +51,7 @@ def kept(arguments: Sequence[str]) -> str | None:
 def keeping(arguments: Sequence[str]) -> Iterator[None]:
     """Keep what is printed meanwhile, should it be help and end well."""
     stamp = None
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # whatever a stream or an installation lacks: not kept
         stamp = _stamp(arguments) if is_kept(arguments) else None
     if stamp is None:
         yield
@@ -88,14 +85,17 @@ class _Copied:
 
 def _keep(arguments: Sequence[str], stamp: str, text: str) -> None:
     """Keep a text that was made in the state of a stamp, unless that has changed meanwhile."""
-    with contextlib.suppress(Exception):  # it is made again the next time
+    with contextlib.suppress(Exception):  # whatever the disk says: it is made the next time
         if stamp != _stamp(arguments):
             return
         path = _file(arguments)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as staged:
-            staged.write(f"{stamp}\n{text}".encode())
-        os.replace(staged.name, path)
+        try:
+            staged.write_bytes(f"{stamp}\n{text}".encode())
+            staged.replace(path)
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 def _file(arguments: Sequence[str]) -> Path:
