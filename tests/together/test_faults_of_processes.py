@@ -162,13 +162,15 @@ def evaluated(out):
 
 
 def test_evaluations_and_baselines_are_divided(tmp_path):
-    train.train(SMALL.changed({"iterations": 1}), tmp_path / "run", quiet=True)
+    # Of few curvature products, each of which makes more of what sums round.
+    config = SMALL.changed({"iterations": 1, "trust_region.cg_iterations": 3})
+    train.train(config, tmp_path / "run", quiet=True)
     shutil.copytree(tmp_path / "run", tmp_path / "alone")
     alone = evaluated(tmp_path / "alone")
     for found in share.run(2, evaluated, tmp_path / "run"):
         assert found.keys() == alone.keys()
         for name, scores in alone.items():
-            rtol = 1e-3 if name == "pretrained" else 0  # trained, by sums that round otherwise
+            rtol = 1e-4 if name == "pretrained" else 0  # trained, by sums that round otherwise
             np.testing.assert_allclose(found[name], scores, rtol=rtol)
     assert (tmp_path / "run" / "comparison.json").exists()
 
