@@ -160,6 +160,7 @@ class NavigationEnv(SingleEnv):
             self._path.append(result[0].copy())
         return result
 
+    # gymnasium's type is of frames of any kind, or lists of them.
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A frame, `[height, width, 3]` bytes; None where `render_mode` is."""
         if self.render_mode is None:
