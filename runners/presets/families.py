@@ -15,17 +15,16 @@ PROMP_HALF_CHEETAH_DIR = replace(
     preset="promp-half-cheetah-dir",
     env=EnvConfig("rlmaml/ProMPHalfCheetahDir-v0", {"balanced": True}),
     iterations=200,
-    inner=replace(HALF_CHEETAH_DIR_V5.inner, step_size=0.5),  # this and the next as measured
-    trust_region=replace(HALF_CHEETAH_DIR_V5.trust_region, cg_iterations=10),
     policy=replace(HALF_CHEETAH_DIR_V5.policy, hidden=(64, 64)),  # ProMP's network
 )
 
 # For all others: episodes of 200 steps, half as many, and values fitted on a task's other episodes,
-# since ten are few to be fitted on themselves.
+# since ten are few to be fitted on themselves. Other lengths of a step were not tried for all.
 _LEARNER = replace(
     PROMP_HALF_CHEETAH_DIR,
     horizon=200,
     episodes=10,
+    inner=replace(PROMP_HALF_CHEETAH_DIR.inner, step_size=0.5),
     inner_advantages=AdvantageConfig(discount=0.9, gae_lambda=0.9, baseline="cross-fitted"),
     outer_advantages=AdvantageConfig(discount=0.99, gae_lambda=0.95, baseline="cross-fitted"),
 )
