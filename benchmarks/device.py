@@ -1,12 +1,16 @@
-"""An update on a device beside one on the CPU, by size.
+"""Updates and whole iterations on a device beside those on the CPU, by size.
 
-    python -m benchmarks.device --device cuda [--tf32] [--out FILE]
+    python -m benchmarks.device --device cuda [--tf32] [--iterations 800 4096 16384] [--out FILE]
 
 The update of the half-cheetah presets (17 observations, 6 actions, ReLU 100-100, K = 1, H = 200,
 curvature on a tenth of the data) on random episodes, so that nothing is simulated: seconds on
 the CPU, a task at a time, and on the device, all tasks stacked, episodes being there already; what
 moving them there takes; the smallest size from which on the device is the faster; and, of a GPU,
 the largest number of tasks with 20 episodes each that fits, found by doubling.
+
+With `--iterations` also meta-iterations of the presets, sampling included, with so many simulations
+in tasks of 20 episodes: by MuJoCo on the CPU, and by MuJoCo Warp and policies on the device, which
+needs the extra `warp`. MuJoCo steps at most `MOST_ON_CPU` simulations; more take minutes.
 """
 
 from __future__ import annotations
@@ -23,9 +27,14 @@ import torch
 from rlmaml import MAML, GaussianMLP, InnerConfig, PolicyConfig, models, tree
 from rlmaml.outer.trust_region import TrustRegion
 from rlmaml.types import Episodes, MetaBatch
+from runners import torch_setup
+from runners.environments import build_experiment
 from runners.evaluation import profile
 from runners.io import versions, write_json
+from runners.presets import PRESETS
+from runners.training.train import meta_batch
 
+PRESETS_MEASURED, EPISODES, MOST_ON_CPU = ("half-cheetah-dir", "ant-dir"), 20, 5000
 SIZES = ((1, 5), (2, 10), (5, 20), (10, 20), (20, 20), (40, 20), (80, 20))
 HORIZON, OBSERVATIONS, ACTIONS = 200, 17, 6
 
@@ -88,12 +97,62 @@ def largest(device: torch.device, episodes: int, horizon: int) -> int:
         tasks *= 2
 
 
+def iteration(preset: str, tasks: int, horizon: int, device: str, simulator: str) -> dict[str, Any]:
+    """Seconds of a meta-iteration and env steps/s in it: the better of two, after one more.
+
+    Args:
+        preset: whose settings it has, but for its size.
+        tasks: N, of 20 episodes each.
+        horizon: T.
+        device: of the update and, with Warp, of simulations and policies.
+        simulator: "mujoco" or "warp".
+    """
+    on = {"device": device, "tasks": tasks, "episodes": EPISODES, "horizon": horizon}
+    if simulator == "warp":
+        on |= {"sampling_device": device, "env.vectorization": "warp"}
+    config = PRESETS[preset].config.changed(on | {"chunk_size": None})
+    torch_setup.configure(config)
+    experiment = build_experiment(config)
+    state = experiment.algorithm.init(experiment.params)
+    taken: list[dict[str, Any]] = []
+    for i in range(3):
+        clock = time.perf_counter()
+        batch = meta_batch(experiment, config, state.meta, i)
+        profile.wait_for(experiment.device)
+        sampled = time.perf_counter()
+        state, _ = experiment.algorithm.update(state, batch)
+        profile.wait_for(experiment.device)
+        total = time.perf_counter() - clock
+        steps = experiment.metric.steps(batch)
+        row = {"sampling": sampled - clock, "total": total, "env_steps_per_second": steps / total}
+        taken.append(row)
+    experiment.close()
+    return min(taken[1:], key=lambda row: row["total"])
+
+
+def iterations(sizes: list[int], horizon: int, device: str) -> list[dict[str, Any]]:
+    """Meta-iterations with so many simulations, a row each, printed as they come."""
+    rows: list[dict[str, Any]] = []
+    for preset in PRESETS_MEASURED:
+        for size in sizes:
+            for simulator in ("mujoco", "warp"):
+                if simulator == "mujoco" and size > MOST_ON_CPU:
+                    continue
+                row: dict[str, Any] = {"preset": preset, "simulator": simulator}
+                row |= {"tasks": max(1, size // EPISODES), "episodes": EPISODES}
+                row |= iteration(preset, row["tasks"], horizon, device, simulator)
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tf32", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--horizon", type=int, default=HORIZON)
+    parser.add_argument("--iterations", type=int, nargs="+", default=[])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     device, cpu = torch.device(options.device), torch.device("cpu")
@@ -118,6 +177,7 @@ def main() -> None:
         result["name"] = torch.cuda.get_device_name(device)
         result["largest_tasks"] = largest(device, 20, options.horizon)
     print(json.dumps({name: value for name, value in result.items() if name != "rows"}))
+    result["iterations"] = iterations(options.iterations, options.horizon, options.device)
     if options.out is not None:
         write_json(options.out, result | {"versions": versions()})
 

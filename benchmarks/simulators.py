@@ -2,28 +2,32 @@
 
     python -m benchmarks.simulators [--robots HalfCheetah Ant] [--sizes 800 4096 16384 65536]
 
-Whole steps of the vector environment with random actions, observations and rewards included, in
-one process: MuJoCo on all CPUs, or on so many `--threads`; Warp on the GPU if there is one. It
-needs the extra `warp`.
+Whole steps with random actions, observations and rewards included, in one process: MuJoCo on all
+CPUs, or on so many `--threads`, and Warp on the GPU if there is one, by steps of the vector
+environment; and Warp by steps in tensors, which never come to the host. It needs the extra `warp`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
+import torch
 
 import envs  # noqa: F401  registers the ids
 from benchmarks import markdown
 from envs.locomotion.simulation import MuJoCoBatch
 from envs.locomotion.warp import WarpBatch
+from runners.evaluation import profile
 from runners.io import versions, write_json
 
-SIMULATORS = {"mujoco": MuJoCoBatch, "warp": WarpBatch}
+SIMULATORS = {"mujoco": MuJoCoBatch, "warp": WarpBatch, "warp, tensors": WarpBatch}
 
 
 def rate(robot: str, count: int, simulator: str, threads: int | None, seconds: float) -> float:
@@ -39,12 +43,22 @@ def rate(robot: str, count: int, simulator: str, threads: int | None, seconds: f
     space = env.single_action_space
     assert isinstance(space, gymnasium.spaces.Box)
     actions = rng.uniform(space.low, space.high, (count, *space.shape)).astype(np.float32)
+    step: Callable[[], object] = partial(env.step, actions)
+    device = torch.device("cpu")
+    if simulator.endswith("tensors"):
+        robots = cast(Any, env).on_device
+        device = torch.device(robots.device)
+        robots.begin(range(count))
+        step = partial(robots.step, torch.from_numpy(actions).to(device))
     for _ in range(3):  # kernels are compiled, and memory is had
-        env.step(actions)
+        step()
+    profile.wait_for(device)
     steps, clock = 0, time.perf_counter()
     while (passed := time.perf_counter() - clock) < seconds or steps < 3:
-        env.step(actions)
-        steps += 1
+        for _ in range(3):
+            step()
+        profile.wait_for(device)
+        steps += 3
     env.close()
     return steps * count / passed
 
@@ -56,11 +70,11 @@ def table(rows: list[dict[str, Any]]) -> str:
             row["robot"],
             f"{row['copies']:,}",
             *(f"{row[name]:,.0f}" for name in SIMULATORS),
-            f"{row['warp'] / row['mujoco']:.2f}",
+            f"{row['warp, tensors'] / row['mujoco']:.2f}",
         ]
         for row in rows
     ]
-    return markdown.table(("robot", "simulations", *SIMULATORS, "warp / mujoco"), lines)
+    return markdown.table(("robot", "simulations", *SIMULATORS, "tensors / mujoco"), lines)
 
 
 def main() -> None:

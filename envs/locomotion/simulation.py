@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import mujoco
 import numpy as np
@@ -71,6 +71,35 @@ class Simulation(Protocol):
             fields: of MjModel by name, `[M, ...]` each.
             derive: compute anew what follows from them, such as the inertia that contacts meet.
         """
+        ...
+
+
+class TensorSimulation(Simulation, Protocol):
+    """Simulations that stay on a device: all of them step at once, and the host looks at none.
+
+    Tensors are those of a library of the array API, on `device`.
+    """
+
+    device: str
+
+    def advance(self, controls: Any) -> None:
+        """Hold controls `[M, nu]` for the robot's `frame_skip` simulator steps."""
+        ...
+
+    def tensors(self) -> State:
+        """State of all, float64; fresh, no step writes to it."""
+        ...
+
+    def blown(self) -> Any:
+        """Mask of the simulations whose state is none any more, `[M]`."""
+        ...
+
+    def lacking(self) -> Any:
+        """What each had no room for in the last step, as bits; 0 is nothing, `[M]`."""
+        ...
+
+    def check_room(self, lacking: NDArray[np.int32]) -> None:
+        """Refuse what was simulated if anything was lacking, as `lacking` said, `[M]`."""
         ...
 
 

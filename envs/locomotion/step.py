@@ -1,8 +1,9 @@
-"""Observation, reward and end of a robot's step, whatever simulated it."""
+"""Observation, reward and end of a robot's step, whatever simulated it and wherever."""
 
 from __future__ import annotations
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..core.step import Floats, StepResult
@@ -22,6 +23,9 @@ def judge(
 ) -> StepResult:
     """Observation, reward and end of a step of m robots.
 
+    Arrays are of one library, NumPy's or torch's, and so is what comes out. Nothing here looks at
+    a value, which on a GPU would be to wait for it.
+
     Args:
         robot: which robot.
         family: the task family.
@@ -32,22 +36,17 @@ def judge(
         diverged: where the simulation blew up in this step, `[m]`.
         before: observations before the step, `[m, D]`.
     """
-    forward = family.reward(tasks, motion)
-    parts = robot.rewards(actions, state)
-    x_velocity, y_velocity = motion.velocity.T.copy()
-    details = {"x_velocity": x_velocity, "y_velocity": y_velocity, "reward_forward": forward}
-    details |= parts
+    xp = array_namespace(motion.velocity)
+    parts = {"reward_forward": family.reward(tasks, motion)} | robot.rewards(actions, state)
     # One after another: a sum in another order is another number.
-    rewards = np.array(forward)
-    for part in parts.values():
-        rewards += part
-    observations = robot.observation(state)
-    ended = robot.ended(state)
-    if diverged.any():
-        # The simulator has put these back to its default state: nothing it says now happened.
-        observations[diverged] = before[diverged]
-        rewards[diverged] = 0.0
-        ended &= ~diverged
-        for values in details.values():
-            values[diverged] = 0.0
-    return StepResult(observations, rewards, ended, diverged, details)
+    rewards = sum(parts.values())
+    details = {"x_velocity": motion.velocity[:, 0], "y_velocity": motion.velocity[:, 1]} | parts
+    # The simulator has put those that diverged back to its default state, or has numbers that are
+    # not finite: nothing it says now happened.
+    return StepResult(
+        xp.where(diverged[:, None], before, robot.observation(state)),
+        xp.where(diverged, 0.0, rewards),
+        robot.ended(state) & ~diverged,
+        diverged,
+        {name: xp.where(diverged, 0.0, values) for name, values in details.items()},
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
@@ -10,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.step import StepResult
 from ..core.vector_env import Rows, TaskVectorEnv
 from . import mujoco_utils
+from .on_device import OnDevice
 from .robots.base import Robot
-from .simulation import MakeSimulation, MuJoCoBatch
+from .simulation import MakeSimulation, MuJoCoBatch, Simulation, TensorSimulation
 from .step import judge
 from .tasks import LocomotionTasks
 
@@ -32,7 +35,8 @@ class LocomotionVectorEnv(TaskVectorEnv):
         simulate: what steps the M copies.
 
     Attributes:
-        simulation: it, made.
+        robot: which robot.
+        simulation: what steps them, made.
 
     Raises:
         ValueError: below 1 simulation or thread.
@@ -66,7 +70,7 @@ class LocomotionVectorEnv(TaskVectorEnv):
             raise ValueError(f"num_threads is {num_threads}; at least 1, or None for every CPU")
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}; at least one simulation is needed")
-        self.simulation = simulate(robot, num_envs, num_threads)
+        self.simulation: Simulation = simulate(robot, num_envs, num_threads)
         model = self.simulation.model
         family = tasks.of(model)
         size = robot.observation(self.simulation.state(slice(None))).shape[1]
@@ -80,7 +84,7 @@ class LocomotionVectorEnv(TaskVectorEnv):
             autoreset_mode,
             parameters,
         )
-        self._robot, self._robot_tasks = robot, family
+        self.robot, self._robot_tasks = robot, family
         self._start = robot.start(model)
         self.dt: float = model.opt.timestep * robot.frame_skip
         """Seconds that a step lasts."""
@@ -89,6 +93,13 @@ class LocomotionVectorEnv(TaskVectorEnv):
     def family(self) -> LocomotionTasks:
         """The task family, for this robot."""
         return self._robot_tasks
+
+    @property
+    def on_device(self) -> OnDevice | None:
+        """The same robots in tensors, where the simulation is one of tensors."""
+        if not hasattr(self.simulation, "tensors"):
+            return None
+        return OnDevice(self, cast(TensorSimulation, self.simulation))
 
     def set_tasks(self, tasks: ArrayLike) -> None:
         """Reward simulation i by `tasks[i]`, and where they are worlds put it into that one.
@@ -104,21 +115,21 @@ class LocomotionVectorEnv(TaskVectorEnv):
             self.simulation.set_model(fields, derive=self._robot_tasks.derive)
 
     def _restart(self, ids: NDArray[np.intp]) -> NDArray[np.float64]:
-        first = [self._robot.first_state(self._generators[i], *self._start) for i in ids.tolist()]
+        first = [self.robot.first_state(self._generators[i], *self._start) for i in ids.tolist()]
         qpos, qvel = map(np.stack, zip(*first, strict=True))
         self.simulation.reset(ids, qpos, qvel)
-        return self._robot.observation(self.simulation.state(ids))
+        return self.robot.observation(self.simulation.state(ids))
 
     def _advance(self, rows: Rows, actions: NDArray[np.float64]) -> StepResult:
-        position = self._robot.position(self.simulation.state(rows))
+        position = self.robot.position(self.simulation.state(rows))
         self.simulation.step(rows, actions)
         state = self.simulation.state(rows)
         return judge(
-            self._robot,
+            self.robot,
             self._robot_tasks,
             self._tasks[rows],
             actions,
-            self._robot.motion(position, state, self.dt),
+            self.robot.motion(position, state, self.dt),
             state,
             self.simulation.diverged(rows),
             before=self._observations[rows],

@@ -43,12 +43,13 @@ class WarpBatch:
         robot: which robot.
         num_envs: M.
         num_threads: nothing; Warp has threads of its own.
-        device: Warp's name of it, "cuda:0" or "cpu"; None is the GPU if there is one.
+        device: its name, "cuda:0" or "cpu"; None is the GPU if there is one.
         contacts: room for contacts, on average over simulations.
         constraints: room for a simulation's constraints.
 
     Attributes:
         model: the robot's.
+        device: the name of where simulations are.
 
     Raises:
         WarpUnavailableError: it is not installed, or has no such device.
@@ -75,6 +76,9 @@ class WarpBatch:
             self._device = self._warp.get_device(device)
         except Exception as problem:  # Warp raises what it likes for each kind of name
             raise WarpUnavailableError(f"Warp has no device {device!r} ({problem})") from problem
+        self.device = str(self._device)
+        self._recorded: Any = None
+        """What `_physics` launches on a GPU, as a graph; None before it was recorded."""
         with self._warp.ScopedDevice(self._device):
             self._model = self._put({})
             self._data = self._engine.make_data(
@@ -108,15 +112,13 @@ class WarpBatch:
         ids = np.arange(self.num_envs)[rows]
         if not ids.size:
             return
-        self._data.overflow.zero_()
         with self._alone(ids):
             self._write("ctrl", ids, controls)
-            for _ in range(self._robot.frame_skip):
-                self._engine.step(self._model, self._data)
-            self._recompute()
+            self._physics()
         for name in ("qpos", "qvel"):  # NaN is not within the limit either
             self._lost[ids] |= ~(np.abs(self._read(name)[ids]) <= mujoco.mjMAXVAL).all(1)
-        self._check_room(ids[~self._lost[ids]])
+        lacking = self._data.overflow.numpy()
+        self.check_room(lacking[ids[~self._lost[ids]]])
 
     def state(self, rows: Rows) -> State:
         fields = {name: self._read(name)[rows] for name in self._fields}
@@ -125,13 +127,46 @@ class WarpBatch:
     def diverged(self, rows: Rows) -> NDArray[np.bool_]:
         return self._lost[rows].copy()
 
+    def advance(self, controls: Any) -> None:
+        self._tensor("ctrl").copy_(controls)
+        if not self._device.is_cuda:
+            self._physics()
+            return
+        if self._recorded is None:
+            self._recorded = self._record()
+        # After what torch has queued, and before what it will.
+        stream = self._warp.stream_from_torch(self.device)
+        self._warp.capture_launch(self._recorded, stream=stream)
+
+    def tensors(self) -> State:
+        fields = {name: self._tensor(name).double() for name in self._fields}
+        return State(self._tensor("qpos").double(), self._tensor("qvel").double(), fields)
+
+    def blown(self) -> Any:
+        within = [self._tensor(name).abs() <= mujoco.mjMAXVAL for name in ("qpos", "qvel")]
+        return ~(within[0].all(1) & within[1].all(1))  # NaN is not within the limit either
+
+    def lacking(self) -> Any:
+        return self._tensor("overflow").clone()
+
+    def check_room(self, lacking: NDArray[np.int32]) -> None:
+        kinds = self._engine.OverflowType
+        wanted = kinds.ALL & ~(kinds.ITERATIONS | kinds.LS_ITERATIONS)
+        found = int(np.bitwise_or.reduce(lacking)) & int(wanted)
+        if found:
+            raise WarpBufferError(
+                f"MuJoCo Warp had no room for all contacts or constraints ({kinds(found)!r}). Make "
+                "more: gymnasium.make_vec(..., simulate=functools.partial(WarpBatch, contacts=..., "
+                "constraints=...))."
+            )
+
     def set_model(self, fields: Mapping[str, Floats], *, derive: bool = True) -> None:
         self._given |= fields
         if derive:
             self._following = self._derived(self._given)
         own = self._following | self._given
         with self._warp.ScopedDevice(self._device):
-            self._model = self._put(dict.fromkeys(own, self.num_envs))
+            self._model, self._recorded = self._put(dict.fromkeys(own, self.num_envs)), None
             for name, values in own.items():
                 array = getattr(self._model, name)
                 array.assign(np.asarray(values, dtype=np.float32).reshape(array.numpy().shape))
@@ -166,6 +201,27 @@ class WarpBatch:
             if any((one != getattr(self.model, name)).any() for one in found)
         }
 
+    def _physics(self) -> None:
+        """A step of the robot: nothing of it is looked at, and all of it can be recorded."""
+        self._data.overflow.zero_()
+        for _ in range(self._robot.frame_skip):
+            self._engine.step(self._model, self._data)
+        self._recompute()
+
+    def _record(self) -> Any:
+        """A graph of `_physics`, whose many small launches then are one.
+
+        Recorded on Warp's own stream: torch's may be the one that cannot be. Simulations have
+        stepped before, or been reset, so that kernels are compiled.
+        """
+        with self._warp.ScopedDevice(self._device), self._warp.ScopedCapture() as capture:
+            self._physics()
+        return capture.graph
+
+    def _tensor(self, name: str) -> Any:
+        """A field of all simulations as a torch tensor of the same memory."""
+        return self._warp.to_torch(getattr(self._data, name))
+
     def _recompute(self) -> None:
         """Bring what follows from a state up to date, as far as the robot reads it."""
         if self._robot.recompute == "velocities":
@@ -177,18 +233,6 @@ class WarpBatch:
             self._engine.forward(self._model, self._data)
         if "cfrc_ext" in self._fields:
             self._engine.rne_postconstraint(self._model, self._data)
-
-    def _check_room(self, ids: NDArray[np.intp]) -> None:
-        """Look whether simulations, none of which blew up, had room for all of their contacts."""
-        kinds = self._engine.OverflowType
-        wanted = kinds.ALL & ~(kinds.ITERATIONS | kinds.LS_ITERATIONS)
-        found = int(np.bitwise_or.reduce(self._data.overflow.numpy()[ids])) & int(wanted)
-        if found:
-            raise WarpBufferError(
-                f"MuJoCo Warp had no room for all contacts or constraints ({kinds(found)!r}). Make "
-                "more: gymnasium.make_vec(..., simulate=functools.partial(WarpBatch, contacts=..., "
-                "constraints=...))."
-            )
 
     @contextlib.contextmanager
     def _alone(self, ids: NDArray[np.intp]) -> Iterator[None]:

@@ -116,28 +116,71 @@ class RolloutBuffer:
         """
         self._final[self.alive] = observations[self.alive]
         actions = torch.stack(self._actions)
-        log_probs = stack(self._policies).log_prob(actions)  # fields [t, N, B, ...]
-
-        def episodewise(x: Tensor) -> Tensor:  # [t <= T, N, B, ...] -> [N, B, T, ...]
-            x = x.to(device)
-            if len(x) < self._horizon:
-                x = torch.cat([x, x.new_zeros(self._horizon - len(x), *x.shape[1:])])
-            return x.permute(1, 2, 0, *range(3, x.ndim)).contiguous()
-
-        mask = episodewise(self._mask)
         final = torch.from_numpy(self._final).view(*self._shape, *self._observation_shape)
-        return Episodes(
-            observations=episodewise(self._observations),
-            actions=episodewise(actions),
-            rewards=episodewise(self._rewards),
-            log_probs=episodewise(log_probs) * mask,
-            values=torch.zeros_like(mask),
-            advantages=torch.zeros_like(mask),
-            mask=mask,
-            terminated=torch.from_numpy(self._terminated).view(self._shape).to(mask),
-            final_observations=final.to(mask),
-            diagnostics={name: episodewise(value) for name, value in self._diagnostics.items()},
+        return lay_out(
+            observations=self._observations,
+            actions=actions,
+            log_probs=stack(self._policies).log_prob(actions),  # fields [t, N, B, ...]
+            rewards=self._rewards,
+            mask=self._mask,
+            terminated=torch.from_numpy(self._terminated).view(self._shape),
+            final=final,
+            diagnostics=self._diagnostics,
+            horizon=self._horizon,
+            device=device,
         )
+
+
+def lay_out(
+    *,
+    observations: Tensor,
+    actions: Tensor,
+    log_probs: Tensor,
+    rewards: Tensor,
+    mask: Tensor,
+    terminated: Tensor,
+    final: Tensor,
+    diagnostics: Mapping[str, Tensor],
+    horizon: int,
+    device: torch.device,
+) -> Episodes:
+    """Time first as episodes first.
+
+    Args:
+        observations: [t <= T, N, B, *obs].
+        actions: [t <= T, N, B, *act].
+        log_probs: [t <= T, N, B], and so are the next.
+        rewards: 0 on padding.
+        mask: 0 on padding.
+        terminated: [N, B].
+        final: where episodes ended [N, B, *obs].
+        diagnostics: [t <= T, N, B] each.
+        horizon: T; what is missing is padding.
+        device: where the episodes go.
+
+    Returns:
+        Leaves [N, B, ...]; values and advantages are zero.
+    """
+
+    def episodewise(x: Tensor) -> Tensor:
+        x = x.to(device)
+        if len(x) < horizon:
+            x = torch.cat([x, x.new_zeros(horizon - len(x), *x.shape[1:])])
+        return x.permute(1, 2, 0, *range(3, x.ndim)).contiguous()
+
+    there = episodewise(mask)
+    return Episodes(
+        observations=episodewise(observations),
+        actions=episodewise(actions),
+        rewards=episodewise(rewards),
+        log_probs=episodewise(log_probs) * there,
+        values=torch.zeros_like(there),
+        advantages=torch.zeros_like(there),
+        mask=there,
+        terminated=terminated.to(there),
+        final_observations=final.to(there),
+        diagnostics={name: episodewise(value) for name, value in diagnostics.items()},
+    )
 
 
 def _rows(values: Tensor, count: int) -> NDArray[np.float32]:

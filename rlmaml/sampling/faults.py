@@ -11,6 +11,10 @@ from torch import Tensor
 
 from rlmaml.errors import EnvironmentFault
 
+DIVERGED = "rlmaml/diverged"
+"""Name in info by which an environment says that its simulation blew up in a step. What somebody's
+own environment calls `diverged` may mean anything."""
+
 
 def env_name(env: Any) -> str:
     """The id of an environment, single or batched; or the name of its class."""
@@ -68,6 +72,20 @@ def require_finite(
             f"({value:g}{size}) {when} of copy {i} (task {i // episodes}, episode {i % episodes})."
         )
     return np.where(finite, values, 0).astype(values.dtype)
+
+
+def require_finite_actions(actions: Tensor) -> None:
+    """Check what policies drew [N, B, ...].
+
+    Raises:
+        FloatingPointError: an action that is not finite.
+    """
+    if not torch.isfinite(actions.sum()):
+        bad = [i for i, own in enumerate(actions) if not torch.isfinite(own).all()]
+        raise FloatingPointError(
+            f"The policies of tasks {bad} drew actions that are not finite: their "
+            "parameters have blown up. Lower the inner step size or max_kl."
+        )
 
 
 def require_finite_tasks(tasks: Any, env: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -23,9 +25,17 @@ class Normalizer:
 
     def __call__(self, observations: Tensor) -> Tensor:
         """[..., *obs] -> standardized and clipped to ±10."""
-        mean, variance = self.mean.to(observations.device), self.variance.to(observations.device)
-        standardized = (observations.double() - mean) * (variance + 1e-8).rsqrt()
-        return standardized.clamp(-10, 10).float()
+        return self.on(observations.device)(observations)
+
+    def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """The function of a call with the statistics as they are now, brought to a device once."""
+        mean, variance = self.mean.to(device), self.variance.to(device)
+
+        def standardized(observations: Tensor) -> Tensor:
+            centered = (observations.double() - mean) * (variance + 1e-8).rsqrt()
+            return centered.clamp(-10, 10).float()
+
+        return standardized
 
     def undo(self, standardized: Tensor) -> Tensor:
         """[..., *obs], as the environment gave them, but for what was clipped."""
@@ -39,10 +49,11 @@ class Normalizer:
         """
         moments = []
         for own, there in zip(observations, mask > 0, strict=True):
-            valid = own[there].cpu().double()
+            valid = own[there].double()
             if len(valid):
                 count = torch.tensor(float(len(valid)), dtype=torch.float64, device="cpu")
-                moments.append((count, valid.mean(0), valid.var(0, unbiased=False)))
+                both = valid.mean(0), valid.var(0, unbiased=False)
+                moments.append((count, *(moment.cpu() for moment in both)))
         self._noted.append(moments)
 
     def commit(self) -> None:

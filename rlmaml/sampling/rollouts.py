@@ -21,8 +21,15 @@ from rlmaml.models import Functional
 from rlmaml.objective import over_tasks
 from rlmaml.profiling import one_thread, timer
 from rlmaml.rng import Key, generator
+from rlmaml.sampling import on_device
 from rlmaml.sampling.buffer import RolloutBuffer
-from rlmaml.sampling.faults import env_name, require_finite, require_finite_tasks
+from rlmaml.sampling.faults import (
+    DIVERGED,
+    env_name,
+    require_finite,
+    require_finite_actions,
+    require_finite_tasks,
+)
 from rlmaml.sampling.normalizer import Normalizer
 from rlmaml.sampling.spaces import action_filter, encoder, stack
 from rlmaml.sampling.stacked_mlp import actor
@@ -31,10 +38,6 @@ from rlmaml.types import Episodes, Params, Policy, Role
 
 _STEPS_AT_ONCE = 32_768
 """Time steps whose advantages are estimated in one stacked computation on a CPU, for its cache."""
-
-DIVERGED = "rlmaml/diverged"
-"""Name in info by which an environment says that its simulation blew up in a step. What somebody's
-own environment calls `diverged` may mean anything."""
 
 TAKEN = ("return", "diverged", "task")
 """Names of what is reported of every environment."""
@@ -55,7 +58,7 @@ class RolloutSampler:
             inner step gains from a shorter horizon (less noise in few episodes), the outer
             step from a longer one (less bias).
         normalizer: standardizes what the policy sees, if given.
-        device: where policies act.
+        device: where policies act. Environments that step in tensors there (`on_device`) do.
         deterministic: take each policy's likeliest action, and draw only the first states. For
             measuring alone: nothing is learned from actions that were not drawn.
         rescale_actions: map what policies do from [-1, 1] to the bounds of the action space.
@@ -102,6 +105,11 @@ class RolloutSampler:
         self.normalizer, self.deterministic, self.first = normalizer, deterministic, first
         self.encode, self.observation_shape = encoder(env.single_observation_space)
         self._to_env = action_filter(env.single_action_space, rescale_actions)
+        self._there = on_device.find(env, self.device)
+        if self._there is not None:
+            self._to_device = on_device.action_filter(
+                env.single_action_space, rescale_actions, self.device
+            )
         if isinstance(policy, Functional):
             policy.attempt(self.observation_shape, episodes)
         # By the names that they are reported by.
@@ -195,6 +203,8 @@ class RolloutSampler:
         self, params: Params, active: NDArray[np.bool_], rngs: list[np.random.Generator]
     ) -> Episodes:
         """Episodes in the environments that are active [M]; those of the others are padding."""
+        if self._there is not None:
+            return self._play_there(self._there, params, active, rngs)
         buffer = RolloutBuffer(
             tasks=self.tasks,
             episodes=self.episodes,
@@ -215,7 +225,7 @@ class RolloutSampler:
                 else:
                     noise = self._noise(policy, rngs) if noise is None else noise
                     actions = policy.sample(noise[t])
-                _require_finite(actions)
+                require_finite_actions(actions)
                 buffer.act(policy, actions)
                 following, *numbers, info = self.env.step(
                     self._to_env(actions.flatten(0, 1).cpu().numpy())
@@ -239,6 +249,33 @@ class RolloutSampler:
                     if not buffer.alive.any():
                         break
         return buffer.finish(observed, self.device)
+
+    def _play_there(
+        self,
+        env: on_device.DeviceEnv,
+        params: Params,
+        active: NDArray[np.bool_],
+        rngs: list[np.random.Generator],
+    ) -> Episodes:
+        """The same in environments that step in tensors, without looking at any value."""
+        observed = env.begin(self._seeds(rngs))
+        alive = torch.from_numpy(active).to(self.device)
+        trajectory = on_device.Trajectory(
+            (self.tasks, self.episodes), self._reported, alive, observed
+        )
+        act, noise = actor(self.policy, params), None
+        standardized = self.normalizer.on(self.device) if self.normalizer else lambda seen: seen
+        for t in range(self.horizon):
+            policy = act(standardized(trajectory.seen))
+            if self.deterministic:
+                actions = policy.mode()
+            else:
+                noise = self._noise(policy, rngs) if noise is None else noise
+                actions = policy.sample(noise[t])
+            trajectory.record(policy, actions, env.step(self._to_device(actions.flatten(0, 1))))
+        env.check()
+        trajectory.require_finite(self.env)
+        return trajectory.finish()
 
     def finish(self, recorded: Episodes, role: Role) -> Episodes:
         """Standardize observations, noting them first, and estimate advantages.
@@ -270,10 +307,13 @@ class RolloutSampler:
         self, active: NDArray[np.bool_], rngs: list[np.random.Generator]
     ) -> NDArray[np.float32]:
         """First observations [M, *obs]. Copies that are not active rest, where they can."""
-        seeds = [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
         everyone = active.all() or self._same_step
         options = None if everyone else {"reset_mask": active.copy()}
-        return self._encoded(self.env.reset(seed=seeds, options=options)[0], "reset")
+        return self._encoded(self.env.reset(seed=self._seeds(rngs), options=options)[0], "reset")
+
+    def _seeds(self, rngs: list[np.random.Generator]) -> list[int]:
+        """Seeds of first states, M."""
+        return [int(s) for rng in rngs for s in rng.integers(2**31, size=self.episodes)]
 
     def _encoded(self, observations: Any, method: str) -> NDArray[np.float32]:
         """Observations [M, *obs], whatever a vector environment of somebody's own gave for them."""
@@ -340,16 +380,6 @@ class RolloutSampler:
 def _where(places: Tensor, leaf: Tensor) -> Tensor:
     """A leaf [N, B, ...] with zeros in all places but those [N, B]."""
     return torch.where(places.view(*places.shape, *[1] * (leaf.ndim - 2)), leaf, 0)
-
-
-def _require_finite(actions: Tensor) -> None:
-    """Refuse actions [N, B, ...] that are not finite."""
-    if not torch.isfinite(actions.sum()):
-        bad = [i for i, own in enumerate(actions) if not torch.isfinite(own).all()]
-        raise FloatingPointError(
-            f"The policies of tasks {bad} drew actions that are not finite: their "
-            "parameters have blown up. Lower the inner step size or max_kl."
-        )
 
 
 def _report(info: Info, name: str, count: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from rlmaml import tree
 from rlmaml.config import EnvConfig
 from rlmaml.errors import EnvironmentFault
 from rlmaml.rng import generator
-from rlmaml.sampling.rollouts import DIVERGED
+from rlmaml.sampling.faults import DIVERGED
 from runners.environments import make_single
 from tests.helpers import goal, runs
 from tests.helpers.goal import Goal, changed, refused, trained, variant

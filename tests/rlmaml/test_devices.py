@@ -8,7 +8,6 @@ import contextlib
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlmaml import algorithms, models, tree
 from rlmaml.algorithms.settings import InnerConfig
@@ -19,26 +18,7 @@ from rlmaml.objective import evaluate, fisher_product, gradient_and_reference
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
 from tests.helpers import parts
-
-
-class Elsewhere(TorchDispatchMode):
-    """Notes the operations that make something on another device than `meta`."""
-
-    def __init__(self):
-        super().__init__()
-        self.made = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **kwargs or {})
-        # A number of Python goes along as it is.
-        number = function is torch.ops.aten._to_copy.default and isinstance(args[0], int | float)
-        found = result if isinstance(result, tuple | list) else [result]
-        self.made += [str(function) for each in found if not number and on_cpu(each)]
-        return result
-
-
-def on_cpu(each):
-    return isinstance(each, torch.Tensor) and each.device.type != "meta"
+from tests.helpers.devices import Elsewhere, on_cpu
 
 
 def learn(method, meta, batch, fraction=None):

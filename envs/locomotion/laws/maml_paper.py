@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .. import mujoco_utils
@@ -34,8 +35,8 @@ _SENSORS = {
 }
 """Sensors of the torso, three numbers each."""
 _COM, _COM_VELOCITY = slice(0, 3), slice(3, 6)
-_ROTATION = [6, 9, 12, 7, 10, 13, 8, 11, 14]
-"""The rotation matrix by rows; each axis is a column of it."""
+_AXES = slice(6, 15)
+"""The columns of the rotation matrix, one after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,8 @@ class PaperRobot(Robot):
 
     def position(self, state: State) -> Floats:
         """Position of the center of mass."""
-        return state.fields["sensordata"][:, _COM][:, :2].copy()
+        place = state.fields["sensordata"][:, _COM][:, :2]
+        return array_namespace(place).asarray(place, copy=True)
 
     def velocity(self, state: State, displacement_rate: Floats) -> Floats:
         """Velocity of the center of mass, at the end of the step."""
@@ -89,7 +91,7 @@ class PaperRobot(Robot):
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """Cost of actions clipped to ±1."""
-        return super().ctrl_cost(np.clip(actions, -1.0, 1.0))
+        return super().ctrl_cost(array_namespace(actions).clip(actions, -1.0, 1.0))
 
     def first_state(
         self, rng: np.random.Generator, init_qpos: Floats, init_qvel: Floats
@@ -112,8 +114,8 @@ class PaperHalfCheetah(PaperRobot, HalfCheetah):
     recompute: ClassVar[Literal["nothing", "velocities", "accelerations"]] = "velocities"
 
     def observation(self, state: State) -> Floats:
-        parts = (state.qpos[:, 1:], state.qvel, state.fields["sensordata"][:, _COM])
-        return np.concatenate(parts, axis=1)
+        parts = [state.qpos[:, 1:], state.qvel, state.fields["sensordata"][:, _COM]]
+        return array_namespace(state.qpos).concat(parts, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,11 +154,13 @@ class PaperAnt(PaperRobot, Ant):
         return qpos, np.zeros(model.nv)
 
     def observation(self, state: State) -> Floats:
-        parts = (
+        xp, sensors = array_namespace(state.qpos), state.fields["sensordata"]
+        columns = xp.reshape(sensors[:, _AXES], (len(sensors), 3, 3))
+        parts = [
             state.qpos,
             state.qvel,
-            flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0)),
-            state.fields["sensordata"][:, _ROTATION],
-            state.fields["sensordata"][:, _COM],
-        )
-        return np.concatenate(parts, axis=1)
+            flat(xp.clip(state.fields["cfrc_ext"], -1.0, 1.0)),
+            flat(xp.permute_dims(columns, (0, 2, 1))),
+            sensors[:, _COM],
+        ]
+        return xp.concat(parts, axis=1)

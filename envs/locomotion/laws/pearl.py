@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
+from array_api_compat import array_namespace
 
 from ..robots.ant import Ant
 from ..robots.base import Floats, State
@@ -29,7 +29,8 @@ class PEARLHalfCheetah(HalfCheetah):
 
     def observation(self, state: State) -> Floats:
         torso = state.fields["xpos"][:, self.torso_index]
-        return np.concatenate([self.seen_positions(state), state.qvel, torso], axis=1)
+        parts = [self.seen_positions(state), state.qvel, torso]
+        return array_namespace(state.qpos).concat(parts, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .base import Floats, State, flat
@@ -40,21 +41,24 @@ class Ant(Spatial):
         return ("xpos", *super().reads)
 
     def observation(self, state: State) -> Floats:
+        xp = array_namespace(state.qpos)
         parts = [self.seen_positions(state), state.qvel]
         if self.include_cfrc_ext_in_observation:
-            parts.append(flat(np.clip(state.fields["cfrc_ext"][:, self.first_body :], -1.0, 1.0)))
-        return np.concatenate(parts, axis=1)
+            parts.append(flat(xp.clip(state.fields["cfrc_ext"][:, self.first_body :], -1.0, 1.0)))
+        return xp.concat(parts, axis=1)
 
     def position(self, state: State) -> Floats:
         # Derived positions lag qpos by one simulator step; so does the velocity, as in gymnasium.
-        return state.fields["xpos"][:, self.torso_index, :2].copy()
+        torso = state.fields["xpos"][:, self.torso_index, :2]
+        return array_namespace(torso).asarray(torso, copy=True)
 
     def contact_cost(self, state: State) -> Floats:
         """contact_cost_weight Σ clip(f, ±1)², `[m]`, over the forces on every body."""
-        clipped = flat(np.clip(state.fields["cfrc_ext"], -1.0, 1.0))
-        return self.contact_cost_weight * np.sum(np.square(clipped), axis=-1)
+        xp = array_namespace(state.qpos)
+        clipped = flat(xp.clip(state.fields["cfrc_ext"], -1.0, 1.0))
+        return self.contact_cost_weight * xp.sum(xp.square(clipped), axis=-1)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
-        low, high = self.healthy_z_range
-        finite = np.isfinite(state.qpos).all(axis=1) & np.isfinite(state.qvel).all(axis=1)
-        return finite & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
+        xp, (low, high) = array_namespace(state.qpos), self.healthy_z_range
+        finite = [xp.all(xp.isfinite(each), axis=1) for each in (state.qpos, state.qvel)]
+        return finite[0] & finite[1] & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)

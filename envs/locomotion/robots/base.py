@@ -1,8 +1,10 @@
 """A robot and what is particular to it: model file, observation, fall, rewards and first state.
 
 The functions take arrays with one row per simulation and are all there is to a robot; neither
-the simulator nor the task is known to them. They agree with gymnasium's v5 robots to the bit; the
-robots and their constants are gymnasium's (`half_cheetah_v5.py`, `ant_v5.py` and so on).
+the simulator nor the task is known to them. With NumPy's arrays they agree with gymnasium's v5
+robots to the bit; the robots and their constants are gymnasium's (`half_cheetah_v5.py`,
+`ant_v5.py` and so on). They are written in the array API, so that those of a simulator on a GPU,
+torch's tensors there, will do as well.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import ClassVar, Literal, NamedTuple
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .. import mujoco_utils
 
 Floats = NDArray[np.float64]
+"""Numbers of NumPy, or of whatever library of the array API a simulation's state is of."""
 
 
 class State(NamedTuple):
@@ -133,12 +137,13 @@ class Robot:
 
     def observation(self, state: State) -> Floats:
         """Observations `[m, D]`, float64, a fresh array."""
-        return np.concatenate([self.seen_positions(state), state.qvel], axis=1)
+        xp = array_namespace(state.qpos)
+        return xp.concat([self.seen_positions(state), state.qvel], axis=1)
 
     def position(self, state: State) -> Floats:
         """x and y of the robot, in meters, `[m, 2]`, a fresh array."""
-        x = state.qpos[:, 0]
-        return np.stack([x, np.zeros_like(x)], axis=1)
+        xp, x = array_namespace(state.qpos), state.qpos[:, 0]
+        return xp.stack([x, xp.zeros_like(x)], axis=1)
 
     def velocity(self, state: State, displacement_rate: Floats) -> Floats:
         """Velocity along x and y that tasks reward, in meters a second, `[m, 2]`.
@@ -176,19 +181,22 @@ class Robot:
 
     def survival(self, bonus: float, state: State) -> Floats:
         """A bonus where the robot stands, or everywhere where a fall pays too, `[m]`."""
-        if self.fall_pays:
-            return np.full(len(state.qpos), bonus)
-        return np.where(self.healthy(state), bonus, 0.0)
+        xp = array_namespace(state.qpos)
+        every = xp.full_like(state.qpos[:, 0], bonus)
+        return every if self.fall_pays else xp.where(self.healthy(state), every, 0.0)
 
     def ctrl_cost(self, actions: Floats) -> Floats:
         """ctrl_cost_weight Σa², `[m]`, of actions `[m, A]` in C order."""
-        return self.ctrl_cost_weight * np.sum(np.square(actions), axis=-1)
+        xp = array_namespace(actions)
+        return self.ctrl_cost_weight * xp.sum(xp.square(actions), axis=-1)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         """False where the robot has fallen, `[m]`."""
-        return np.ones(len(state.qpos), dtype=np.bool_)
+        xp = array_namespace(state.qpos)
+        return xp.ones_like(state.qpos[:, 0], dtype=xp.bool)
 
     def ended(self, state: State) -> NDArray[np.bool_]:
         """True where the episode is over, `[m]`."""
         fallen = ~self.healthy(state)
-        return fallen if self.terminate_when_unhealthy else np.zeros_like(fallen)
+        ends = self.terminate_when_unhealthy
+        return fallen if ends else array_namespace(fallen).zeros_like(fallen)

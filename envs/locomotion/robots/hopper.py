@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .base import State
@@ -29,6 +30,6 @@ class Hopper(Planar):
     camera_height: ClassVar[float] = 1.1
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
-        low, high = self.healthy_state_range
-        rest = np.concatenate([state.qpos[:, 2:], state.qvel], axis=1)
-        return super().healthy(state) & ((rest > low) & (rest < high)).all(axis=1)
+        xp, (low, high) = array_namespace(state.qpos), self.healthy_state_range
+        rest = xp.concat([state.qpos[:, 2:], state.qvel], axis=1)
+        return super().healthy(state) & xp.all((rest > low) & (rest < high), axis=1)

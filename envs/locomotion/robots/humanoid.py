@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
+from functools import cache, cached_property
+from typing import Any, ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from .base import Floats, State, flat
@@ -73,17 +74,26 @@ class Humanoid(Spatial):
             parts.append(state.fields["qfrc_actuator"][:, self.first_actuated :])
         if self.include_cfrc_ext_in_observation:
             parts.append(flat(state.fields["cfrc_ext"][:, self.first_body :]))
-        return np.concatenate(parts, axis=1)
+        return array_namespace(state.qpos).concat(parts, axis=1)
 
     def position(self, state: State) -> Floats:
         """Position of the center of mass, which lags qpos by one simulator step."""
-        weighted = np.sum(self.masses * state.fields["xipos"], axis=1)
-        return (weighted / np.sum(self.masses))[:, :2]
+        places = state.fields["xipos"]
+        xp = array_namespace(places)
+        masses = _masses_on(self, xp, device(places))
+        return (xp.sum(masses * places, axis=1) / xp.sum(masses))[:, :2]
 
     def contact_cost(self, state: State) -> Floats:
         """contact_cost_weight Σf², `[m]`, over the forces on every body, bounded."""
-        return np.minimum(super().contact_cost(state), self.largest_contact_cost)
+        cost = super().contact_cost(state)
+        return array_namespace(cost).clip(cost, None, self.largest_contact_cost)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         low, high = self.healthy_z_range
         return (state.qpos[:, 2] > low) & (state.qpos[:, 2] < high)
+
+
+@cache
+def _masses_on(robot: Humanoid, xp: Any, where: Any) -> Floats:
+    """Its masses as arrays of a library, on a device; brought there once."""
+    return xp.asarray(robot.masses, device=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
+from array_api_compat import array_namespace
 
 from .base import Floats, Robot, State, flat
 
@@ -45,10 +45,12 @@ class Spatial(Legged):
 
     def rewards(self, actions: Floats, state: State) -> dict[str, Floats]:
         free = self.contact_cost_weight == 0.0
-        cost = np.zeros(len(state.qpos)) if free else self.contact_cost(state)
+        xp, one = array_namespace(state.qpos), state.qpos[:, 0]
+        cost = xp.zeros_like(one) if free else self.contact_cost(state)
         return super().rewards(actions, state) | {"reward_contact": -cost}
 
     def contact_cost(self, state: State) -> Floats:
         """contact_cost_weight Σf², `[m]`, over the forces on every body."""
-        squares = np.sum(np.square(flat(state.fields["cfrc_ext"])), axis=-1)
+        xp = array_namespace(state.qpos)
+        squares = xp.sum(xp.square(flat(state.fields["cfrc_ext"])), axis=-1)
         return self.contact_cost_weight * squares

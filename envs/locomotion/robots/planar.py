@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .base import Floats, State
@@ -27,8 +28,9 @@ class Planar(Legged):
     """Observed velocities are clipped to ± this."""
 
     def observation(self, state: State) -> Floats:
-        clipped = np.clip(state.qvel, -self.largest_velocity, self.largest_velocity)
-        return np.concatenate([self.seen_positions(state), clipped], axis=1)
+        xp = array_namespace(state.qvel)
+        clipped = xp.clip(state.qvel, -self.largest_velocity, self.largest_velocity)
+        return xp.concat([self.seen_positions(state), clipped], axis=1)
 
     def healthy(self, state: State) -> NDArray[np.bool_]:
         height, angle = state.qpos[:, 1], state.qpos[:, 2]

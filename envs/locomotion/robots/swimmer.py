@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from array_api_compat import array_namespace
+
 from .base import Floats, Robot, State
 
 
@@ -28,4 +30,4 @@ class Swimmer(Robot):
     camera_height: ClassVar[float] = 0.0
 
     def position(self, state: State) -> Floats:
-        return state.qpos[:, :2].copy()
+        return array_namespace(state.qpos).asarray(state.qpos[:, :2], copy=True)

@@ -19,7 +19,8 @@ class LocomotionTasks(Tasks[Motion]):
     """A family of tasks for robots: rewards where a step led, and how fast.
 
     Any robot serves, so a family whose reward looks at more than the velocity along x is this
-    class alone. A family of worlds, rather than of goals, gives models to simulations too
+    class alone. `reward` gets arrays of whatever library the simulation's state is of, and tasks
+    in the same. A family of worlds, rather than of goals, gives models to simulations too
     (`fields`).
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from array_api_compat import array_namespace
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
@@ -46,7 +47,7 @@ class Direction(LocomotionTasks):
 
     def reward(self, tasks: np.ndarray, result: Motion) -> Floats:
         along = self._weight * result.velocity[:, 0]
-        return np.where(tasks == 0, along, -along)
+        return array_namespace(along).where(tasks == 0, along, -along)
 
     def goal(self, task: np.ndarray) -> Goal:
         return Goal(direction=np.array([1.0 if task == 0 else -1.0, 0.0]))
@@ -106,7 +107,8 @@ class PlaneDirection(LocomotionTasks):
         return checked
 
     def reward(self, tasks: np.ndarray, result: Motion) -> Floats:
-        return self._weight * np.sum(result.velocity * tasks, axis=1)
+        xp = array_namespace(result.velocity)
+        return self._weight * xp.sum(result.velocity * tasks, axis=1)
 
     def goal(self, task: np.ndarray) -> Goal:
         return Goal(direction=np.asarray(task))

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
+from array_api_compat import array_namespace
 from gymnasium import spaces
 
 from ...core.angles import angle_ranges, on_circle
@@ -66,10 +67,10 @@ class GoalPosition(LocomotionTasks):
         return self._radius * np.sqrt(shares)[:, None] * on_circle(angles)
 
     def reward(self, tasks: np.ndarray, result: Motion) -> Floats:
-        way = result.position - tasks
+        xp, way = array_namespace(result.position), result.position - tasks
         if self._distance == "euclidean":
-            return -np.sqrt(np.sum(np.square(way), axis=1))
-        return -np.sum(np.abs(way), axis=1)
+            return -xp.sqrt(xp.sum(xp.square(way), axis=1))
+        return -xp.sum(xp.abs(way), axis=1)
 
     def goal(self, task: np.ndarray) -> Goal:
         return Goal(position=np.asarray(task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from array_api_compat import array_namespace
 from gymnasium import spaces
 
 from ...core.arguments import Range, check_bool
@@ -44,7 +45,8 @@ class GoalVelocity(LocomotionTasks):
         return self._goals.sample(n, rng, split, balanced=self._balanced)[:, None]
 
     def reward(self, tasks: np.ndarray, result: Motion) -> Floats:
-        return -np.abs(result.velocity[:, 0] - tasks[:, 0])
+        xp = array_namespace(result.velocity)
+        return -xp.abs(result.velocity[:, 0] - tasks[:, 0])
 
     def goal(self, task: np.ndarray) -> Goal:
         return Goal(velocity=np.array([task[0], 0.0]))

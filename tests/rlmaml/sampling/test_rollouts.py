@@ -12,8 +12,9 @@ from rlmaml.advantages import AdvantageConfig, estimate_advantages
 from rlmaml.returns import discounted_sum, generalized_advantages, normalize
 from rlmaml.rng import generator
 from rlmaml.sampling.collect import collect
+from rlmaml.sampling.faults import DIVERGED
 from rlmaml.sampling.normalizer import Normalizer
-from rlmaml.sampling.rollouts import DIVERGED, RolloutSampler
+from rlmaml.sampling.rollouts import RolloutSampler
 from rlmaml.sampling.vector_env import vectorize
 from tests.helpers.problems import CorridorEnv, TargetEnv, Walk, one
 

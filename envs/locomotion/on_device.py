@@ -1,0 +1,98 @@
+"""Robots whose whole steps are computations on a device, such as a GPU.
+
+Where the simulation gives tensors (`TensorSimulation`), observations, rewards and falls come of
+the same functions as ever, which are written in the array API. The host is there when episodes
+begin, and asks once they are over whether all went well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from array_api_compat import array_namespace, to_device
+
+from ..core.step import DIVERGED
+from .simulation import TensorSimulation
+from .step import judge
+
+if TYPE_CHECKING:
+    from .vector_env import LocomotionVectorEnv
+
+
+class OnDevice:
+    """M robots that begin together and take every step together, in tensors.
+
+    First states are those of the vector environment with the same seeds. A robot whose episode has
+    ended goes on being simulated; what it then gives counts for nothing.
+
+    Args:
+        env: the vector environment, whose tasks are theirs.
+        simulation: its simulation.
+
+    Attributes:
+        device: the name of where tensors are.
+    """
+
+    def __init__(self, env: LocomotionVectorEnv, simulation: TensorSimulation) -> None:
+        self._env, self._simulation, self.device = env, simulation, simulation.device
+
+    def begin(self, seeds: Sequence[int]) -> Any:
+        """Begin an episode of each.
+
+        Args:
+            seeds: of the first states, M.
+
+        Returns:
+            Observations `[M, D]`, float64.
+        """
+        self._env.reset(seed=seeds)
+        state = self._simulation.tensors()
+        xp = array_namespace(state.qpos)
+        self._tasks = xp.asarray(self._env.tasks, device=self.device)
+        self._elapsed, self._position = 0, self._env.robot.position(state)
+        self._observations = self._env.robot.observation(state)
+        self._lacking = xp.zeros_like(self._simulation.lacking())
+        self._going = xp.ones_like(self._lacking, dtype=xp.bool)
+        return self._observations
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take a step of every robot.
+
+        Args:
+            actions: `[M, A]`, float64.
+
+        Returns:
+            As of the vector environment: observations `[M, D]`, rewards, terminations and
+            truncations `[M]`, and a report of `[M]` each.
+        """
+        env, robot = self._env, self._env.robot
+        self._simulation.advance(actions)
+        state = self._simulation.tensors()
+        xp = array_namespace(state.qpos)
+        motion = robot.motion(self._position, state, env.dt)
+        diverged, before = self._simulation.blown(), self._observations
+        result = judge(robot, env.family, self._tasks, actions, motion, state, diverged, before)
+        self._elapsed, self._position, self._observations = (
+            self._elapsed + 1,
+            motion.position,
+            result.observations,
+        )
+        limit = env.max_episode_steps
+        truncations = diverged
+        if limit is not None and self._elapsed >= limit:
+            truncations = xp.ones_like(diverged)
+        lacking = xp.where(self._going & ~diverged, self._simulation.lacking(), 0)
+        self._lacking = self._lacking | lacking
+        self._going = self._going & ~(result.terminations | truncations)
+        info = result.details | {DIVERGED: diverged}
+        return result.observations, result.rewards, result.terminations, truncations, info
+
+    def check(self) -> None:
+        """Look, once, whether all that counts was simulated as a whole.
+
+        Raises:
+            RuntimeError: it was not; of the simulation's own kind.
+        """
+        self._simulation.check_room(np.asarray(to_device(self._lacking, "cpu")))
