@@ -74,6 +74,7 @@ class Algorithm:
         policy: (adapted parameters φ, inputs) -> distribution.
         inner: the inner loop.
         inner_config: its settings.
+        make_inner_loss: makes the inner loss of a policy.
         outer: the outer step that `update` takes.
         from_rewards: whether it learns from rewards, or else from labeled examples.
 
@@ -139,6 +140,7 @@ class Algorithm:
         self.chunk_size = chunk_size
         self.policy = self.wrap(policy)
         self._asked = Remembered(self.policy)
+        self.make_inner_loss = inner_loss
         self.inner_loss, self.loss = inner_loss(self.policy), outer_loss(self._asked)
         share, trained = self.inner_config.later_step_share, max(1, self.inner_config.steps)
         loop = InnerLoop(self.start, self.step)

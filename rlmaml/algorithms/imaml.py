@@ -3,23 +3,33 @@
     φ*_i = argmin over φ of  L_i(φ, D_i) + λ/2 ‖φ - θ‖²
     θ ← θ - β mean_i (I + ∇²L_i(φ*_i, D_i)/λ)⁻¹ ∇L_i(φ*_i, D'_i)
 
-The minimizer is sought by gradient steps, φ_{k+1} = φ_k - α [∇L_i(φ_k) + λ (φ_k - θ)], and the
-inverse is applied by conjugate gradient. The derivative depends on where adaptation ends and not on
-the way there, so memory does not grow with its steps.
+The minimizer is sought by gradient steps, φ_{k+1} = φ_k - α [∇L_i(φ_k) + λ (φ_k - θ)], or by
+Gauss-Newton steps, and the inverse is applied by conjugate gradient. The derivative depends on
+where adaptation ends and not on the way there, so memory does not grow with its steps. It is that
+of the minimizer: the metric `residual` says how near to it the search has come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
-from rlmaml import tree
+import torch
+from torch import Tensor
+
+from rlmaml import processes, proximal, tree
 from rlmaml.adjoints import implicit
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import Requires
 from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Overrides, RunConfig
 from rlmaml.errors import ConfigError
-from rlmaml.types import Data, Meta, Params
+from rlmaml.inner import adapt
+from rlmaml.objective import over_tasks
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
+
+MEASURED = 4
+"""Tasks of a batch whose residual is measured: each is adapted to once more for it."""
 
 
 class IMAML(Algorithm):
@@ -38,13 +48,19 @@ class IMAML(Algorithm):
             "solver_steps": 10_000,
         }
 
+        solver: Literal["gradient", "gauss-newton"] = "gradient"
+        """Steps to the minimizer: down the gradient, by inner.step_size; or from examples
+        Gauss-Newton steps, which need no size, and come near to it within ten with a smooth
+        network. A ReLU's minimizer may lie at a kink, where no gradient vanishes."""
+
         strength: float = 2.0
         """λ, how strongly adapted parameters are held to the meta-learned ones. With episodes it
         must exceed the negative curvature of the inner surrogate."""
         cg_iterations: int = 5
-        """Conjugate-gradient iterations of the implicit gradient, a Hessian product each."""
+        """Conjugate-gradient iterations of the implicit gradient, a Hessian product each; and of a
+        Gauss-Newton step."""
         solver_steps: int = 1
-        """Gradient steps that make an inner step, on the same data."""
+        """Steps of the solver that make an inner step, on the same data."""
 
         def __post_init__(self) -> None:
             for name in ("strength", "cg_iterations", "solver_steps"):
@@ -68,7 +84,15 @@ class IMAML(Algorithm):
     @classmethod
     def check(cls, context: AlgorithmContext) -> None:
         super().check(context)
-        if context.inner.step_size * context.settings.strength >= 2:
+        if context.from_rewards and context.settings.solver == "gauss-newton":
+            raise ConfigError(
+                "algorithm_settings.solver gauss-newton is for labeled examples: a surrogate of "
+                "rewards is not convex in what a policy puts out. Take solver gradient."
+            )
+        if (
+            context.settings.solver == "gradient"
+            and context.inner.step_size * context.settings.strength >= 2
+        ):
             raise ConfigError(
                 f"inner.step_size {context.inner.step_size} times algorithm_settings.strength "
                 f"{context.settings.strength} must be below 2: steps down the proximal term alone "
@@ -100,15 +124,46 @@ class IMAML(Algorithm):
         )
 
     def step(self, meta: Meta, params: Params, data: Data, k: int) -> Params:
-        """φ - α [∇L(φ) + λ (φ - θ)], as often as the solver is to."""
-        theta, size, strength = (
-            self.start(meta),
-            self.inner_config.step_size,
-            self.settings.strength,
-        )
+        """φ nearer to φ*, by as many steps as the solver is to take."""
+        (w, unravel), (theta, _) = tree.ravel(params), tree.ravel(self.start(meta))
         for _ in range(self.settings.solver_steps):
-            gradient = tree.grad(self.inner_loss)(params, data)
-            params = tree.map(
-                lambda p, g, t: p - size * (g + strength * (p - t)), params, gradient, theta
+            w = self._nearer(w, theta, unravel, data)
+        return unravel(w)
+
+    def _nearer(
+        self, w: Tensor, theta: Tensor, unravel: Callable[[Tensor], Params], data: Data
+    ) -> Tensor:
+        strength = self.settings.strength
+        if self.settings.solver == "gradient":
+            size = self.inner_config.step_size
+            return proximal.gradient_step(
+                lambda w: self.inner_loss(unravel(w), data), w, theta, strength, size
             )
-        return params
+        kind: Any = type(self.policy(unravel(w), data.inputs))
+        of_outputs = self.make_inner_loss(lambda outputs, inputs: kind(*outputs.values()))
+        return proximal.gauss_newton_step(
+            lambda w: tuple(self.policy(unravel(w), data.inputs)),
+            lambda *fields: of_outputs(dict(zip(kind._fields, fields, strict=True)), data),
+            w,
+            theta,
+            strength,
+            self.settings.cg_iterations,
+        )
+
+    def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
+        """One outer step; `residual` among its metrics is a mean over the first tasks."""
+        updated, metrics = super().update(state, batch)
+
+        def left(support: tuple[Data, ...]) -> Tensor:
+            (theta, unravel), data = tree.ravel(self.start(state.meta)), support[-1]
+            found = tree.ravel(adapt(self.inner, state.meta, support)[-1])[0]
+            return proximal.residual(
+                lambda w: self.inner_loss(unravel(w), data), found, theta, self.settings.strength
+            )
+
+        if not batch.support:
+            return updated, metrics
+        few = tree.map(lambda leaf: leaf[:MEASURED], batch.support)
+        with torch.no_grad():
+            mean = processes.mean(over_tasks(left)(few))
+        return updated, metrics | {"residual": float(mean)}

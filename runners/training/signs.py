@@ -17,6 +17,8 @@ WINDOW = 20
 """Lines of metrics that are judged together: some hundred tasks."""
 HARMS, HARDLY_HELPS = 0.4, 0.55
 """Shares of tasks that inner steps help. Those that do nothing at all help half of the tasks."""
+UNSOLVED = 0.1
+"""The share of its first gradient that an inner problem may keep and count as solved."""
 
 
 @torch.no_grad()
@@ -43,36 +45,49 @@ def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> dict[str, float]:
 
 
 class Signs:
-    """Watches the share of tasks that inner steps help."""
+    """Watches the share of tasks that inner steps help, and whether a search got where it was to."""
 
     def __init__(self) -> None:
         self._shares: deque[float] = deque(maxlen=WINDOW)
-        self._told = False
+        self._residuals: deque[float] = deque(maxlen=WINDOW)
+        self._told: set[str] = set()
 
     def note(self, line: Metrics) -> str | None:
-        """Take in a line of metrics; return what is to be said of it, once in a run."""
-        share = line.get("helped")
-        if not isinstance(share, float):
-            return None
-        self._shares.append(share)
-        if self._told or len(self._shares) < WINDOW or self._mean >= HARMS:
-            return None
-        self._told = True
-        return (
-            f"Over {WINDOW} iterations, inner steps made {1 - self._mean:.0%} of the tasks no "
-            "better or worse. Training goes on; look at --inner.step-size, which may be too long."
-        )
+        """Take in a line of metrics; return what is to be said of it, each thing once in a run."""
+        found = {"helped": self._shares, "residual": self._residuals}
+        for name, values in found.items():
+            if isinstance(value := line.get(name), float):
+                values.append(value)
+        share, residual = map(_mean, found.values())
+        if share is not None and share < HARMS and "helped" not in self._told:
+            self._told.add("helped")
+            return (
+                f"Over {WINDOW} iterations, inner steps made {1 - share:.0%} of the tasks no "
+                "better or worse. Training goes on; look at --inner.step-size, which may be too "
+                "long."
+            )
+        if residual is not None and residual > UNSOLVED and "residual" not in self._told:
+            self._told.add("residual")
+            return (
+                f"Over {WINDOW} iterations, the inner problem kept {residual:.0%} of the gradient "
+                "that it began with, and the implicit gradient is that of a problem that is solved. "
+                "Training goes on; look at --inner.steps, --algorithm-settings.solver and a larger "
+                "--algorithm-settings.strength."
+            )
+        return None
 
     def summary(self) -> str | None:
         """What is to be said at the end of a run, where adaptation has hardly helped."""
-        if len(self._shares) < WINDOW or self._mean >= HARDLY_HELPS:
+        share = _mean(self._shares)
+        if share is None or share >= HARDLY_HELPS:
             return None
         return (
-            f"In the last {WINDOW} iterations inner steps helped in {self._mean:.0%} of the tasks, "
+            f"In the last {WINDOW} iterations inner steps helped in {share:.0%} of the tasks, "
             "and half is what steps that do nothing come to: one policy may do for all tasks, or "
             "--inner.step-size be too short or too long."
         )
 
-    @property
-    def _mean(self) -> float:
-        return sum(self._shares) / len(self._shares)
+
+def _mean(values: deque[float]) -> float | None:
+    """The mean of a window that is full."""
+    return sum(values) / WINDOW if len(values) == WINDOW else None

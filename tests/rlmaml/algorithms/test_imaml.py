@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rlmaml import losses, models, proximal, tree
 from rlmaml.adjoints import unrolled
 from rlmaml.algorithms.imaml import IMAML
 from rlmaml.algorithms.settings import InnerConfig
@@ -10,7 +11,7 @@ from rlmaml.inner import adapt
 from rlmaml.objective import meta_gradient, over_tasks
 from rlmaml.outer.optimizer import Optimizer
 from rlmaml.outer.trust_region import TrustRegion
-from rlmaml.types import MetaBatch
+from rlmaml.types import Examples, MetaBatch
 from tests.helpers.problems import cosine_loss, cosines, quadratic_loss, quadratics
 
 STRENGTH = 2.0
@@ -71,6 +72,118 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
     )
 
 
+def regression(steps, activation="tanh", seed=0, **settings):
+    """iMAML of a network by Gauss-Newton steps, its parameters, and tasks of 10 + 5 examples."""
+    torch.manual_seed(seed)
+    config = models.PolicyConfig(hidden=(8,), activation=activation)
+    model = models.GaussianMLP(1, 1, config).double()
+    method = IMAML(
+        models.functional(model),
+        InnerConfig(steps=steps),
+        Optimizer("SGD"),
+        IMAML.Settings(**({"strength": 0.3, "cg_iterations": 25} | settings)),
+        inner_loss=losses.mse,
+        outer_loss=losses.mse,
+    )
+    sets = []
+    for count in (10, 5):
+        x = 10 * torch.rand(3, count, 1, dtype=torch.float64) - 5
+        phases = torch.arange(3.0).view(3, 1, 1)
+        sets.append(Examples(x, 2 * torch.sin(x + phases)))
+    return method, {"params": models.parameters(model)}, *sets
+
+
+def ends(method, meta, support, steps):
+    adapted = over_tasks(lambda task: adapt(method.inner, meta, (task,) * steps)[-1])(support)
+    return torch.stack(
+        [tree.ravel(tree.map(lambda leaf, i=i: leaf[i], adapted))[0] for i in range(3)]
+    )
+
+
+def test_gauss_newton_steps_end_where_many_gradient_steps_do():
+    method, meta, support, _ = regression(20, solver="gauss-newton", strength=10.0)
+    slow, *_ = regression(1500, strength=10.0)
+    slow.inner_config.__dict__["step_size"] = 0.01
+    found = ends(method, meta, support, 20)
+    assert (found - tree.ravel(meta)[0]).norm() > 0.1
+    torch.testing.assert_close(found, ends(slow, meta, support, 1500), rtol=1e-6, atol=1e-6)
+
+
+def test_one_gauss_newton_step_solves_what_is_linear_in_the_parameters():
+    """Linear regression: φ* = (XᵀX 2/B + λ)⁻¹ (Xᵀy 2/B + λ θ)."""
+    x, y, theta = (torch.randn(*shape, dtype=torch.float64) for shape in ((6, 3), (6,), (3,)))
+    found = proximal.gauss_newton_step(
+        lambda w: (x @ w,), lambda out: (out - y).square().mean(), theta, theta, 0.5, 3
+    )
+    matrix = x.T @ x / 3 + 0.5 * torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(found, torch.linalg.solve(matrix, x.T @ y / 3 + 0.5 * theta))
+    left = proximal.residual(lambda w: (x @ w - y).square().mean(), found, theta, 0.5)
+    assert left < 1e-12
+    assert proximal.residual(lambda w: (x @ w - y).square().mean(), theta, theta, 0.5) == 1
+
+
+def test_a_step_that_would_go_uphill_is_shortened_or_not_taken():
+    def outputs(w):
+        return (torch.atan(w),)  # whose Newton step from 2 leads far beyond the other side
+
+    found = proximal.gauss_newton_step(
+        outputs, lambda out: out.square().sum(), torch.tensor([2.0]), torch.zeros(1), 0.0, 5
+    )
+    assert 0 < found.abs() < 2
+    stays = proximal.gauss_newton_step(
+        outputs, lambda out: out.square().sum(), torch.zeros(1), torch.zeros(1), 0.0, 5
+    )
+    assert stays == 0
+
+
+def test_solved_to_the_end_its_gradient_is_that_of_what_is_solved():
+    """The outer loss of φ*(θ), by central differences of the whole solution."""
+    settings = {"solver": "gauss-newton", "cg_iterations": 25, "strength": 10.0}
+    method, meta, support, query = regression(25, **settings)
+    batch = MetaBatch((support,) * 25, query)
+    objective = method.objective(method.initial_state(meta))
+    found = meta_gradient(objective, meta, batch)[1]
+    theta, unravel = tree.ravel(meta)
+
+    def outer(theta):
+        return meta_gradient(objective, unravel(theta), batch)[0].mean()
+
+    assert found.norm() > 0.05
+    for direction in torch.eye(len(theta), dtype=theta.dtype)[1::8]:
+        step = 1e-3 * direction  # φ* is known to 1e-8, whose loss is flat there
+        difference = (outer(theta + step) - outer(theta - step)) / 2e-3
+        torch.testing.assert_close(found @ direction, difference, rtol=1e-4, atol=1e-5)
+
+
+def test_the_residual_says_how_far_the_search_has_come():
+    left = []
+    for steps in (1, 4, 25):
+        method, meta, support, query = regression(steps, solver="gauss-newton", strength=1.0)
+        batch = MetaBatch((support,) * steps, query)
+        state, metrics = method.update(method.init(meta["params"]), batch)
+        assert state.iteration == 1
+        left.append(metrics["residual"])
+    assert 1 > left[0] > left[1] > left[2]
+    assert left[2] < 1e-3
+
+
+def test_gauss_newton_steps_are_of_classification_too():
+    torch.manual_seed(0)
+    model = models.CategoricalMLP(2, 3, models.PolicyConfig((8,), "tanh")).double()
+    method = IMAML(
+        models.functional(model),
+        InnerConfig(steps=15),
+        Optimizer("SGD"),
+        IMAML.Settings(solver="gauss-newton", strength=1.0, cg_iterations=30),
+        inner_loss=losses.cross_entropy,
+        outer_loss=losses.cross_entropy,
+    )
+    x = torch.randn(2, 9, 2, dtype=torch.float64)
+    data = Examples(x, torch.arange(9).remainder(3).expand(2, -1))
+    _, metrics = method.update(method.init(models.parameters(model)), MetaBatch((data,) * 15, data))
+    assert metrics["residual"] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("inner", "outer", "words"),
     [
@@ -87,6 +200,11 @@ def test_solver_steps_are_inner_steps_on_the_same_data():
 def test_what_it_cannot_do_is_refused_with_the_reason(inner, outer, words):
     with pytest.raises(ValueError, match=words):
         IMAML(None, InnerConfig(**inner), outer)
+
+
+def test_from_rewards_there_is_no_gauss_newton_step():
+    with pytest.raises(ValueError, match="solver gauss-newton is for labeled examples"):
+        IMAML(None, InnerConfig(), Optimizer(), IMAML.Settings(solver="gauss-newton"))
 
 
 def test_bad_settings_are_named():

@@ -40,6 +40,16 @@ def test_without_inner_steps_there_is_nothing_to_say():
     assert said([None] * 100) == ([], None)
 
 
+def test_an_inner_problem_that_is_not_solved_is_told_of_once():
+    watch = signs.Signs()
+    told = [watch.note({"residual": 0.3, "helped": 0.9}) for _ in range(2 * signs.WINDOW)]
+    (line,) = filter(None, told)
+    assert told.index(line) == signs.WINDOW - 1
+    assert "kept 30% of the gradient" in line
+    solved = signs.Signs()
+    assert not any(solved.note({"residual": 0.05}) for _ in range(2 * signs.WINDOW))
+
+
 @pytest.mark.parametrize("steps", [0, 2])
 def test_how_far_adaptation_moves_policies(steps):
     config = PRESETS["navigation"].config
