@@ -45,7 +45,7 @@ def adaptation_kl(experiment: Experiment, batch: MetaBatch) -> dict[str, float]:
 
 
 class Signs:
-    """Watches the share of tasks that inner steps help, and whether a search got where it was to."""
+    """Watches the share of tasks that inner steps help, and whether an inner problem is solved."""
 
     def __init__(self) -> None:
         self._shares: deque[float] = deque(maxlen=WINDOW)
@@ -70,8 +70,8 @@ class Signs:
             self._told.add("residual")
             return (
                 f"Over {WINDOW} iterations, the inner problem kept {residual:.0%} of the gradient "
-                "that it began with, and the implicit gradient is that of a problem that is solved. "
-                "Training goes on; look at --inner.steps, --algorithm-settings.solver and a larger "
+                "that it began with, and the implicit gradient is that of a solved one. Training "
+                "goes on; look at --inner.steps, --algorithm-settings.solver and a larger "
                 "--algorithm-settings.strength."
             )
         return None
