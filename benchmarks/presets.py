@@ -4,8 +4,10 @@
 
 `NAME.json` there is the comparison that `rlmaml evaluate` writes of a preset's published seeds and
 random networks; `NAME-baselines.json` that of the seeds beside which pre-trained policies and
-oracles were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`). The pages that
-are about a folder have the commands, and its tables as they are printed here.
+oracles were trained; `NAME-curves.json` are learning curves (`benchmarks.curves`).
+`NAME.ALGORITHM.json` and its curves are of the preset by another algorithm than its own, beside the
+preset's baselines, which no algorithm of ours has a part in. The pages that are about a folder have
+the commands, and its tables as they are printed here.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def line(results: Path, preset: str) -> list[str]:
 
     Args:
         results: folder of the files.
-        preset: its name.
+        preset: its name, and perhaps its algorithm.
     """
     compared = Comparison.load(results / f"{preset}.json")
     decimals = formatting.digits(compared.metric, list(compared.methods[META].mean))
@@ -66,13 +68,13 @@ def line(results: Path, preset: str) -> list[str]:
     seeds = ", ".join(after_one) if len(after_one) > 1 else "one seed"
     after = [means[0], f"**{means[1]}** ({seeds})", *means[2:]]
     minutes = ", ".join(f"{seconds / 60:.0f}" for seconds in own.train_seconds)
-    path = results / f"{preset}-baselines.json"
+    path = baselines(results, preset)
     beside = ["not trained", "not trained"]
     if path.exists():
         methods = Comparison.load(path).methods
         beside = [pretrained(methods["pretrained"], shown), shown(methods["oracle"].mean[0])]
     return [
-        f"`{preset}`",
+        shown_name(preset),
         *[*after, "–", "–"][:4],
         f"{shown(random.mean[0])}, {shown(np.nanmax(random.mean[1:]))}",
         *beside,
@@ -89,10 +91,22 @@ def pretrained(method: ComparedMethod, shown: Callable[[float], str]) -> str:
     return f"{shown(method.mean[0])}, {shown(method.mean[best])} after {steps}"
 
 
+def baselines(results: Path, preset: str) -> Path:
+    """The file of a preset's baselines, whatever algorithm it is by; it need not exist."""
+    return results / f"{preset.partition('.')[0]}-baselines.json"
+
+
+def shown_name(preset: str) -> str:
+    """A preset as tables name it, with its algorithm where that is another than its own."""
+    name, _, algorithm = preset.partition(".")
+    return f"`{name}`, `{algorithm}`" if algorithm else f"`{name}`"
+
+
 def presets(results: Path) -> list[str]:
-    """The presets that a folder has files of, in the order of their names."""
+    """The presets that a folder has files of, by other algorithms too, in order of their names."""
     beside = ("-baselines", "-curves")
-    return sorted(path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
+    names = (path.stem for path in results.glob("*.json") if not path.stem.endswith(beside))
+    return sorted(names, key=lambda name: name.partition("."))
 
 
 def table(results: Path) -> str:
@@ -115,7 +129,7 @@ def kinds(results: Path) -> str:
                 str(tables.plus_minus(mean, half, decimals)).replace("−", "-")
                 for mean, half in zip(group.mean, group.ci95, strict=True)
             ]
-            lines.append([f"`{preset}`", name, *cells])
+            lines.append([shown_name(preset), name, *cells])
     return markdown.table(("preset", "tasks", "before", "1 step", "2 steps", "3 steps"), lines)
 
 
@@ -127,19 +141,19 @@ def shares(results: Path) -> str:
     """
     lines = []
     for preset in presets(results):
-        baselines = results / f"{preset}-baselines.json"
-        if not baselines.exists():
+        path = baselines(results, preset)
+        if not path.exists():
             continue
         compared = Comparison.load(results / f"{preset}.json")
         own, start = compared.methods[META].mean[1:], compared.methods["random"].mean[0]
-        beside = Comparison.load(baselines).methods
+        beside = Comparison.load(path).methods
         best, oracle = np.nanmax(beside["pretrained"].mean), beside["oracle"].mean[0]
         ways = [
             *(np.array([best, *own]) - start) / (oracle - start),
             *((own - best) / (oracle - best) if best < oracle else []),
         ]
         cells = [f"{way:.0%}" for way in ways]
-        lines.append([f"`{preset}`", *cells, *["–"] * (1 + 2 * len(own) - len(cells))])
+        lines.append([shown_name(preset), *cells, *["–"] * (1 + 2 * len(own) - len(cells))])
     steps = [formatting.steps(k) for k in (1, 2, 3)]
     beyond = [f"beyond it, {step}" for step in steps]
     return markdown.table(("preset", "pre-trained at its best", *steps, *beyond), lines)
@@ -152,13 +166,13 @@ def soon(results: Path) -> str:
     """
     lines = []
     for preset in presets(results):
-        path, baselines = (results / f"{preset}-{name}.json" for name in ("curves", "baselines"))
-        if not (path.exists() and baselines.exists()):
+        path, beside = results / f"{preset}-curves.json", baselines(results, preset)
+        if not (path.exists() and beside.exists()):
             continue
         start = Comparison.load(results / f"{preset}.json").methods["random"].mean[0]
-        goal = Comparison.load(baselines).methods["oracle"].mean[0]
+        goal = Comparison.load(beside).methods["oracle"].mean[0]
         for seed, one in json.loads(path.read_text())["seeds"].items():
-            lines.append([f"`{preset}`", seed, *curves.cells(one, float(start), float(goal))])
+            lines.append([shown_name(preset), seed, *curves.cells(one, float(start), float(goal))])
     return markdown.table(("preset", "seed", *map("{:.0%}".format, curves.SHARES)), lines)
 
 
