@@ -7,19 +7,19 @@ import os
 import sys
 import traceback
 
-from runners import kept_help
-from runners.commands import HELP, usage
+from runners.command_line import kept_help
+from runners.command_line.commands import HELP, usage
 
 
 def main() -> None:
-    """Run the command line (`runners.cli.main`)."""
+    """Run the command line (`runners.command_line.cli.main`)."""
     text = usage() if tuple(sys.argv[1:]) in HELP else kept_help.kept(sys.argv[1:])
     if text is not None:
         _print(text)
         return
     try:
         with kept_help.keeping(sys.argv[1:]):
-            from runners.cli import main as run
+            from runners.command_line.cli import main as run
 
             run()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlmaml.errors import ConfigError
-from runners.terminal import say
+from runners.command_line.terminal import say
 
 try:
     import fcntl

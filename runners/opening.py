@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rlmaml import processes, sources, whole_folders
 from rlmaml.errors import ConfigError
+from runners.command_line.terminal import say
 from runners.run_dir import RunDir
-from runners.terminal import say
 
 COPIES = Path("runs")
 """The folder of copies of what was shared."""

@@ -18,11 +18,11 @@ from rlmaml import algorithms, checkpoint, processes
 from rlmaml.build import data_per_task
 from rlmaml.config import DEFAULT_ALGORITHM, TrainConfig, changes
 from rlmaml.errors import ConfigError
+from runners.command_line.terminal import say
 from runners.environments import build_experiment
 from runners.errors import TrainingStopped
 from runners.presets import PRESETS
 from runners.run_dir import RunDir
-from runners.terminal import say
 from runners.training import train
 
 Baseline = Literal["random", "pretrained", "oracle"]

@@ -18,6 +18,7 @@ from rlmaml.build import data_per_task
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
+from runners.command_line.terminal import say
 from runners.errors import TrainingStopped, require_at_least
 from runners.evaluation import baselines, profile, statistics, tables
 from runners.evaluation.eval_config import EvalConfig
@@ -29,7 +30,6 @@ from runners.evaluation.tables import Body, Cell, Row, Table
 from runners.io import command, read_json, versions, write_csv, write_json
 from runners.presets import PRESETS, with_algorithm
 from runners.run_dir import RunDir
-from runners.terminal import say
 
 Floats = NDArray[np.float64]
 

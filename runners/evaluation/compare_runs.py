@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rlmaml import processes
 from rlmaml.config import TrainConfig
 from rlmaml.errors import ConfigError
+from runners.command_line.terminal import say
 from runners.errors import UnwrittenError
 from runners.evaluation import plots, statistics
 from runners.evaluation.baselines import (
@@ -29,7 +30,6 @@ from runners.evaluation.results import ComparedMethod, Comparison, Evaluation
 from runners.evaluation.summaries import Group, kinds_of
 from runners.io import command, versions
 from runners.run_dir import RunDir
-from runners.terminal import say
 
 Floats = NDArray[np.float64]
 

@@ -28,13 +28,13 @@ from rlmaml.sampling.task_values import carried
 from rlmaml.sampling.tasks import attribute, is_numeric
 from rlmaml.types import Data, Examples, InputsWithStatistics, Meta, MetaBatch, Params, Role
 from runners import torch_setup
+from runners.command_line.progress import progress
 from runners.environments import build_experiment, task_label
 from runners.evaluation import answers
 from runners.evaluation.eval_config import EvalConfig, Sizes
 from runners.evaluation.results import Evaluation
 from runners.evaluation.summaries import Fit, Group, Summary, kinds_of
 from runners.io import command, versions
-from runners.progress import progress
 from runners.run_dir import RunDir
 from runners.training.checkpoints import (
     check_data,

@@ -17,9 +17,9 @@ from PIL import Image
 
 from rlmaml.errors import ConfigError
 from runners import environments, formatting
+from runners.command_line.progress import progress
 from runners.errors import require_at_least
 from runners.opening import opened
-from runners.progress import progress
 from runners.rendering import captions, video_file
 from runners.rendering.adaptation import Adaptation, choose_tasks, steps_shown
 from runners.rendering.panel import Panel, step_seconds

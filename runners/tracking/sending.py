@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from rlmaml import processes
 from rlmaml.config import TrainConfig
 from rlmaml.types import Metrics
+from runners.command_line.terminal import say
 from runners.formatting import one_line
 from runners.run_dir import RunDir
-from runners.terminal import say
 from runners.tracking.link import Link, linked
 
 WAITING = 4096

@@ -15,12 +15,12 @@ from rlmaml.algorithms import get_algorithm
 from rlmaml.config import Options, TrainConfig, flat
 from rlmaml.errors import ConfigError
 from rlmaml.json_dataclasses import from_dict
+from runners.command_line.options import STYLE, options_type
+from runners.command_line.terminal import say
 from runners.environments import build_experiment
 from runners.errors import TrainingStopped, require_at_least
-from runners.options import STYLE, options_type
 from runners.presets import get_preset, list_presets, with_algorithm
 from runners.run_dir import RunDir, read_config, read_origin
-from runners.terminal import say
 from runners.tracking.trackers import check_trackers
 from runners.training import own_processes
 from runners.training.checkpoints import not_resumable, processes_before

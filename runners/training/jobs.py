@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from runners.terminal import say
+from runners.command_line.terminal import say
 from runners.training.starting import start_training
 
 _TAKEN = ("--seeds", "--jobs", "--out")

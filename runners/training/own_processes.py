@@ -17,7 +17,7 @@ from rlmaml.config import TrainConfig
 from rlmaml.envs_location import find_envs
 from rlmaml.errors import ConfigError
 from rlmaml.processes import ProcessLostError
-from runners.terminal import say
+from runners.command_line.terminal import say
 from runners.training.starting import start_training
 
 LARGE = 20_000

@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from rlmaml import processes
-from runners.terminal import tell_from_handler
+from runners.command_line.terminal import tell_from_handler
 
 
 class Stop:

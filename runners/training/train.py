@@ -17,9 +17,9 @@ from rlmaml.rng import Key, Phase, generator
 from rlmaml.sampling.collect import collect
 from rlmaml.types import Meta, MetaBatch, State
 from runners import torch_setup
+from runners.command_line.terminal import say
 from runners.environments import build_experiment
 from runners.run_dir import RunDir
-from runners.terminal import say
 from runners.tracking.sending import tracked
 from runners.tracking.trackers import check_trackers
 from runners.training.checkpoints import (

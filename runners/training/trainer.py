@@ -13,11 +13,11 @@ from rlmaml import checkpoint, packing, processes, tree
 from rlmaml.build import Experiment
 from rlmaml.config import TrainConfig
 from rlmaml.types import Meta, MetaBatch, Metrics, State, StateDict
+from runners.command_line.progress import progress
+from runners.command_line.terminal import say
 from runners.errors import TrainingStopped
 from runners.memory import peak_memory
-from runners.progress import progress
 from runners.run_dir import RunDir
-from runners.terminal import say
 from runners.training import plots, refusals, updates
 from runners.training.signals import Stop
 from runners.training.signs import Signs, adaptation_kl

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from rlmaml import checkpoint
-from runners import cli, console, formatting
+from runners import formatting
+from runners.command_line import cli, console
 from runners.plotting import blank, save
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, refused, run

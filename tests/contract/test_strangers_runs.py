@@ -12,7 +12,7 @@ import rlmaml
 from rlmaml import checkpoint, json_files, trust
 from rlmaml.config import EnvConfig, TrainConfig
 from rlmaml.errors import DamageWarning
-from runners import cli
+from runners.command_line import cli
 from runners.evaluation import compare_algorithms
 from runners.formatting import one_line, printable
 from runners.run_dir import RunDir

@@ -21,7 +21,7 @@ from typing import Any
 
 import safetensors.torch
 
-from runners.cli import main
+from runners.command_line.cli import main
 
 SMALL = ["--iterations", "3", "--threads", "1", "--checkpoint-every", "3"]
 ROBOT = ["--tasks", "4", "--episodes", "4", "--horizon", "20"]

@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from rlmaml import checkpoint, tree
-from runners import cli
+from runners.command_line import cli
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.run_dir import RunDir, repeatable

@@ -12,7 +12,7 @@ import pytest
 from rlmaml import processes
 from rlmaml.errors import ConfigError, DamageWarning
 from rlmaml.processes import ProcessLostError
-from runners import cli, console
+from runners.command_line import cli, console
 from runners.evaluation import measure as measuring
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig

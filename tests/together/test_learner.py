@@ -15,7 +15,7 @@ from rlmaml.checkpoint import CheckpointError
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
 from rlmaml.rng import Phase, generator
-from runners import cli
+from runners.command_line import cli
 from runners.environments import build_experiment
 from runners.run_dir import RunDir
 from tests.helpers.runs import TINY, evaluated, tiny

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from rlmaml.errors import ConfigError
 from rlmaml.profiling import one_thread
+from runners.command_line.progress import progress
 from runners.errors import require_at_least
 from runners.io import read_json, versions, write_json
-from runners.progress import progress
 from runners.studies.convergence import estimator, figures, iterations, practice, stalling
 
 Part = Literal["moments", "iterations", "stalls", "practice"]

@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 from rlmaml.errors import ConfigError
-from runners import cli
+from runners.command_line import cli
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.evaluate import evaluate, evaluate_run
 from runners.evaluation.results import Comparison, Evaluation

@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 
 import rlmaml
 from rlmaml.errors import ConfigError
-from runners import cli
+from runners.command_line import cli
 from runners.environments import make_single, task_points
 from runners.export.export import export_sb3
 from tests.helpers.exported import adapted, trained

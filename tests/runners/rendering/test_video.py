@@ -11,7 +11,8 @@ from PIL import Image
 from envs.navigation import rendering
 from rlmaml.errors import ConfigError
 from rlmaml.rng import generator
-from runners import cli, environments
+from runners import environments
+from runners.command_line import cli
 from runners.rendering import captions, video, video_file
 from runners.rendering.adaptation import Adaptation
 from runners.run_dir import RunDir
@@ -213,7 +214,7 @@ def test_environments_are_closed_where_something_fails(runs, made, monkeypatch):
 
 TRAINS_THEN_RENDERS = """
 import json, os, sys
-from runners import cli
+from runners.command_line import cli
 out, words = sys.argv[1], json.loads(sys.argv[2])
 cli.main(["train", "half-cheetah-vel", "--out", out, *words])
 assert "MUJOCO_GL" not in os.environ

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlmaml.errors import ConfigError
-from runners import cli
+from runners.command_line import cli
 from runners.rendering import viewer
 from runners.rendering.video import render
 

@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 
-from runners import cli, presets
+from runners import presets
+from runners.command_line import cli
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
 from runners.evaluation.results import Evaluation

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rlmaml import processes
-from runners import cli
+from runners.command_line import cli
 from runners.tracking import sending
 from runners.tracking.trackers import TRACKERS
 from tests.helpers.runs import assert_same_run, run, tiny

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlmaml import checkpoint, tree
-from runners import cli
+from runners.command_line import cli
 from runners.run_dir import RunDir
 from tests.helpers.runs import assert_same_run, evaluated, learned, refused, run
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from rlmaml.errors import ConfigError
-from runners.cli import main
+from runners.command_line.cli import main
 from runners.studies.convergence import estimator, iterations, practice, stalling
 from runners.studies.convergence.study import PARTS, theory
 

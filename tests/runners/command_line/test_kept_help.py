@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runners import kept_help
+from runners.command_line import kept_help
 
 LIST = ["list"]
 

@@ -30,7 +30,7 @@ def on_a_terminal(*commands):
 
     listener = threading.Thread(target=listen)
     listener.start()
-    calls = ["import sys", "from runners import cli"]
+    calls = ["import sys", "from runners.command_line import cli"]
     for words in commands:
         calls += [f"cli.main({list(map(str, words))})", f"sys.stderr.write({END!r})"]
     command = [sys.executable, "-c", "\n".join(calls)]

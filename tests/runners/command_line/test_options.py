@@ -6,7 +6,7 @@ import pytest
 import tyro
 
 from rlmaml.config import TrainConfig, flat
-from runners.options import STYLE, field_sentences, options_type
+from runners.command_line.options import STYLE, field_sentences, options_type
 
 
 def parse(*words, config=None):

@@ -17,12 +17,13 @@ import tyro
 from rlmaml import processes, trust
 from rlmaml.errors import ConfigError
 from rlmaml.processes import ProcessLostError
-from runners import console, io
-from runners.commands import COMMANDS, HELP, usage
+from runners import io
+from runners.command_line import console
+from runners.command_line.commands import COMMANDS, HELP, usage
+from runners.command_line.options import STYLE
+from runners.command_line.terminal import UNHEARD, Guarded, guarded, say
 from runners.errors import TrainingStopped, UnwrittenError
 from runners.formatting import one_line, printable
-from runners.options import STYLE
-from runners.terminal import UNHEARD, Guarded, guarded, say
 from runners.workers import ended_workers
 
 DIVIDED = frozenset({"train", "evaluate"})

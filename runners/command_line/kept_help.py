@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from runners.commands import COMMANDS, HELP_WORDS
+from runners.command_line.commands import COMMANDS, HELP_WORDS
 
 _OF_TERMINALS = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG")
 

@@ -7,7 +7,7 @@ import pytest
 
 from rlmaml import checkpoint
 from runners import presets
-from runners.commands import COMMANDS
+from runners.command_line.commands import COMMANDS
 from tests.helpers.runs import TINY, flip, refused, run, tiny
 
 pytestmark = pytest.mark.slow

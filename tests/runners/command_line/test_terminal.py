@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runners import terminal
+from runners.command_line import terminal
 
 
 class Lost(io.StringIO):
