@@ -8,12 +8,12 @@ begin, and asks once they are over whether all went well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from array_api_compat import array_namespace, to_device
 
-from ..core.step import DIVERGED
+from ..core.step import DIVERGED, StepResult
 from .simulation import TensorSimulation
 from .step import judge
 
@@ -38,6 +38,25 @@ class OnDevice:
     def __init__(self, env: LocomotionVectorEnv, simulation: TensorSimulation) -> None:
         self._env, self._simulation, self.device = env, simulation, simulation.device
 
+    @classmethod
+    def of(cls, env: LocomotionVectorEnv) -> OnDevice | None:
+        """The same robots in tensors; None where their simulation or their laws are not.
+
+        Laws are tried on the state that there is: a robot or a task of somebody's own may be
+        written for NumPy alone.
+        """
+        if not hasattr(env.simulation, "tensors"):
+            return None
+        made = cls(env, cast(TensorSimulation, env.simulation))
+        try:
+            made._look()
+            shape = env.action_space.shape
+            judged = made._judge(made._xp.zeros(shape, dtype=made._xp.float64, device=made.device))
+            array_namespace(made._observations, *judged[:3], *judged.details.values())
+        except Exception:  # whatever NumPy and somebody's own code make of tensors
+            return None
+        return made
+
     def begin(self, seeds: Sequence[int]) -> Any:
         """Begin an episode of each.
 
@@ -48,13 +67,10 @@ class OnDevice:
             Observations `[M, D]`, float64.
         """
         self._env.reset(seed=seeds)
-        state = self._simulation.tensors()
-        xp = array_namespace(state.qpos)
-        self._tasks = xp.asarray(self._env.tasks, device=self.device)
-        self._elapsed, self._position = 0, self._env.robot.position(state)
-        self._observations = self._env.robot.observation(state)
-        self._lacking = xp.zeros_like(self._simulation.lacking())
-        self._going = xp.ones_like(self._lacking, dtype=xp.bool)
+        self._look()
+        self._elapsed = 0
+        self._lacking = self._xp.zeros_like(self._simulation.lacking())
+        self._going = self._xp.ones_like(self._lacking, dtype=self._xp.bool)
         return self._observations
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -67,20 +83,11 @@ class OnDevice:
             As of the vector environment: observations `[M, D]`, rewards, terminations and
             truncations `[M]`, and a report of `[M]` each.
         """
-        env, robot = self._env, self._env.robot
+        xp, limit = self._xp, self._env.max_episode_steps
         self._simulation.advance(actions)
-        state = self._simulation.tensors()
-        xp = array_namespace(state.qpos)
-        motion = robot.motion(self._position, state, env.dt)
-        diverged, before = self._simulation.blown(), self._observations
-        result = judge(robot, env.family, self._tasks, actions, motion, state, diverged, before)
-        self._elapsed, self._position, self._observations = (
-            self._elapsed + 1,
-            motion.position,
-            result.observations,
-        )
-        limit = env.max_episode_steps
-        truncations = diverged
+        result = self._judge(actions)
+        self._elapsed += 1
+        truncations = diverged = result.diverged
         if limit is not None and self._elapsed >= limit:
             truncations = xp.ones_like(diverged)
         lacking = xp.where(self._going & ~diverged, self._simulation.lacking(), 0)
@@ -96,3 +103,21 @@ class OnDevice:
             RuntimeError: it was not; of the simulation's own kind.
         """
         self._simulation.check_room(np.asarray(to_device(self._lacking, "cpu")))
+
+    def _look(self) -> None:
+        """See where robots are, and which tasks are theirs."""
+        state = self._simulation.tensors()
+        self._xp = array_namespace(state.qpos)
+        self._tasks = self._xp.asarray(self._env.tasks, device=self.device)
+        self._position = self._env.robot.position(state)
+        self._observations = self._env.robot.observation(state)
+
+    def _judge(self, actions: Any) -> StepResult:
+        """What actions led to."""
+        env, robot = self._env, self._env.robot
+        state = self._simulation.tensors()
+        motion = robot.motion(self._position, state, env.dt)
+        diverged, before = self._simulation.blown(), self._observations
+        result = judge(robot, env.family, self._tasks, actions, motion, state, diverged, before)
+        self._position, self._observations = motion.position, result.observations
+        return result

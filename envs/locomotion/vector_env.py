@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
@@ -14,7 +12,7 @@ from ..core.vector_env import Rows, TaskVectorEnv
 from . import mujoco_utils
 from .on_device import OnDevice
 from .robots.base import Robot
-from .simulation import MakeSimulation, MuJoCoBatch, Simulation, TensorSimulation
+from .simulation import MakeSimulation, MuJoCoBatch, Simulation
 from .step import judge
 from .tasks import LocomotionTasks
 
@@ -96,10 +94,8 @@ class LocomotionVectorEnv(TaskVectorEnv):
 
     @property
     def on_device(self) -> OnDevice | None:
-        """The same robots in tensors, where the simulation is one of tensors."""
-        if not hasattr(self.simulation, "tensors"):
-            return None
-        return OnDevice(self, cast(TensorSimulation, self.simulation))
+        """The same robots in tensors, where the simulation and their laws can be."""
+        return OnDevice.of(self)
 
     def set_tasks(self, tasks: ArrayLike) -> None:
         """Reward simulation i by `tasks[i]`, and where they are worlds put it into that one.

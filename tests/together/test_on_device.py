@@ -6,6 +6,9 @@ import pytest
 import torch
 
 import envs  # noqa: F401  registers the environments
+from envs.locomotion.robots.half_cheetah import HalfCheetah
+from envs.locomotion.tasks import GoalVelocity
+from envs.locomotion.vector_env import LocomotionVectorEnv
 from rlmaml import models, tree
 from rlmaml.errors import EnvironmentFault
 from rlmaml.rng import generator
@@ -32,6 +35,16 @@ IDS = (
     "rlmaml/ProMPHumanoidDir2D-v0",
     "rlmaml/PEARLHalfCheetahVel-v0",
 )
+
+
+class Counting(Tensors):
+    """Counts steps."""
+
+    steps = 0
+
+    def advance(self, controls):
+        super().advance(controls)
+        self.steps += 1
 
 
 def made(env_id, simulate=None, horizon=HORIZON, normalizer=None, **settings):
@@ -127,14 +140,10 @@ def test_batches_counted_in_steps_are_those_of_the_host():
 
 
 def test_one_that_blows_up_is_flagged_and_contained():
-    class Blowing(Tensors):
-        def advance(self, controls):
-            super().advance(controls)
-            self.steps = getattr(self, "steps", 0) + 1
-
+    class Blowing(Counting):
         def tensors(self):
             state = super().tensors()
-            if getattr(self, "steps", 0) == 5:
+            if self.steps == 5:
                 state.qpos[1] = torch.nan
             return state
 
@@ -156,11 +165,10 @@ def test_one_that_blows_up_is_flagged_and_contained():
 
 
 def test_numbers_that_are_not_finite_are_found_and_said():
-    class Odd(Tensors):
+    class Odd(Counting):
         def tensors(self):
-            self.calls = getattr(self, "calls", 0) + 1
             state = super().tensors()
-            if self.calls == 7:  # 1 is the reset
+            if self.steps == 6:
                 state.qvel[5, 0] = torch.inf
             return state
 
@@ -199,6 +207,25 @@ def test_what_a_simulation_had_no_room_for_is_refused_where_it_counts():
         sampler(params, tasks, (0, 0, 0))
     Crowded.blown_up = 3  # in the first step, and at rest from then on
     assert sampler(params, tasks, (0, 0, 0)).mask[0, 3].sum() == 0
+
+
+def test_a_law_for_numpy_alone_goes_by_the_host():
+    class Pace(GoalVelocity):
+        def reward(self, tasks, result):
+            return np.exp(-np.square(result.velocity[:, 0] - tasks[:, 0]))
+
+    class Seeing(HalfCheetah):
+        def observation(self, state):
+            return np.concatenate([state.qpos, state.qvel], axis=1)
+
+    def on_device(robot, tasks, simulate):
+        return LocomotionVectorEnv(robot, tasks, 2, num_threads=1, simulate=simulate).on_device
+
+    velocities = GoalVelocity((0, 2))
+    assert on_device(HalfCheetah(), velocities, Shapes) is not None
+    assert on_device(HalfCheetah(), Pace((0, 2)), Shapes) is None
+    for simulate in (Tensors, Shapes):
+        assert on_device(Seeing(), velocities, simulate) is None
 
 
 def test_policies_elsewhere_sample_as_ever():
