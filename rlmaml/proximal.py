@@ -39,8 +39,8 @@ def gauss_newton_step(
     all examples, so few products solve the model exactly where there are few shots.
 
     Args:
-        outputs: w [P] -> the network's outputs on the data.
-        loss: outputs -> scalar, convex in them.
+        outputs: w [P] -> the network's outputs on the data, a tuple of any shapes.
+        loss: of as many arguments, such outputs, to a scalar; convex in them.
         w: where the step begins, [P].
         theta: θ, [P].
         strength: λ.
@@ -70,6 +70,16 @@ def gauss_newton_step(
 
 
 def residual(loss: Callable[[Tensor], Tensor], w: Tensor, theta: Tensor, strength: float) -> Tensor:
-    """‖∇L(w) + λ (w - θ)‖ / ‖∇L(θ)‖: 1 where the search begins and 0 at the minimizer."""
+    """The share of its first gradient that the problem keeps: ‖∇L(w) + λ (w - θ)‖ / ‖∇L(θ)‖.
+
+    It is 1 where the search begins, and 0 at the minimizer, or where there was no gradient.
+
+    Args:
+        loss: L, [P] -> scalar.
+        w: where the search has come to, [P].
+        theta: θ, where it began, [P].
+        strength: λ.
+    """
     gradient = torch.func.grad(loss)
-    return (gradient(w) + strength * (w - theta)).norm() / gradient(theta).norm()
+    left, first = (gradient(w) + strength * (w - theta)).norm(), gradient(theta).norm()
+    return torch.where(first > 0, left / first, torch.zeros_like(left))

@@ -7,6 +7,7 @@ begin, and asks once they are over whether all went well.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,7 +44,7 @@ class OnDevice:
         """The same robots in tensors; None where their simulation or their laws are not.
 
         Laws are tried on the state that there is: a robot or a task of somebody's own may be
-        written for NumPy alone.
+        written for NumPy alone, which a warning says.
         """
         if not hasattr(env.simulation, "tensors"):
             return None
@@ -53,15 +54,23 @@ class OnDevice:
             shape = env.action_space.shape
             judged = made._judge(made._xp.zeros(shape, dtype=made._xp.float64, device=made.device))
             array_namespace(made._observations, *judged[:3], *judged.details.values())
-        except Exception:  # whatever NumPy and somebody's own code make of tensors
+        except Exception as problem:  # whatever NumPy and somebody's own code make of tensors
+            warnings.warn(
+                f"{type(env.robot).__name__} or its tasks cannot be computed in tensors, so that "
+                f"every step goes by the host: {problem}. Write them in the array API "
+                "(docs/adding_a_robot.md).",
+                RuntimeWarning,
+                stacklevel=2,
+            )
             return None
         return made
 
-    def begin(self, seeds: Sequence[int]) -> Any:
+    def begin(self, seeds: Sequence[int], active: Any) -> Any:
         """Begin an episode of each.
 
         Args:
             seeds: of the first states, M.
+            active: which of them count, `[M]`.
 
         Returns:
             Observations `[M, D]`, float64.
@@ -70,7 +79,7 @@ class OnDevice:
         self._look()
         self._elapsed = 0
         self._lacking = self._xp.zeros_like(self._simulation.lacking())
-        self._going = self._xp.ones_like(self._lacking, dtype=self._xp.bool)
+        self._going = active
         return self._observations
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import mujoco
@@ -77,8 +77,8 @@ class WarpBatch:
         except Exception as problem:  # Warp raises what it likes for each kind of name
             raise WarpUnavailableError(f"Warp has no device {device!r} ({problem})") from problem
         self.device = str(self._device)
-        self._recorded: Any = None
-        """What `_physics` launches on a GPU, as a graph; None before it was recorded."""
+        self._compiled, self._recorded = False, None
+        """Whether `_physics` was run with this model, and what it launches on a GPU, as a graph."""
         with self._warp.ScopedDevice(self._device):
             self._model = self._put({})
             self._data = self._engine.make_data(
@@ -90,6 +90,8 @@ class WarpBatch:
         """Fields of the model that each simulation was given its own of, `[M, ...]`."""
         self._following: dict[str, Floats] = {}
         """Fields that follow from these, as last derived, where they are not the robot's."""
+        self._own: Set[str] = frozenset()
+        """Fields of the model on the device that each simulation has its own of."""
         self.reset(
             np.arange(num_envs),
             np.tile(self.model.qpos0, (num_envs, 1)),
@@ -132,10 +134,15 @@ class WarpBatch:
         if not self._device.is_cuda:
             self._physics()
             return
-        if self._recorded is None:
-            self._recorded = self._record()
         # After what torch has queued, and before what it will.
         stream = self._warp.stream_from_torch(self.device)
+        if not self._compiled:  # kernels are not to be while they are recorded
+            with self._warp.ScopedStream(stream):
+                self._physics()
+            self._compiled = True
+            return
+        if self._recorded is None:
+            self._recorded = self._record()
         self._warp.capture_launch(self._recorded, stream=stream)
 
     def tensors(self) -> State:
@@ -166,7 +173,9 @@ class WarpBatch:
             self._following = self._derived(self._given)
         own = self._following | self._given
         with self._warp.ScopedDevice(self._device):
-            self._model, self._recorded = self._put(dict.fromkeys(own, self.num_envs)), None
+            if own.keys() != self._own:  # else a graph that was recorded stays one of this model
+                self._model = self._put(dict.fromkeys(own, self.num_envs))
+                self._own, self._compiled, self._recorded = own.keys(), False, None
             for name, values in own.items():
                 array = getattr(self._model, name)
                 array.assign(np.asarray(values, dtype=np.float32).reshape(array.numpy().shape))
@@ -211,8 +220,7 @@ class WarpBatch:
     def _record(self) -> Any:
         """A graph of `_physics`, whose many small launches then are one.
 
-        Recorded on Warp's own stream: torch's may be the one that cannot be. Simulations have
-        stepped before, or been reset, so that kernels are compiled.
+        Recorded on Warp's own stream: torch's may be the one that cannot be.
         """
         with self._warp.ScopedDevice(self._device), self._warp.ScopedCapture() as capture:
             self._physics()

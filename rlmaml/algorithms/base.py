@@ -302,6 +302,13 @@ class Algorithm:
             self.inner, self.adjoint, self.outer_loss, self._asked, self.chunk_size, self.curvature
         )
 
+    def signs(self, meta: Meta, batch: MetaBatch) -> Metrics:
+        """Further metrics of an iteration that is logged, by the parameters that it began with.
+
+        Every process is asked alike.
+        """
+        return {}
+
     def prepare(self, batch: MetaBatch) -> MetaBatch:
         """Fill in what a task's outer loss has to know of the other tasks."""
         return batch

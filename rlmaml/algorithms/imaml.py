@@ -26,7 +26,7 @@ from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, Over
 from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
 from rlmaml.objective import over_tasks
-from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params, State
+from rlmaml.types import Data, Meta, MetaBatch, Metrics, Params
 
 MEASURED = 4
 """Tasks of a batch whose residual is measured: each is adapted to once more for it."""
@@ -150,20 +150,22 @@ class IMAML(Algorithm):
             self.settings.cg_iterations,
         )
 
-    def update(self, state: State, batch: MetaBatch) -> tuple[State, Metrics]:
-        """One outer step; `residual` among its metrics is a mean over the first tasks."""
-        updated, metrics = super().update(state, batch)
+    def signs(self, meta: Meta, batch: MetaBatch) -> Metrics:
+        """`residual`, a mean over the first tasks: how far from solved the inner problem is left.
+
+        From examples alone: of episodes every step has its own, and a problem of its own.
+        """
+        if self.from_rewards or not batch.support:
+            return {}
 
         def left(support: tuple[Data, ...]) -> Tensor:
-            (theta, unravel), data = tree.ravel(self.start(state.meta)), support[-1]
-            found = tree.ravel(adapt(self.inner, state.meta, support)[-1])[0]
+            (theta, unravel), data = tree.ravel(self.start(meta)), support[-1]
+            found = tree.ravel(adapt(self.inner, meta, support)[-1])[0]
             return proximal.residual(
                 lambda w: self.inner_loss(unravel(w), data), found, theta, self.settings.strength
             )
 
-        if not batch.support:
-            return updated, metrics
         few = tree.map(lambda leaf: leaf[:MEASURED], batch.support)
         with torch.no_grad():
-            mean = processes.mean(over_tasks(left)(few))
-        return updated, metrics | {"residual": float(mean)}
+            residuals = over_tasks(left, self.chunk_size)(few)
+        return {"residual": float(processes.mean(residuals))}

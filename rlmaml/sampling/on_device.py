@@ -34,8 +34,8 @@ class DeviceEnv(Protocol):
 
     device: str
 
-    def begin(self, seeds: Sequence[int]) -> Tensor:
-        """First observations [M, *obs]."""
+    def begin(self, seeds: Sequence[int], active: Tensor) -> Tensor:
+        """First observations [M, *obs]; what is not active [M] counts for nothing."""
         ...
 
     def step(self, actions: Tensor) -> Steps:
@@ -47,20 +47,32 @@ class DeviceEnv(Protocol):
         ...
 
 
+_NAMES = ("device", "begin", "step", "check")
+
+
 def find(env: Any, device: torch.device) -> DeviceEnv | None:
     """The environments in tensors on a device; None where there are none."""
     found = getattr(env, "on_device", None)
-    return found if found is not None and torch.device(found.device) == device else None
+    if found is None or not all(hasattr(found, name) for name in _NAMES):
+        return None  # or somebody's own attribute of this name
+    return found if _place(torch.device(found.device)) == _place(device) else None
+
+
+def _place(device: torch.device) -> tuple[str, int]:
+    """A device with its number, which `cuda` alone does not name."""
+    if device.index is not None:
+        return device.type, device.index
+    return device.type, torch.cuda.current_device() if device.type == "cuda" else 0
 
 
 def action_filter(space: Space, rescale: bool, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """`rlmaml.sampling.spaces.action_filter` of a Box, for tensors on a device."""
+    """`rlmaml.sampling.spaces.action_filter` of a Box, for tensors on a device; to float64."""
     assert isinstance(space, Box)
     low, high = (torch.from_numpy(x).to(device) for x in (space.low, space.high))
     if not rescale:
-        return lambda actions: actions.clamp(low, high)
+        return lambda actions: actions.clamp(low, high).double()
     scale, shift = (torch.from_numpy(x).to(device) for x in affine(space))
-    return lambda actions: (actions * scale + shift).clamp(low, high)
+    return lambda actions: (actions * scale + shift).clamp(low, high).double()
 
 
 class Trajectory:
@@ -88,6 +100,7 @@ class Trajectory:
         self.seen = self._laid(observed).float()
         self._policies: list[Distribution] = []
         self._rows: dict[str, list[Tensor]] = defaultdict(list)
+        self._diagnostics: dict[str, list[Tensor]] = defaultdict(list)
 
     def record(self, policy: Distribution, actions: Tensor, led_to: Steps) -> None:
         """Note a step.
@@ -103,10 +116,11 @@ class Trajectory:
         valid = self._alive & ~diverged
         row = {"observations": self.seen, "actions": actions, "alive": self._alive}
         row |= {"mask": valid.float(), "rewards": torch.where(valid, rewards, 0.0).float()}
-        row |= {name: torch.where(valid, told, 0.0).float() for name, told in report.items()}
-        row["diverged"] = diverged.float()
+        told = {name: torch.where(valid, values, 0.0) for name, values in report.items()}
         for name, values in row.items():
             self._rows[name].append(values)
+        for name, values in (told | {"diverged": diverged}).items():
+            self._diagnostics[name].append(values.float())
         self._policies.append(policy)
         going = _like(self._alive, following)
         # Where an episode has ended it stays, whatever is simulated there.
@@ -145,7 +159,7 @@ class Trajectory:
             mask=rows["mask"],
             terminated=self._terminated,
             final=self.seen,
-            diagnostics={name: rows[name] for name in (*self._reported, "diverged")},
+            diagnostics={name: torch.stack(rows) for name, rows in self._diagnostics.items()},
             horizon=len(rows["mask"]),
             device=self.seen.device,
         )

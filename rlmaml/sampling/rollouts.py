@@ -258,21 +258,22 @@ class RolloutSampler:
         rngs: list[np.random.Generator],
     ) -> Episodes:
         """The same in environments that step in tensors, without looking at any value."""
-        observed = env.begin(self._seeds(rngs))
         alive = torch.from_numpy(active).to(self.device)
+        observed = env.begin(self._seeds(rngs), alive)
         trajectory = on_device.Trajectory(
             (self.tasks, self.episodes), self._reported, alive, observed
         )
         act, noise = actor(self.policy, params), None
         standardized = self.normalizer.on(self.device) if self.normalizer else lambda seen: seen
-        for t in range(self.horizon):
-            policy = act(standardized(trajectory.seen))
-            if self.deterministic:
-                actions = policy.mode()
-            else:
-                noise = self._noise(policy, rngs) if noise is None else noise
-                actions = policy.sample(noise[t])
-            trajectory.record(policy, actions, env.step(self._to_device(actions.flatten(0, 1))))
+        with one_thread():  # as on the host
+            for t in range(self.horizon):
+                policy = act(standardized(trajectory.seen))
+                if self.deterministic:
+                    actions = policy.mode()
+                else:
+                    noise = self._noise(policy, rngs) if noise is None else noise
+                    actions = policy.sample(noise[t])
+                trajectory.record(policy, actions, env.step(self._to_device(actions.flatten(0, 1))))
         env.check()
         trajectory.require_finite(self.env)
         return trajectory.finish()

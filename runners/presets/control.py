@@ -60,8 +60,8 @@ ANT_DIR = replace(
     preset="ant-dir",
     env=EnvConfig("rlmaml/AntDir-v0", {"frame_skip": 2}),
     iterations=60,
-    # With a standard deviation of 1 an ant is shaken more than it walks: 44 after 24 iterations,
-    # with a half 57, and with steps of .5 and .15 in place of 1.5 as well 88 and 114 (seed 100).
+    # With a standard deviation of 1 an ant is shaken more than it walks: 42 after 24 iterations,
+    # with a half 58, and with steps of .5 and .15 in place of 1.5 as well 83 and 115 (seed 100).
     policy=replace(ROBOTS.policy, hidden=(64, 64), init_log_std=-0.7),
     inner=replace(ROBOTS.inner, step_size=0.15),
     trust_region=replace(ROBOTS.trust_region, max_kl=0.05),

@@ -221,6 +221,7 @@ class Trainer:
             "seconds": self.totals.seconds,
             **self.experiment.metric.line(step.meta, step.batch),
             **adaptation_kl(self.experiment, step.batch),
+            **self.experiment.algorithm.signs(step.meta, step.batch),
         }
         return {
             **own,

@@ -16,6 +16,7 @@ def test_one_gauss_newton_step_solves_what_is_linear_in_the_parameters():
     left = proximal.residual(lambda w: (x @ w - y).square().mean(), found, theta, 0.5)
     assert left < 1e-12
     assert proximal.residual(lambda w: (x @ w - y).square().mean(), theta, theta, 0.5) == 1
+    assert proximal.residual(lambda w: 0 * w.sum(), theta, theta, 0.5) == 0
 
 
 def test_a_step_that_would_go_uphill_is_shortened_or_not_taken():

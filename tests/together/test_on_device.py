@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-import envs  # noqa: F401  registers the environments
+from envs import registry
 from envs.locomotion.robots.half_cheetah import HalfCheetah
 from envs.locomotion.tasks import GoalVelocity
 from envs.locomotion.vector_env import LocomotionVectorEnv
@@ -21,7 +21,9 @@ from rlmaml.sampling.stacked_mlp import actor
 from tests.helpers.devices import Elsewhere, Shapes, Tensors, on_cpu
 
 TASKS, EPISODES, HORIZON = 3, 4, 30
+REPORTED = {"x_velocity": "x_velocity"}
 FALLING = "rlmaml/HopperVel-v0"
+ROBOTS = [row.id for row in registry.ENVIRONMENTS if row.batched == registry.ROBOTS]
 IDS = (
     "rlmaml/HalfCheetahDir-v0",
     FALLING,
@@ -223,9 +225,9 @@ def test_a_law_for_numpy_alone_goes_by_the_host():
 
     velocities = GoalVelocity((0, 2))
     assert on_device(HalfCheetah(), velocities, Shapes) is not None
-    assert on_device(HalfCheetah(), Pace((0, 2)), Shapes) is None
-    for simulate in (Tensors, Shapes):
-        assert on_device(Seeing(), velocities, simulate) is None
+    for robot, tasks in ((HalfCheetah(), Pace((0, 2))), (Seeing(), velocities)):
+        with pytest.warns(RuntimeWarning, match=f"{type(robot).__name__} or its tasks cannot be"):
+            assert on_device(robot, tasks, Shapes) is None
 
 
 def test_policies_elsewhere_sample_as_ever():
@@ -234,16 +236,19 @@ def test_policies_elsewhere_sample_as_ever():
     assert on_device.find(sampler.env, torch.device("cpu")) is not None
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ROBOTS)
 def test_no_step_looks_at_a_value_or_makes_anything_elsewhere(env_id):
-    """All that a rollout does between its beginning and its end, without values."""
+    """All that a rollout does between its beginning and its end, without values.
+
+    What is brought from the host beside them is seen on a GPU alone (below).
+    """
     sampler, params, tasks = made(env_id, Shapes)
     sampler.env.set_tasks(np.repeat(tasks, EPISODES, axis=0))
     robots = sampler.env.on_device
     params = tree.to(params, "meta")
     alive = torch.ones(TASKS * EPISODES, dtype=torch.bool, device="meta")
     trajectory = on_device.Trajectory(
-        (TASKS, EPISODES), sampler._reported, alive, robots.begin(range(TASKS * EPISODES))
+        (TASKS, EPISODES), REPORTED, alive, robots.begin(range(TASKS * EPISODES), alive)
     )
     size = trajectory.seen.shape[2:]
     seen = Normalizer(size).on(torch.device("meta"))
@@ -256,7 +261,7 @@ def test_no_step_looks_at_a_value_or_makes_anything_elsewhere(env_id):
             policy = act(seen(trajectory.seen))
             actions = policy.sample(noise)
             step = robots.step(filtered(actions.flatten(0, 1)))
-            assert set(sampler._reported.values()) | {DIVERGED} <= step[4].keys()
+            assert {*REPORTED.values(), DIVERGED} <= step[4].keys()
             trajectory.record(policy, actions, step)
         episodes = trajectory.finish()
     assert elsewhere.made == []
@@ -283,10 +288,18 @@ def test_on_a_gpu_rollouts_stay_there():
     pytest.importorskip("mujoco_warp", reason="needs the extra warp")
     from envs.locomotion.warp import WarpBatch
 
-    sampler, params, tasks = made("rlmaml/HalfCheetahDir-v0", WarpBatch, device="cuda:0")
+    sampler, params, tasks = made("rlmaml/HalfCheetahDir-v0", WarpBatch, device="cuda")
     assert sampler._there is not None
     found = sampler(params, tasks, (1, 2, 3))
     again = sampler(params, tasks, (1, 2, 3))  # of a graph that was recorded
+    seeds, alive = range(TASKS * EPISODES), torch.ones(TASKS * EPISODES, device="cuda") > 0
+    sampler._there.begin(seeds, alive)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            sampler._there.step(torch.zeros(TASKS * EPISODES, 6, device="cuda").double())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     assert found.rewards.is_cuda
     torch.testing.assert_close(again.rewards, found.rewards)
     sampler._there = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,7 +80,7 @@ class Humanoid(Spatial):
         """Position of the center of mass, which lags qpos by one simulator step."""
         places = state.fields["xipos"]
         xp = array_namespace(places)
-        masses = _masses_on(self, xp, device(places))
+        masses = _brought(tuple(self.masses[:, 0].tolist()), xp, device(places))
         return (xp.sum(masses * places, axis=1) / xp.sum(masses))[:, :2]
 
     def contact_cost(self, state: State) -> Floats:
@@ -93,7 +93,7 @@ class Humanoid(Spatial):
         return (state.qpos[:, 2] > low) & (state.qpos[:, 2] < high)
 
 
-@cache
-def _masses_on(robot: Humanoid, xp: Any, where: Any) -> Floats:
-    """Its masses as arrays of a library, on a device; brought there once."""
-    return xp.asarray(robot.masses, device=where)
+@lru_cache(maxsize=8)
+def _brought(masses: tuple[float, ...], xp: Any, where: Any) -> Floats:
+    """Masses as an array `[nbody, 1]` of a library, on a device; brought there once."""
+    return xp.asarray(masses, dtype=xp.float64, device=where)[:, None]
