@@ -1,4 +1,4 @@
-"""Updates and whole iterations on a device beside those on the CPU, by size.
+"""Updates on a device beside those on the CPU, and whole iterations, by size.
 
     python -m benchmarks.device --device cuda [--tf32] [--iterations 800 4096 16384] [--out FILE]
 
@@ -8,9 +8,10 @@ the CPU, a task at a time, and on the device, all tasks stacked, episodes being 
 moving them there takes; the smallest size from which on the device is the faster; and, of a GPU,
 the largest number of tasks with 20 episodes each that fits, found by doubling.
 
-With `--iterations` also meta-iterations of the presets, sampling included, with so many simulations
-in tasks of 20 episodes: by MuJoCo on the CPU, and by MuJoCo Warp and policies on the device, which
-needs the extra `warp`. MuJoCo steps at most `MOST_ON_CPU` simulations; more take minutes.
+With `--iterations` also meta-iterations of the presets with updates on the device, sampling
+included, with so many simulations in tasks of 20 episodes: by MuJoCo and policies on the CPU, and
+by MuJoCo Warp and policies on the device, which needs the extra `warp`. MuJoCo steps at most
+`MOST_ON_CPU` simulations; more take minutes. What was measured is written row by row.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +100,7 @@ def largest(device: torch.device, episodes: int, horizon: int) -> int:
 
 
 def iteration(preset: str, tasks: int, horizon: int, device: str, simulator: str) -> dict[str, Any]:
-    """Seconds of a meta-iteration and env steps/s in it: the better of two, after one more.
+    """Seconds of a meta-iteration and env steps/s in it: medians of three, after one more.
 
     Args:
         preset: whose settings it has, but for its size.
@@ -115,7 +117,7 @@ def iteration(preset: str, tasks: int, horizon: int, device: str, simulator: str
     experiment = build_experiment(config)
     state = experiment.algorithm.init(experiment.params)
     taken: list[dict[str, Any]] = []
-    for i in range(3):
+    for i in range(4):
         clock = time.perf_counter()
         batch = meta_batch(experiment, config, state.meta, i)
         profile.wait_for(experiment.device)
@@ -127,12 +129,11 @@ def iteration(preset: str, tasks: int, horizon: int, device: str, simulator: str
         row = {"sampling": sampled - clock, "total": total, "env_steps_per_second": steps / total}
         taken.append(row)
     experiment.close()
-    return min(taken[1:], key=lambda row: row["total"])
+    return {name: statistics.median(row[name] for row in taken[1:]) for name in taken[0]}
 
 
-def iterations(sizes: list[int], horizon: int, device: str) -> list[dict[str, Any]]:
+def iterations(sizes: list[int], horizon: int, device: str) -> Iterator[dict[str, Any]]:
     """Meta-iterations with so many simulations, a row each, printed as they come."""
-    rows: list[dict[str, Any]] = []
     for preset in PRESETS_MEASURED:
         for size in sizes:
             for simulator in ("mujoco", "warp"):
@@ -140,10 +141,18 @@ def iterations(sizes: list[int], horizon: int, device: str) -> list[dict[str, An
                     continue
                 row: dict[str, Any] = {"preset": preset, "simulator": simulator}
                 row |= {"tasks": max(1, size // EPISODES), "episodes": EPISODES}
-                row |= iteration(preset, row["tasks"], horizon, device, simulator)
-                rows.append(row)
+                try:
+                    row |= iteration(preset, row["tasks"], horizon, device, simulator)
+                except torch.cuda.OutOfMemoryError:
+                    row["failed"] = "out of memory"
                 print(json.dumps(row), flush=True)
-    return rows
+                yield row
+
+
+def write(result: dict[str, Any], path: Path | None) -> None:
+    """Write what was measured so far, if it is to be kept."""
+    if path is not None:
+        write_json(path, result)
 
 
 def main() -> None:
@@ -177,9 +186,11 @@ def main() -> None:
         result["name"] = torch.cuda.get_device_name(device)
         result["largest_tasks"] = largest(device, 20, options.horizon)
     print(json.dumps({name: value for name, value in result.items() if name != "rows"}))
-    result["iterations"] = iterations(options.iterations, options.horizon, options.device)
-    if options.out is not None:
-        write_json(options.out, result | {"versions": versions()})
+    result |= {"iterations": [], "versions": versions()}
+    write(result, options.out)
+    for row in iterations(options.iterations, options.horizon, options.device):
+        result["iterations"].append(row)
+        write(result, options.out)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,11 @@ def rate(robot: str, count: int, simulator: str, threads: int | None, seconds: f
     assert isinstance(space, gymnasium.spaces.Box)
     actions = rng.uniform(space.low, space.high, (count, *space.shape)).astype(np.float32)
     step: Callable[[], object] = partial(env.step, actions)
-    device = torch.device("cpu")
+    robots, device = None, torch.device("cpu")
     if simulator.endswith("tensors"):
         robots = cast(Any, env).on_device
         device = torch.device(robots.device)
-        robots.begin(range(count))
+        robots.begin(range(count), torch.ones(count, dtype=torch.bool, device=device))
         step = partial(robots.step, torch.from_numpy(actions).to(device))
     for _ in range(3):  # kernels are compiled, and memory is had
         step()
@@ -59,6 +59,8 @@ def rate(robot: str, count: int, simulator: str, threads: int | None, seconds: f
             step()
         profile.wait_for(device)
         steps += 3
+    if robots is not None:
+        robots.check()  # or forces were lost, and nothing was measured
     env.close()
     return steps * count / passed
 
