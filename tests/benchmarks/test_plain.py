@@ -66,7 +66,7 @@ def test_update_is_that_of_the_engine_where_it_backtracks(monkeypatch):
 def test_both_ways_of_sampling_give_the_same_episodes_to_the_bit(preset):
     config = small(preset, horizon=60 if preset == "ant-vel" else 20)
     params = build_experiment(config).params
-    params["log_std"] += 1.0  # so that ants fall
+    params["log_std"] += 1.7  # so that ants fall
     found = {}
     for way in ("sync", "processes"):
         runner = plain.Plain(config, way, 2)
