@@ -117,8 +117,7 @@ class WarpBatch:
         with self._alone(ids):
             self._write("ctrl", ids, controls)
             self._physics()
-        for name in ("qpos", "qvel"):  # NaN is not within the limit either
-            self._lost[ids] |= ~(np.abs(self._read(name)[ids]) <= mujoco.mjMAXVAL).all(1)
+        self._lost[ids] |= self.blown().cpu().numpy()[ids]
         lacking = self._data.overflow.numpy()
         self.check_room(lacking[ids[~self._lost[ids]]])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -104,12 +105,11 @@ class RolloutSampler:
         self.advantages = {"support": inner, "hessian": inner, "query": advantages}
         self.normalizer, self.deterministic, self.first = normalizer, deterministic, first
         self.encode, self.observation_shape = encoder(env.single_observation_space)
-        self._to_env = action_filter(env.single_action_space, rescale_actions)
+        space = env.single_action_space
+        self._to_env = action_filter(space, rescale_actions)
         self._there = on_device.find(env, self.device)
         if self._there is not None:
-            self._to_device = on_device.action_filter(
-                env.single_action_space, rescale_actions, self.device
-            )
+            self._to_device = on_device.action_filter(space, rescale_actions, self.device)
         if isinstance(policy, Functional):
             policy.attempt(self.observation_shape, episodes)
         # By the names that they are reported by.
@@ -215,16 +215,11 @@ class RolloutSampler:
         )
         observed = self._reset(buffer.alive, rngs)
         observed = self._finite("observation", observed, buffer.alive, 0)
-        act, noise = actor(self.policy, params), None
+        acting = self._acting(params, rngs, torch.device("cpu"))
         with one_thread():  # more would spin beside the simulator's and slow it down
             for t in range(self.horizon):
                 seen = buffer.observe(t, observed)
-                policy = act(self._standardized(seen).to(self.device))
-                if self.deterministic:
-                    actions = policy.mode()
-                else:
-                    noise = self._noise(policy, rngs) if noise is None else noise
-                    actions = policy.sample(noise[t])
+                policy, actions = acting(seen, t)
                 require_finite_actions(actions)
                 buffer.act(policy, actions)
                 following, *numbers, info = self.env.step(
@@ -260,19 +255,12 @@ class RolloutSampler:
         """The same in environments that step in tensors, without looking at any value."""
         alive = torch.from_numpy(active).to(self.device)
         observed = env.begin(self._seeds(rngs), alive)
-        trajectory = on_device.Trajectory(
-            (self.tasks, self.episodes), self._reported, alive, observed
-        )
-        act, noise = actor(self.policy, params), None
-        standardized = self.normalizer.on(self.device) if self.normalizer else lambda seen: seen
+        shape = self.tasks, self.episodes
+        trajectory = on_device.Trajectory(shape, self._reported, alive, observed)
+        acting = self._acting(params, rngs, self.device)
         with one_thread():  # as on the host
             for t in range(self.horizon):
-                policy = act(standardized(trajectory.seen))
-                if self.deterministic:
-                    actions = policy.mode()
-                else:
-                    noise = self._noise(policy, rngs) if noise is None else noise
-                    actions = policy.sample(noise[t])
+                policy, actions = acting(trajectory.seen, t)
                 trajectory.record(policy, actions, env.step(self._to_device(actions.flatten(0, 1))))
         env.check()
         trajectory.require_finite(self.env)
@@ -357,8 +345,22 @@ class RolloutSampler:
             )
         return self.encode(stack(space, list(info["final_obs"][ended])))
 
-    def _standardized(self, observations: Tensor) -> Tensor:
-        return observations if self.normalizer is None else self.normalizer(observations)
+    def _acting(
+        self, params: Params, rngs: list[np.random.Generator], seen_on: torch.device
+    ) -> Callable[[Tensor, int], tuple[Distribution, Tensor]]:
+        """The function from what is seen at a time step to policies and the actions they take."""
+        act, noise = actor(self.policy, params), None
+        standardized = None if self.normalizer is None else self.normalizer.on(seen_on)
+
+        def acting(seen: Tensor, t: int) -> tuple[Distribution, Tensor]:
+            nonlocal noise
+            policy = act((standardized(seen) if standardized else seen).to(self.device))
+            if self.deterministic:
+                return policy, policy.mode()
+            noise = self._noise(policy, rngs) if noise is None else noise
+            return policy, policy.sample(noise[t])
+
+        return acting
 
     def _noise(self, policy: Distribution, rngs: list[np.random.Generator]) -> Tensor:
         """Noise that all steps draw their actions from, [T, N, B, ...] as the distribution says."""
