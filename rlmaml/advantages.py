@@ -50,7 +50,13 @@ class AdvantageConfig:
 
 
 def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes:
-    """Fill in `values` and `advantages` of one task's episodes.
+    """Fill in `values` and `advantages` of one task's episodes, by `values_and_advantages`."""
+    values, advantages = values_and_advantages(episodes, config)
+    return episodes._replace(values=values, advantages=advantages)
+
+
+def values_and_advantages(episodes: Episodes, config: AdvantageConfig) -> tuple[Tensor, Tensor]:
+    """Estimate the values and the advantages [B, T] of one task's episodes.
 
     The baseline is fitted on the same episodes that it serves (Duan et al. 2016), or, cross-fitted,
     on others of the task. An episode whose simulation diverged always goes on with the baseline's
@@ -74,7 +80,7 @@ def estimate_advantages(episodes: Episodes, config: AdvantageConfig) -> Episodes
     )
     if config.normalize:
         advantages = normalize(advantages, mask)
-    return episodes._replace(values=values * mask, advantages=advantages)
+    return values * mask, advantages
 
 
 def _linear_baseline(

@@ -77,9 +77,11 @@ def kind(name: str) -> str:
     return f"task {name}" if name.isdigit() else printable(name)
 
 
-def tasks(count: int, kinds: int = 0) -> str:
+def tasks(count: int, kinds: int = 0, split: str = "test") -> str:
     """Tasks that something was measured on: held out, unless there are so few kinds of them."""
-    return f"{count} tasks of {kinds} kinds" if kinds else f"{count} held-out tasks"
+    if kinds:
+        return f"{count} tasks of {kinds} kinds"
+    return f"{count} {'held-out' if split == 'test' else split} tasks"
 
 
 def steps(count: int) -> str:

@@ -15,7 +15,7 @@ more than a factor of 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -87,6 +87,10 @@ class AlphaMAML(Algorithm):
             "algorithm_settings.alpha_rate": 0.1 * config.inner.step_size**2,
             "algorithm_settings.beta_rate": config.optimizer.learning_rate**2,
         }
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        return {"algorithm_settings.alpha_rate": (1e-6, 1e-5, 1e-4, 1e-3)}
 
     def complete(self) -> None:
         self.outer = HypergradientStep(cast(Optimizer, self.outer), self.settings)

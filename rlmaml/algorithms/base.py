@@ -209,6 +209,18 @@ class Algorithm:
         return overrides
 
     @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        """Values of options that `rlmaml compare --trials` draws from, by the options' names.
+
+        It varies the sizes of inner steps and the rate of the outer step of all algorithms, and
+        with examples the number of inner steps. Here is what else matters to this one.
+
+        Args:
+            config: the settings with it.
+        """
+        return {}
+
+    @classmethod
     def _requires_of_outer(cls) -> bool:
         return any(capability in cls.requires for capability in OUTER_CAPABILITIES)
 

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -164,6 +164,11 @@ class BayesianMAML(Algorithm):
     def network(self, params: Params) -> Params | None:
         networks = self.particles(params)
         return networks[0] if len(networks) == 1 else None
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        losses = ("query", "chaser") if config.outer == "optimizer" else ("query",)
+        return {"algorithm_settings.loss": losses, "algorithm_settings.particles": (3, 5, 10)}
 
     def init_meta(self, params: Params) -> Meta:
         """The first particle is the network as initialized, the others have the entries of each

@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 from zlib import crc32
 
 import torch
@@ -57,6 +57,10 @@ class CAVIA(Algorithm):
     @classmethod
     def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         return {"inner.step_size": 1.0}  # as in the paper
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        return {"algorithm_settings.contexts": (2, 5, 10)}
 
     def init_meta(self, params: Params) -> Meta:
         """{"params": ..., "context": V of each parameter that c shifts, [*shape, C]}.

@@ -12,7 +12,7 @@ is the gradient of what: docs/meta_gradients.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
@@ -89,6 +89,11 @@ class EMAML(Algorithm):
     @classmethod
     def default_overrides(cls, config: RunConfig, settings: AlgorithmSettings) -> Overrides:
         return {"inner.surrogate": "log-likelihood", "outer_advantages.normalize": False}
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        surrogates = ("log-likelihood", "lvc")
+        return {"inner.surrogate": surrogates, "algorithm_settings.task_copies": (1, 4)}
 
     @property
     def data_spec(self) -> DataSpec:

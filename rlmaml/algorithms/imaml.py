@@ -118,6 +118,16 @@ class IMAML(Algorithm):
             "inner.step_size": min(size, 0.5 / strength),  # stable up to a curvature of 3 λ
         }
 
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        if config.data == "episodes":
+            return {"algorithm_settings.strength": (1.0, 2.0, 5.0, 10.0)}
+        return {
+            "inner.steps": (5, 10),
+            "algorithm_settings.strength": (0.1, 0.3, 1.0, 2.0),
+            "algorithm_settings.solver": ("gradient", "gauss-newton"),
+        }
+
     def complete(self) -> None:
         self.adjoint = implicit(
             self.inner_loss, self.settings.strength, iterations=self.settings.cg_iterations

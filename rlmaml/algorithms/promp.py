@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from torch import Tensor
 from rlmaml import losses, processes
 from rlmaml.algorithms.base import Algorithm
 from rlmaml.algorithms.requirements import Requires
-from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings
+from rlmaml.algorithms.settings import AlgorithmContext, AlgorithmSettings, RunConfig
 from rlmaml.distributions import kl
 from rlmaml.errors import ConfigError
 from rlmaml.inner import adapt
@@ -94,6 +94,10 @@ class ProMP(Algorithm):
                 "ProMP moves on from the parameters that sampled, for several epochs, which "
                 f"inner.surrogate {context.inner.surrogate} {how}. Take inner.surrogate lvc."
             )
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        return {"algorithm_settings.epochs": (1, 5, 20)}
 
     def complete(self) -> None:
         self.loss = losses.clipped_ratio(

@@ -11,7 +11,7 @@ gradient with D^1 as its outer data.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -49,6 +49,10 @@ class Reptile(Algorithm):
                 },
             }
         return overrides
+
+    @classmethod
+    def tried(cls, config: RunConfig) -> dict[str, tuple[Any, ...]]:
+        return {"inner.steps": (5, 10)} if config.data == "examples" else {}
 
     @property
     def data_spec(self) -> DataSpec:

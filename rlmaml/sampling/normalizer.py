@@ -27,6 +27,13 @@ class Normalizer:
         """[..., *obs] -> standardized and clipped to ±10."""
         return self.on(observations.device)(observations)
 
+    def of_tasks(self, observations: Tensor) -> Tensor:
+        """Tasks' observations [N, ..., *obs] -> as by a call.
+
+        A task at a time: float64 of all would take several times what comes out.
+        """
+        return torch.cat([self(own) for own in observations.split(1)])
+
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The function of a call with the statistics as they are now, brought to a device once."""
         mean, variance = self.mean.to(device), self.variance.to(device)

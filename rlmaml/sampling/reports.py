@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
 
 from rlmaml.sampling.task_values import carried
 
@@ -41,6 +43,21 @@ class SyncCopies(_AnyReports, SyncVectorEnv):
 
 class AsyncCopies(_AnyReports, AsyncVectorEnv):
     """Copies in a process each."""
+
+
+def reported(info: Mapping[str, Any], name: str, count: int) -> NDArray[np.float64]:
+    """Values that the environments report by a name, [M]; 0 where they say nothing.
+
+    With SAME_STEP, Gymnasium's own vector environments move the info of an episode's last step
+    into `final_info`; for every key, `_key` says which copies have it.
+    """
+    values = np.zeros(count)
+    every = np.ones(count, bool)
+    final = info.get("final_info", {})
+    for source, rows in ((info, every), (final, info.get("_final_info", every))):
+        if name in source:
+            values = np.where(rows & source.get(f"_{name}", every), source[name], values)
+    return values.astype(float)
 
 
 def _wide_enough(held: np.ndarray, value: Any) -> np.ndarray:

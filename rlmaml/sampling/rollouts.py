@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlmaml import tree
-from rlmaml.advantages import AdvantageConfig, estimate_advantages
+from rlmaml.advantages import AdvantageConfig, values_and_advantages
 from rlmaml.distributions import Distribution
 from rlmaml.errors import ConfigError
 from rlmaml.models import Functional
@@ -32,6 +32,7 @@ from rlmaml.sampling.faults import (
     require_finite_tasks,
 )
 from rlmaml.sampling.normalizer import Normalizer
+from rlmaml.sampling.reports import reported
 from rlmaml.sampling.spaces import action_filter, encoder, stack
 from rlmaml.sampling.stacked_mlp import actor
 from rlmaml.sampling.vector_env import Info, TaskVectorEnv
@@ -276,7 +277,7 @@ class RolloutSampler:
         if self.normalizer is not None:
             self.normalizer.observe(recorded.observations, recorded.mask)
             recorded = recorded._replace(
-                observations=self.normalizer(recorded.observations),
+                observations=self.normalizer.of_tasks(recorded.observations),
                 final_observations=self.normalizer(recorded.final_observations),
             )
         return self.valued(recorded, role)
@@ -287,10 +288,13 @@ class RolloutSampler:
         if config is None:
             return recorded
         with timer("advantages"):
-            chunk_size = None
-            if recorded.mask.device.type == "cpu":
-                chunk_size = max(1, _STEPS_AT_ONCE // (self.episodes * self.horizon))
-            return over_tasks(lambda task: estimate_advantages(task, config), chunk_size)(recorded)
+            on_cpu, steps = recorded.mask.device.type == "cpu", self.episodes * self.horizon
+            stacked = over_tasks(
+                partial(values_and_advantages, config=config),
+                chunk_size=max(1, _STEPS_AT_ONCE // steps) if on_cpu else None,
+            )
+            values, advantages = stacked(recorded)
+        return recorded._replace(values=values, advantages=advantages)
 
     def _reset(
         self, active: NDArray[np.bool_], rngs: list[np.random.Generator]
@@ -371,7 +375,7 @@ class RolloutSampler:
         """Values that the environments report of the step just taken, [M] each."""
         names = {**self._reported, "diverged": DIVERGED}
         try:
-            return {name: _report(info, key, self.env.num_envs) for name, key in names.items()}
+            return {name: reported(info, key, self.env.num_envs) for name, key in names.items()}
         except (TypeError, ValueError) as problem:
             keys = ", ".join(names.values())
             raise ConfigError(
@@ -383,18 +387,3 @@ class RolloutSampler:
 def _where(places: Tensor, leaf: Tensor) -> Tensor:
     """A leaf [N, B, ...] with zeros in all places but those [N, B]."""
     return torch.where(places.view(*places.shape, *[1] * (leaf.ndim - 2)), leaf, 0)
-
-
-def _report(info: Info, name: str, count: int) -> NDArray[np.float64]:
-    """Values that the environments report by a name, [M]; 0 where they say nothing.
-
-    With SAME_STEP, Gymnasium's own vector environments move the info of an episode's last step
-    into `final_info`; for every key, `_key` says which copies have it.
-    """
-    values = np.zeros(count)
-    every = np.ones(count, bool)
-    final = info.get("final_info", {})
-    for source, rows in ((info, every), (final, info.get("_final_info", every))):
-        if name in source:
-            values = np.where(rows & source.get(f"_{name}", every), source[name], values)
-    return values.astype(float)

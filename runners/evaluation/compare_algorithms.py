@@ -3,168 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from rlmaml import algorithms as library
 from rlmaml import trust
 from rlmaml.build import data_per_task
-from rlmaml.config import TrainConfig
+from rlmaml.config import Options, TrainConfig
 from rlmaml.errors import ConfigError
 from runners import formatting
 from runners.command_line.terminal import say
 from runners.errors import TrainingStopped, require_at_least
-from runners.evaluation import baselines, profile, statistics, tables
+from runners.evaluation import baselines, profile, statistics
+from runners.evaluation.algorithm_rows import AlgorithmComparison, AlgorithmRow
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
-from runners.evaluation.profile import Cost
-from runners.evaluation.records import Record, from_record, to_record
+from runners.evaluation.records import Record
 from runners.evaluation.results import Evaluation
-from runners.evaluation.tables import Body, Cell, Row, Table
-from runners.io import command, read_json, versions, write_csv, write_json
+from runners.evaluation.trials import STEPS, Search, TrialConfig, budgeted
+from runners.io import command, read_json, versions, write_json
 from runners.presets import PRESETS, with_algorithm
 from runners.run_dir import RunDir
-
-Floats = NDArray[np.float64]
-
-STEPS = {"episodes": (0, 1, 2, 3), "examples": (0, 1, 5, 10)}
-"""Inner steps whose scores are tabulated, by the kind of data."""
-
-
-@dataclass(frozen=True, eq=False)
-class AlgorithmRow:
-    """One algorithm: trained and evaluated for every seed, timed for the first."""
-
-    metric: str
-    steps: tuple[int, ...]
-    """After which there are scores."""
-    tasks: int
-    """Held out."""
-    mean: Floats
-    """Over seeds and tasks, of each of `steps`."""
-    ci95: Floats
-    """Half-width of its 95 % interval: by Student's t over seeds, or of one seed over tasks."""
-    per_seed: Floats
-    """[S, steps]."""
-    iterations: int
-    iterations_before: int
-    """Iterations of the run that it started from."""
-    training_seconds: tuple[float, ...]
-    inner_steps: int
-    cost: Cost
-    made_from: Record = field(default_factory=dict)
-    """Configurations, seeds and tasks, by which a row that is there already is known again."""
-
-    def to_record(self) -> Record:
-        """The row as JSON; what it costs stands beside the rest."""
-        record = to_record(self)
-        assert isinstance(record, dict)
-        del record["cost"]
-        return record | dataclasses.asdict(self.cost)
-
-    @classmethod
-    def from_record(cls, record: Record, source: Path) -> AlgorithmRow:
-        """The inverse.
-
-        Raises:
-            ConfigError: a field is missing.
-        """
-        cost = {name: record[name] for name in record if name in Cost.__dataclass_fields__}
-        return from_record(cls, {**record, "cost": cost}, source)
-
-    def cells(self) -> list[Cell]:
-        """Scores, iterations, speed and memory."""
-        decimals = formatting.digits(self.metric, self.mean)
-        scores = tables.spread_row("", self.mean, self.ci95, decimals).cells
-        rate = self.cost.iterations_per_second
-        speed = f"{rate:.3g}" if rate < 1000 else f"{rate:.0f}"
-        rest = (f"{self.iterations}", speed, f"{self.cost.peak_memory_mb:.0f}")
-        return [*scores, *map(Cell, rest)]
-
-
-@dataclass(frozen=True, eq=False)
-class AlgorithmComparison:
-    """Algorithms on one problem: `algorithms.json`."""
-
-    preset: str
-    metric: str
-    steps: tuple[int, ...]
-    tasks: int
-    seeds: tuple[int, ...]
-    data_per_task_and_iteration: int
-    """Data of the preset's own algorithm, which sets the budget."""
-    iterations: int
-    """Iterations of the preset's own algorithm."""
-    algorithms: dict[str, AlgorithmRow]
-    refused: dict[str, str]
-    """Why an algorithm does not apply."""
-    failed: dict[str, str]
-    """Why one has no scores."""
-    versions: dict[str, str] = field(default_factory=dict)
-    command: str | None = None
-    """The command line that made it; None if it was made in Python."""
-    path: Path | None = field(default=None, metadata={"stored": False})
-    """The file that it was written to, for the terminal."""
-
-    def save(self, path: Path) -> AlgorithmComparison:
-        """Write it as JSON, and beside it as CSV with a line per algorithm and number of steps.
-
-        Returns:
-            The same, knowing its `path`.
-        """
-        record = to_record(dataclasses.replace(self, algorithms={}))
-        assert isinstance(record, dict)
-        rows = {name: row.to_record() for name, row in self.algorithms.items()}
-        write_json(path, record | {"algorithms": rows})
-        lines = (
-            (name, step, mean, half)
-            for name, row in self.algorithms.items()
-            for step, mean, half in zip(row.steps, row.mean, row.ci95, strict=True)
-        )
-        write_csv(path.with_suffix(".csv"), ("algorithm", "steps", "mean", "ci95"), lines)
-        return dataclasses.replace(self, path=path)
-
-    @classmethod
-    def load(cls, path: Path) -> AlgorithmComparison:
-        """Read what `save` wrote, or the `methods.json` of an earlier version.
-
-        Raises:
-            FileNotFoundError: a missing file.
-            ConfigError: a file that cannot be read, or lacks a field.
-        """
-        record = read_json(path)
-        stored = record.pop("algorithms", record.pop("methods", {}))
-        if not isinstance(stored, dict):
-            raise ConfigError(f"{path} cannot be read: its algorithms are no object.")
-        rows = {name: AlgorithmRow.from_record(row, path) for name, row in stored.items()}
-        read = from_record(cls, {**record, "algorithms": {}}, path)
-        return dataclasses.replace(read, algorithms=rows)
-
-    def table(self) -> Table:
-        """Table with a line per algorithm."""
-        spread = "seeds" if len(self.seeds) > 1 else "tasks"
-        title = f"{self.metric} on {self.tasks} held-out tasks of {self.preset}"
-        rows = [Row(name, row.cells()) for name, row in self.algorithms.items()]
-        return Table(
-            [*map(formatting.steps, self.steps), "iterations", "it/s", "peak MB"],
-            [Body("", "", rows)],
-            corner="algorithm",
-            title=f"{title}; ± 95 % over {spread}",
-        )
-
-    def __str__(self) -> str:
-        lines = [str(self.table())]
-        lines += [f"{name}: does not apply. {why}" for name, why in self.refused.items()]
-        lines += [f"{name}: failed. {why}" for name, why in self.failed.items()]
-        if self.path is not None:
-            lines.append(f"Written: {self.path}, {self.path.with_suffix('.csv').name}")
-        return "\n".join(lines)
 
 
 def compare(
@@ -174,6 +37,9 @@ def compare(
     iterations: int | None = None,
     seeds: tuple[int, ...] = (0,),
     tasks: int | None = None,
+    trials: int = TrialConfig.count,
+    trial_seed: int = TrialConfig.seed,
+    trial_iterations: int | None = None,
     out: Path | None = None,
     device: str | None = None,
     quiet: bool = False,
@@ -187,6 +53,11 @@ def compare(
             preset if not given.
         seeds: Train each algorithm once per seed.
         tasks: Held-out tasks; 40, or 600 where a run learns from examples, if not given.
+        trials: Look for each algorithm's settings first, by so many trials on validation tasks, the
+            first of which has its own settings; the others have other sizes and rates, and what
+            else the algorithm says (Algorithm.tried). 0 takes its own settings.
+        trial_seed: Seed of the trials; none of --seeds.
+        trial_iterations: Length of a trial, as --iterations; that of the comparison if not given.
         out: Folder of all runs; runs/compare-PRESET if not given. What is trained there is kept,
             and an interrupted comparison goes on.
         device: Where learning runs; as in the preset if not given.
@@ -205,7 +76,10 @@ def compare(
         device=config.device if device is None else device,
     )
     out = out or Path("runs") / f"compare-{config.preset}"
-    return compare_algorithms(config, out, names=algorithms, seeds=seeds, tasks=tasks, quiet=quiet)
+    how = TrialConfig(trials, trial_seed, trial_iterations)
+    return compare_algorithms(
+        config, out, names=algorithms, seeds=seeds, tasks=tasks, trials=how, quiet=quiet
+    )
 
 
 def compare_algorithms(
@@ -215,11 +89,13 @@ def compare_algorithms(
     names: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0,),
     tasks: int | None = None,
+    trials: TrialConfig = TrialConfig(),  # noqa: B008 - frozen
     quiet: bool = False,
 ) -> AlgorithmComparison:
     """Train, evaluate and time every algorithm, and write `algorithms.json` and `.csv`.
 
     One is trained with the settings that it has there by default (`Algorithm.default_overrides`),
+    or with those that are best of a number of trials (`runners.evaluation.trials`). It is trained
     for as many meta-iterations as have the same number of examples (or episodes) as
     `config.iterations` of the configuration's own. One that starts from another's run gives half of
     the data to that. What is trained is kept, in OUT/ALGORITHM/seed-S; a comparison that was
@@ -231,6 +107,7 @@ def compare_algorithms(
         names: of algorithms; all of the table that apply if empty.
         seeds: of the trainings.
         tasks: held-out tasks; as of `rlmaml evaluate` if None.
+        trials: how settings are looked for.
         quiet: show no progress.
 
     Raises:
@@ -238,6 +115,7 @@ def compare_algorithms(
             other settings.
     """
     _check(seeds, tasks)
+    trials.check(seeds)
     chosen, refused = _applicable(config, names)
     budget = config.iterations * data_per_task(config)
     rows: dict[str, AlgorithmRow] = {}
@@ -245,10 +123,13 @@ def compare_algorithms(
     for name, own in chosen.items():
         first = own.algorithm_class.starts_from
         share = Fraction(budget, 2 if first else 1)
-        before = _for_budget(config, first, share) if first else None
-        work = _Work(_for_budget(config, name, share), before, seeds, tasks)
+        place = out / name.replace(":", "-")
         try:
-            rows[name] = _row(work, out / name.replace(":", "-"), quiet)
+            found = _found(config, name, first, trials, tasks, place / "trials", quiet)
+            before = budgeted(config, first, share, {}) if first else None
+            work = _Work(budgeted(config, name, share, found), before, seeds, tasks)
+            row = _row(work, place, quiet)
+            rows[name] = dataclasses.replace(row, chosen=found, trials=trials.count)
         except (FloatingPointError, TrainingStopped) as problem:  # the others can do no better
             failed[name] = str(problem)
             say(f"{name}: {problem}")
@@ -306,13 +187,6 @@ def _applicable(
                 raise
             refused[name] = str(problem)
     return chosen, refused
-
-
-def _for_budget(config: TrainConfig, name: str, data: Fraction) -> TrainConfig:
-    """The run by an algorithm that is as long as to draw so many examples (or episodes) a task."""
-    iterations = max(1, round(data / data_per_task(with_algorithm(config, name))))
-    # Chosen again, because schedules are made for a number of iterations.
-    return with_algorithm(dataclasses.replace(config, iterations=iterations), name)
 
 
 class _Work(NamedTuple):
@@ -375,13 +249,52 @@ def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
     return row
 
 
+def _found(
+    config: TrainConfig,
+    name: str,
+    first: str,
+    trials: TrialConfig,
+    tasks: int | None,
+    out: Path,
+    quiet: bool,
+) -> Options:
+    """The settings that are best of an algorithm's trials, where they are not its own.
+
+    Args:
+        config: the problem.
+        name: of the algorithm.
+        first: the one that it starts from; empty if from scratch.
+        trials: how many, of what length.
+        tasks: validation tasks.
+        out: folder of the trials.
+        quiet: show no progress.
+    """
+    if not trials.count:
+        return {}
+    length = trials.iterations or config.iterations
+    share = Fraction(length * data_per_task(config), 2 if first else 1)
+    before = budgeted(config, first, share, {}) if first else None
+
+    def train(config: TrainConfig, folder: Path) -> RunDir:
+        init = _started(before, out, config.seed, quiet)
+        planned = baselines.prepared(RunDir(folder), config)
+        return baselines.trained(planned, init=init, quiet=quiet)
+
+    return Search(config, name, share, tasks, trials, out).best(train, quiet)
+
+
+def _started(before: TrainConfig | None, out: Path, seed: int, quiet: bool) -> Path | None:
+    """The run that an algorithm starts from, if it needs one."""
+    if before is None:
+        return None
+    start = RunDir(out / f"seed-{seed}-{before.algorithm}")
+    config = dataclasses.replace(before, seed=seed)
+    return baselines.trained(baselines.prepared(start, config), quiet=quiet).path
+
+
 def _trained(work: _Work, out: Path, seed: int, quiet: bool) -> RunDir:
     """The algorithm's run of a seed, after the run that it starts from, if it needs one."""
-    init = None
-    if work.before is not None:
-        start = RunDir(out / f"seed-{seed}-{work.before.algorithm}")
-        config = dataclasses.replace(work.before, seed=seed)
-        init = baselines.trained(baselines.prepared(start, config), quiet=quiet).path
+    init = _started(work.before, out, seed, quiet)
     planned = baselines.prepared(
         RunDir(out / f"seed-{seed}"), dataclasses.replace(work.config, seed=seed)
     )

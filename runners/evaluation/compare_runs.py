@@ -209,6 +209,7 @@ def _comparison(
         later_step_size=first.later_step_size,
         later_step_share=first.later_step_share,
         deterministic=first.deterministic,
+        split=first.split,
         seed=first.seed,
         checkpoint=first.checkpoint,
         versions=versions(),

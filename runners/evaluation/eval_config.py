@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import tyro
 
@@ -58,6 +58,9 @@ class EvalConfig:
     MAML paper: 0.5); as in the run's settings if not given."""
     deterministic: bool = False
     """Report the return of likeliest actions (runs on episodes); adaptation draws its own."""
+    split: Literal["test", "validation"] = "test"
+    """Split that the tasks are drawn from. Settings are chosen on the validation split, so that the
+    test split has no part in it."""
     seed: int = 0
     """Draws the tasks and all randomness of the evaluation."""
     checkpoint: Path | None = None

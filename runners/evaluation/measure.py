@@ -69,7 +69,7 @@ def measure(
         folder: the run.
         config: what to draw and how to adapt; its defaults if None.
         tasks: the tasks themselves, `[N, *task_space.shape]` or a list of N; drawn from the
-            family's test split if None.
+            family's split that `config` names if None.
         quiet: show no progress.
 
     Raises:
@@ -92,7 +92,7 @@ def measure(
         check_data(experiment, source, folder.path)
         totals = read_totals(source, folder.path)
         began = time.perf_counter()
-        drawn = _drawn(experiment, tasks, sizes.tasks, config.seed)
+        drawn = _drawn(experiment, tasks, sizes.tasks, config)
         own = drawn[processes.share(len(drawn))]
         with processes.together(FloatingPointError):
             batch, scores = _adapted(experiment, meta, own, config, sizes.steps, folder, quiet)
@@ -126,6 +126,7 @@ def measure(
         queries=sizes.queries if supervised else None,
         **_step_sizes(changed.inner),
         deterministic=config.deterministic,
+        split=config.split,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else config.checkpoint.name,
         iteration=source.iteration,
@@ -168,8 +169,10 @@ def adaptation_config(trained: TrainConfig, config: EvalConfig, sizes: Sizes) ->
     return changed
 
 
-def _drawn(experiment: Experiment, tasks: Given | None, count: int, seed: int) -> np.ndarray:
-    """The tasks as they are given, or else N [N, ...] of the test split.
+def _drawn(
+    experiment: Experiment, tasks: Given | None, count: int, config: EvalConfig
+) -> np.ndarray:
+    """The tasks as they are given, or else N [N, ...] of a split.
 
     Raises:
         ConfigError: a family without any.
@@ -180,10 +183,10 @@ def _drawn(experiment: Experiment, tasks: Given | None, count: int, seed: int) -
         return np.asarray(tasks) if points or isinstance(tasks, np.ndarray) else carried(tasks)
     try:
         return experiment.sample_tasks(
-            count, generator(seed, 0, Phase.EVALUATION_TASKS), split="test"
+            count, generator(config.seed, 0, Phase.EVALUATION_TASKS), split=config.split
         )
     except ValueError as problem:
-        raise ConfigError(f"There are no test tasks: {problem}") from problem
+        raise ConfigError(f"There are no {config.split} tasks: {problem}") from problem
 
 
 def _adapted(

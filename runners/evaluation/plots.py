@@ -18,7 +18,7 @@ def adaptation_curve(result: Evaluation, path: Target, title: str) -> None:
     """Plot the metric after 0..K inner steps on held-out tasks, with a 95 % interval."""
     figure, axes = blank()
     x, mean, half = np.asarray(result.steps), result.mean, result.ci95
-    tasks = formatting.tasks(len(result.tasks), len(result.groups))
+    tasks = formatting.tasks(len(result.tasks), len(result.groups), result.split)
     axes.fill_between(x, mean - half, mean + half, color=AFTER, alpha=0.2, linewidth=0)
     axes.plot(x, mean, "o-", color=AFTER, label="all tasks")
     styles = ("--", ":", "-.")
@@ -55,7 +55,9 @@ def comparison(result: Comparison, path: Target, title: str) -> None:
             axes.plot(x, run, color=color, linewidth=0.6, alpha=0.6)
     count = max(len(method.runs) for method in result.methods.values())
     kinds = max(len(method.groups) for method in result.methods.values())
-    held_out = formatting.tasks(len(result.tasks), kinds) + f", {count} runs" * (count > 1)
+    held_out = formatting.tasks(len(result.tasks), kinds, result.split) + f", {count} runs" * (
+        count > 1
+    )
     axes.set(
         xlabel="inner gradient steps",
         ylabel=formatting.METRICS[result.metric],

@@ -52,6 +52,8 @@ class Conditions:
     later_step_share: float | None = None
     """The same as a share of what they would be; None in files of before."""
     deterministic: bool = False
+    split: str = "test"
+    """Split that the tasks are from."""
     seed: int = 0
     checkpoint: str | None = None
     """The choice: `best` or a checkpoint's name; None for the newest."""
@@ -65,7 +67,8 @@ class Conditions:
     def draws(self) -> tuple[object, ...]:
         """All that decides, beside the runs, what scores come out."""
         drawn = (self.metric, self.steps, self.episodes, self.shots, self.queries, self.seed)
-        return (*drawn, self.deterministic, self.step_size, self.later_step_size, self.task_list)
+        sizes = (self.step_size, self.later_step_size)
+        return (*drawn, self.deterministic, self.split, *sizes, self.task_list)
 
     @property
     def task_list(self) -> list[object]:
@@ -186,7 +189,7 @@ class Evaluation(Conditions):
                 tables.spread_row(name, other.mean, other.ci95, decimals)
                 for name, other in self.others.items()
             ]
-        tasks = formatting.tasks(len(self.tasks), len(self.groups))
+        tasks = formatting.tasks(len(self.tasks), len(self.groups), self.split)
         title = f"{self.metric} on {tasks}{_note(self)}"
         return Table([str(k) for k in self.steps], [Body("", "", lines)], title=title)
 
@@ -319,7 +322,7 @@ class Comparison(Conditions):
             bodies.append(Body(name, method.training(name, self.data), rows))
         runs = max(len(method.runs) for method in self.methods.values())
         kinds = max(len(method.groups) for method in self.methods.values())
-        title = f"{self.metric} on {formatting.tasks(len(self.tasks), kinds)}"
+        title = f"{self.metric} on {formatting.tasks(len(self.tasks), kinds, self.split)}"
         title += f", {runs} runs" * (runs > 1) + _note(self)
         return Table([str(k) for k in self.steps], bodies, title=title)
 

@@ -12,6 +12,7 @@ from rlmaml.config import ExamplesConfig
 from rlmaml.errors import ConfigError
 from runners.environments import build_experiment
 from runners.evaluation import compare_algorithms, profile
+from runners.evaluation.algorithm_rows import AlgorithmComparison
 from runners.presets import PRESETS
 from runners.presets.overrides import with_algorithm
 from runners.run_dir import RunDir
@@ -222,7 +223,7 @@ def test_it_is_read_as_it_was_written(tmp_path, free):
     made = compare_algorithms.compare_algorithms(
         config, tmp_path, names=("maml", "fo-maml"), tasks=3, quiet=True
     )
-    read = compare_algorithms.AlgorithmComparison.load(tmp_path / "algorithms.json")
+    read = AlgorithmComparison.load(tmp_path / "algorithms.json")
     assert str(read) == str(made).rpartition("\nWritten")[0]
     assert read.algorithms["maml"].cost == COST
     assert (read.command, read.seeds) == (None, (0,))

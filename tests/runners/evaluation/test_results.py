@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlmaml.errors import ConfigError
-from runners.evaluation.compare_algorithms import AlgorithmComparison
+from runners.evaluation.algorithm_rows import AlgorithmComparison
 from runners.evaluation.compare_runs import compare_runs
 from runners.evaluation.eval_config import EvalConfig
 from runners.evaluation.measure import measure
