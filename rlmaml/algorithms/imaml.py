@@ -123,7 +123,7 @@ class IMAML(Algorithm):
         if config.data == "episodes":
             return {"algorithm_settings.strength": (1.0, 2.0, 5.0, 10.0)}
         return {
-            "inner.steps": (5, 10),
+            "inner.steps": (3, 5, 10),
             "algorithm_settings.strength": (0.1, 0.3, 1.0, 2.0),
             "algorithm_settings.solver": ("gradient", "gauss-newton"),
         }
