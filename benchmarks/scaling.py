@@ -1,6 +1,7 @@
 """Time and memory of a meta-iteration against its sizes.
 
     python -m benchmarks.scaling [--out docs/results/performance]
+    python -m benchmarks.scaling --large        # to 500 tasks x 20 episodes x 200 steps: growth.json
 
 `time`: `benchmarks.iteration` on half-cheetah-vel at frame_skip 1, with one size changed at a time,
 each in a process of its own. `memory`: what a meta-gradient holds at most beyond its data, by
@@ -52,7 +53,10 @@ NAMES = {
     "steps": "inner steps K",
     "hidden": "units of each of two layers",
 }
+GROWING = ("total", "rollouts", "curvature", "peak_memory_mb")
 LINES = ("total", "floor", "rollouts", "meta-gradient", "curvature", "line search")
+LARGE = (62, 125, 250, 500)
+"""Tasks, of 20 episodes of 200 steps."""
 TASKS, CHUNKS, FRACTIONS = (10, 20, 40, 80, 160), (1, 4, 16), (0.05, 0.1, 0.2)
 
 
@@ -69,6 +73,14 @@ def times(sizes: dict[str, int], device: str, iterations: int) -> dict[str, Any]
         subprocess.run(command, check=True, capture_output=True)
         result = json.loads(out.read_text())
     return {name: result[name] for name in (*LINES, "adaptation", "advantages", "peak_memory_mb")}
+
+
+def timed(sizes: dict[str, int], device: str, iterations: int) -> dict[str, Any]:
+    """`times` with some sizes other than those of `BASE`, printed."""
+    row = times({**BASE, **sizes}, device, iterations)
+    cells = "".join(f"{line} {row[line]:.3f}  " for line in LINES)
+    print(f"{sizes}  {cells}{row['peak_memory_mb']:.0f} MB", flush=True)
+    return row
 
 
 def held(what: str, tasks: int, by: float, device: str) -> float:
@@ -157,6 +169,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("docs/results/performance"))
+    parser.add_argument("--large", action="store_true")
     parser.add_argument("--held", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.held:
@@ -166,6 +179,13 @@ def main() -> None:
         print(hold(replace(config, device=options.device, **sizes), what, float(by)))
         return
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.large:
+        rows = {str(n): timed({"tasks": n, "horizon": 200}, options.device, 1) for n in LARGE}
+        growth = {name: slope(LARGE, [row[name] for row in rows.values()]) for name in GROWING}
+        print("slopes: " + "  ".join(f"{name} {value:.2f}" for name, value in growth.items()))
+        found = {"tasks": rows, "slopes": growth, "base": {**BASE, "horizon": 200}}
+        write_json(options.out / "growth.json", found | {"versions": versions()})
+        return
     result: dict[str, Any] = {"time": {}, "memory": {}, "base": BASE, "versions": versions()}
     for what, values in (("gradient", CHUNKS), ("curvature", FRACTIONS)):
         rows = result["memory"][what] = {}
@@ -176,9 +196,7 @@ def main() -> None:
     for name, sizes in SIZES.items():
         rows = result["time"][name] = {}
         for size in sizes:
-            row = rows[str(size)] = times({**BASE, name: size}, options.device, options.iterations)
-            cells = "".join(f"{line} {row[line]:.3f}  " for line in LINES)
-            print(f"{name:<10}{size:>5}  {cells}{row['peak_memory_mb']:.0f} MB", flush=True)
+            rows[str(size)] = timed({name: size}, options.device, options.iterations)
     write_json(options.out / "scaling.json", result)
     draw(result, options.out)
 
