@@ -1,7 +1,7 @@
 """Time and memory of a meta-iteration against its sizes.
 
     python -m benchmarks.scaling [--out docs/results/performance]
-    python -m benchmarks.scaling --large        # to 500 tasks x 20 episodes x 200 steps: growth.json
+    python -m benchmarks.scaling --large     # to 500 tasks of 20 episodes of 200 steps
 
 `time`: `benchmarks.iteration` on half-cheetah-vel at frame_skip 1, with one size changed at a time,
 each in a process of its own. `memory`: what a meta-gradient holds at most beyond its data, by
