@@ -32,7 +32,7 @@ from rlmaml.distributions import Gaussian
 from runners.environments import build_experiment
 from runners.evaluation import statistics
 from runners.io import command, versions, write_json
-from runners.run_dir import RunDir
+from runners.workers import closed
 
 TASKS, QUERIES, CLAIMED = 600, 50, 0.9
 
@@ -53,16 +53,21 @@ class Predictions(NamedTuple):
         return 0.5 * (np.log(2 * np.pi * variance) + (self.targets - self.mean) ** 2 / variance)
 
 
-def predicted(run: Path, split: str, seed: int, steps: int | None, shots: int | None, half: bool):
+def predicted(
+    learner: rlmaml.Learner,
+    family: Any,
+    split: str,
+    *,
+    seed: int,
+    steps: int | None,
+    shots: int | None,
+    half: bool,
+) -> Predictions:
     """Predictions of a run for tasks of a split, each adapted to by itself."""
-    learner = rlmaml.load(run)
-    config = RunDir(run).read_config()
-    family = build_experiment(config, tasks=1).tasks_source
     rng = np.random.default_rng([seed, split == "validation"])
-    tasks = family.sample(TASKS, rng, split)
-    count = shots or config.examples.shots
+    count = shots or learner.config.examples.shots
     rows = []
-    for task in tasks:
+    for task in family.sample(TASKS, rng, split):
         many = 20 * count if half else count
         (x, y), (asked, answers) = family.episode(task[None], many, QUERIES, rng)
         x, y, asked, answers = x[0], y[0], asked[0], answers[0]
@@ -117,26 +122,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="draws tasks and examples")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    options = given.seed, given.steps, given.shots, given.half
+    options = {name: getattr(given, name) for name in ("seed", "steps", "shots", "half")}
     rows: dict[str, list[dict[str, float]]] = {}
     seeds: dict[str, list[int]] = {}
     for run in given.runs:
-        config = RunDir(run).read_config()
-        known, new = (predicted(run, split, *options) for split in ("validation", "test"))
+        learner = rlmaml.load(run)
+        config = learner.config
+        with closed(build_experiment(config, tasks=1)) as experiment:
+            family = experiment.tasks_source
+            known, new = (
+                predicted(learner, family, split, **options) for split in ("validation", "test")
+            )
         rows.setdefault(config.algorithm, []).append(calibration(known, new))
         seeds.setdefault(config.algorithm, []).append(config.seed)
         print(run, {name: round(value, 3) for name, value in rows[config.algorithm][-1].items()})
     result: dict[str, Any] = {"tasks": TASKS, "queries": QUERIES, "claimed": CLAIMED}
-    result |= {name: getattr(given, name) for name in ("steps", "shots", "half", "seed")}
-    result["algorithms"] = {}
+    result |= options | {"algorithms": {}}
     for algorithm, runs in rows.items():
         table = {name: [row[name] for row in runs] for name in runs[0]}
         result["algorithms"][algorithm] = {"seeds": seeds[algorithm]} | table
-        cells = []
-        for name, values in table.items():
-            mean, half = statistics.over_runs(np.array(values)[:, None], np.array(values)[:, None])
-            cells.append(f"{name} {mean[0]:.3f} ± {half[0]:.3f}")
-        print(f"{algorithm}: {', '.join(cells)}")
+        if len(runs) > 1:  # one says nothing of others
+            values = np.array(list(table.values())).T
+            means = zip(table, *statistics.over_runs(values, values), strict=True)
+            cells = (f"{name} {mean:.3f} ± {half:.3f}" for name, mean, half in means)
+            print(f"{algorithm}: {', '.join(cells)}")
     if given.out:
         write_json(given.out, result | {"versions": versions(), "command": command()})
 

@@ -77,6 +77,11 @@ def kind(name: str) -> str:
     return f"task {name}" if name.isdigit() else printable(name)
 
 
+def higher_is_better(metric: str) -> bool:
+    """True where the better of two scores is the higher one."""
+    return metric != "mse"
+
+
 def tasks(count: int, kinds: int = 0, split: str = "test") -> str:
     """Tasks that something was measured on: held out, unless there are so few kinds of them."""
     if kinds:

@@ -117,17 +117,14 @@ def compare_algorithms(
     _check(seeds, tasks)
     trials.check(seeds)
     chosen, refused = _applicable(config, names)
-    budget = config.iterations * data_per_task(config)
     rows: dict[str, AlgorithmRow] = {}
     failed: dict[str, str] = {}
-    for name, own in chosen.items():
-        first = own.algorithm_class.starts_from
-        share = Fraction(budget, 2 if first else 1)
+    for name in chosen:
         place = out / name.replace(":", "-")
         try:
-            found = _found(config, name, first, trials, tasks, place / "trials", quiet)
-            before = budgeted(config, first, share, {}) if first else None
-            work = _Work(budgeted(config, name, share, found), before, seeds, tasks)
+            found = _found(config, name, trials, tasks, place / "trials", quiet)
+            data, before = _shared(config, name, config.iterations)
+            work = _Work(budgeted(config, name, data, found), before, seeds, tasks)
             row = _row(work, place, quiet)
             rows[name] = dataclasses.replace(row, chosen=found, trials=trials.count)
         except (FloatingPointError, TrainingStopped) as problem:  # the others can do no better
@@ -189,6 +186,17 @@ def _applicable(
     return chosen, refused
 
 
+def _shared(config: TrainConfig, name: str, iterations: int) -> tuple[Fraction, TrainConfig | None]:
+    """Data of every task for an algorithm, of a budget in iterations of the configuration's own.
+
+    Returns:
+        Examples (or episodes), and the run that it starts from, which has as many; else None.
+    """
+    first = library.get_algorithm(name).starts_from
+    data = Fraction(iterations * data_per_task(config), 2 if first else 1)
+    return data, budgeted(config, first, data, {}) if first else None
+
+
 class _Work(NamedTuple):
     """Settings that a row is made from."""
 
@@ -225,7 +233,12 @@ def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
     kept = out / "row.json"
     if kept.exists() and work.is_of((record := read_json(kept)).get("made_from"), kept):
         return AlgorithmRow.from_record(record, kept)
-    folders = [_trained(work, out, seed, quiet) for seed in work.seeds]
+    folders = [
+        _trained(
+            dataclasses.replace(work.config, seed=seed), work.before, out / f"seed-{seed}", quiet
+        )
+        for seed in work.seeds
+    ]
     steps = STEPS[work.config.data]
     asked = EvalConfig(tasks=work.tasks, steps=max(steps))
     results = [_evaluated(folder, asked, quiet) for folder in folders]
@@ -252,7 +265,6 @@ def _row(work: _Work, out: Path, quiet: bool) -> AlgorithmRow:
 def _found(
     config: TrainConfig,
     name: str,
-    first: str,
     trials: TrialConfig,
     tasks: int | None,
     out: Path,
@@ -263,7 +275,6 @@ def _found(
     Args:
         config: the problem.
         name: of the algorithm.
-        first: the one that it starts from; empty if from scratch.
         trials: how many, of what length.
         tasks: validation tasks.
         out: folder of the trials.
@@ -271,34 +282,21 @@ def _found(
     """
     if not trials.count:
         return {}
-    length = trials.iterations or config.iterations
-    share = Fraction(length * data_per_task(config), 2 if first else 1)
-    before = budgeted(config, first, share, {}) if first else None
+    data, before = _shared(config, name, trials.iterations or config.iterations)
 
     def train(config: TrainConfig, folder: Path) -> RunDir:
-        init = _started(before, out, config.seed, quiet)
-        planned = baselines.prepared(RunDir(folder), config)
-        return baselines.trained(planned, init=init, quiet=quiet)
+        return _trained(config, before, folder, quiet)
 
-    return Search(config, name, share, tasks, trials, out).best(train, quiet)
+    return Search(config, name, data, tasks, trials, out).best(train, quiet)
 
 
-def _started(before: TrainConfig | None, out: Path, seed: int, quiet: bool) -> Path | None:
-    """The run that an algorithm starts from, if it needs one."""
-    if before is None:
-        return None
-    start = RunDir(out / f"seed-{seed}-{before.algorithm}")
-    config = dataclasses.replace(before, seed=seed)
-    return baselines.trained(baselines.prepared(start, config), quiet=quiet).path
-
-
-def _trained(work: _Work, out: Path, seed: int, quiet: bool) -> RunDir:
-    """The algorithm's run of a seed, after the run that it starts from, if it needs one."""
-    init = _started(work.before, out, seed, quiet)
-    planned = baselines.prepared(
-        RunDir(out / f"seed-{seed}"), dataclasses.replace(work.config, seed=seed)
-    )
-    return baselines.trained(planned, init=init, quiet=quiet)
+def _trained(config: TrainConfig, before: TrainConfig | None, folder: Path, quiet: bool) -> RunDir:
+    """A run in a folder, after the run of its seed that it starts from, beside it, if any."""
+    init = None
+    if before is not None:
+        start = folder.with_name(f"seed-{config.seed}-{before.algorithm}")
+        init = _trained(dataclasses.replace(before, seed=config.seed), None, start, quiet).path
+    return baselines.trained(baselines.prepared(RunDir(folder), config), init=init, quiet=quiet)
 
 
 def _evaluated(folder: RunDir, config: EvalConfig, quiet: bool) -> Evaluation:

@@ -78,7 +78,7 @@ class Conditions:
     @property
     def higher_is_better(self) -> bool:
         """True where the better score is the higher one."""
-        return self.metric != "mse"
+        return formatting.higher_is_better(self.metric)
 
     @property
     def data(self) -> str:

@@ -16,6 +16,7 @@ from rlmaml.build import data_per_task
 from rlmaml.config import Options, TrainConfig
 from rlmaml.errors import ConfigError
 from rlmaml.rng import Phase, generator
+from runners import formatting
 from runners.command_line.terminal import say
 from runners.errors import TrainingStopped, require_at_least
 from runners.evaluation.eval_config import EvalConfig
@@ -80,7 +81,7 @@ class Trial:
         """The score, so that more is better; less than any of a trial without one."""
         if self.score is None:
             return -math.inf
-        return -self.score if self.metric == "mse" else self.score
+        return self.score if formatting.higher_is_better(self.metric) else -self.score
 
 
 @dataclass(frozen=True)
@@ -136,29 +137,27 @@ class Search:
         the algorithm refuses are drawn again.
         """
         own = with_algorithm(self.config, self.name)
+        ranges, choices = _ranges(own), _choices(own)
         rng = generator(self.how.seed, 0, Phase.TRIALS)
         others = self.how.count - 1
-        spaces, choices = _ranges(own), _choices(own)
-        strata = {name: rng.permutation(max(others, 0)) for name in spaces}
-        found: list[Options] = [{}]
-        for row in range(others):
+        orders = {name: rng.permutation(others) for name in ranges}
+
+        def around(row: int) -> Options:
             for attempt in range(_DRAWS):
                 options: Options = {}
-                for name in spaces:
-                    part = rng.integers(others) if attempt else strata[name][row]
+                for name, (value, decades) in ranges.items():
+                    part = rng.integers(others) if attempt else orders[name][row]
                     share = (part + rng.random()) / others
-                    value, decades = spaces[name]
                     options[name] = _short(value * 10 ** (decades * (2 * share - 1)))
                 for name, values in choices.items():
                     options[name] = values[rng.integers(len(values))]
                 if self._allowed(options):
-                    break
-            else:
-                raise ConfigError(
-                    f"{self.name} refuses {_DRAWS} settings around its own on {own.preset}."
-                )
-            found.append(options)
-        return found[: self.how.count]
+                    return options
+            raise ConfigError(
+                f"{self.name} refuses {_DRAWS} settings around its own on {own.preset}."
+            )
+
+        return [{}, *(around(row) for row in range(others))]
 
     def _allowed(self, options: Options) -> bool:
         try:

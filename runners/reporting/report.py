@@ -144,7 +144,7 @@ def _cards(data: ReportData) -> list[Card]:
     result, config = data.result, data.config
     last = len(result.mean) - 1
     finite = [k for k in range(last + 1) if np.isfinite(result.mean[k])] or [0]
-    pick = min if result.metric == "mse" else max
+    pick = max if result.higher_is_better else min
     best = pick(finite, key=lambda k: result.mean[k])
     # It is meant to be shown what it was trained for, whatever else may be better.
     meant = min(config.inner.steps, last)

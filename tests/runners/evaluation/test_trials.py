@@ -74,7 +74,7 @@ def test_the_best_trial_wins_and_none_is_done_twice(tmp_path, monkeypatch):
 
     def measured(self, options, folder, train, quiet):
         tried.append(folder.name)
-        return trials.Trial(options, scores[str(options)], "mse", "" if scores else "no")
+        return trials.Trial(options, scores[str(options)], "mse")
 
     monkeypatch.setattr(Search, "_tried", measured)
     assert looked.best(None, quiet=True) == drawn[1]  # of an error the least
